@@ -1,0 +1,1 @@
+"""Experiments that run on fusedrnn; each is one page to read and one command to run."""

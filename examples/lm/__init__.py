@@ -1,0 +1,1 @@
+"""The parts of the character language model; `examples/lyrics.py` puts them together."""
