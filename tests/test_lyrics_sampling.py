@@ -1,5 +1,7 @@
 """Minibatches of the lyrics experiment: what each holds, and that labels come one character later."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -33,7 +35,7 @@ def test_each_column_is_a_stretch_of_text(characters, batch, steps):
 def test_consecutive_minibatches_go_on_where_the_last_one_ended(characters, batch, steps):
     batches = list(consecutive(torch.arange(characters), batch, steps))
     assert torch.equal(batches[0][0][0], torch.arange(batch) * (characters // batch))
-    for (inputs, _), (following, _) in zip(batches, batches[1:], strict=False):
+    for (inputs, _), (following, _) in pairwise(batches):
         assert torch.equal(following[0], inputs[-1] + 1)
 
 
