@@ -1,0 +1,164 @@
+"""The backward sweep: dgates of every step, and the gradients of the initial states.
+
+The mirror of the forward sweep, same forms, last step first. A program owns the units' slice of dh; what the lane exchanges
+is the gradient of the recurrent products (``dgates``), and each program gathers it through its columns of W_hh. Only what the
+time loop must do in order is here: the gradients of weights, biases and input are products over all steps afterwards.
+"""
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.cells import (
+    gru_backward,
+    lstm_backward,
+    reset_before_gates_backward,
+    reset_before_state_backward,
+)
+from fusedrnn.kernels.exchange import arrive, wait
+from fusedrnn.kernels.forward import load_gates, store_gates
+from fusedrnn.kernels.product import dot, gather, load_slice
+
+
+@triton.jit(do_not_specialize=["T", "B", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "D", "n_slices"])
+def backward_sweep(
+    gates_ptr,    # (T, B, D, S*H) as the forward saved them, or recomputed
+    out_ptr,      # (T, B, D, H) every h_t
+    cells_ptr,    # (T, B, D, H) every c_t of the LSTM
+    h0_ptr,       # (D, B, H)
+    c0_ptr,       # (D, B, H)
+    w_ptr,        # (D, H, G*H) recurrent weights, transposed
+    lengths_ptr,  # (B,) int32
+    dout_ptr,     # (T, B, D, H)
+    dcells_ptr,   # (T, B, D, H) gradient of every c_t
+    dh_ptr,       # (D, B, H) accumulation dtype: in, the gradient of h_n; out, of h_0
+    dc_ptr,       # (D, B, H) likewise of c
+    dgates_ptr,   # (T, B, D, S*H) pre-activations: GRU dn dr dz dm, reset-before dr dz dn, LSTM di df dg do
+    counter_ptr,  # (lanes,) int32, zero at launch
+    error_ptr,    # (1,) int32
+    T, B, H, D, n_slices, n_tiles,
+    lane_begin, tick_begin, tick_end, polls, launch_id,
+    CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr,
+    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+):  # fmt: skip
+    """Program (slice, lane) as in the forward sweep.
+
+    With exchange, tick k first gathers what tick k - 1 published; one more tick after the last gathers the gradient of h_0.
+    """
+    G: tl.constexpr = 4 if CELL == "lstm" else 3
+    S: tl.constexpr = 3 if CELL == "gru_before" else 4
+    G_NOW: tl.constexpr = 2 if CELL == "gru_before" else G
+    TICKS: tl.constexpr = 2 if CELL == "gru_before" else 1
+    SHIFT: tl.constexpr = 1 if CELL == "gru" else 0  # the exchanged gates start at dr, after dn
+    IO: tl.constexpr = dgates_ptr.dtype.element_ty
+
+    pid = tl.program_id(0)
+    lane = lane_begin + pid // n_slices
+    d = lane // n_tiles
+    units = (pid % n_slices) * BLOCK_U + tl.arange(0, BLOCK_U)
+    batch = (lane % n_tiles) * BLOCK_B + tl.arange(0, BLOCK_B)
+    unit_mask = units < H
+    batch_mask = batch < B
+    own = unit_mask[:, None] & batch_mask[None, :]
+    one = tl.full((), 1, tl.int64)
+    step_row = batch * one * D + d
+    state_own = ((one * d * B + batch) * H)[None, :] + units[:, None]
+    w_row = (one * d * H + units) * (G * H)
+    counter_ptr += lane
+
+    if HAS_LENGTHS:
+        lengths = tl.load(lengths_ptr + batch, mask=batch_mask, other=0)
+    tiles = ()
+    late_tiles = ()
+    if RESIDENT:
+        tiles = load_slice(w_ptr, w_row, H, H, unit_mask, 0, G_NOW, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, H, unit_mask, G_NOW, G, BLOCK_K, CHUNKS)
+
+    dh = tl.load(dh_ptr + state_own, mask=own, other=0.0)
+    dc = dh
+    if CELL == "lstm":
+        dc = tl.load(dc_ptr + state_own, mask=own, other=0.0)
+
+    for tick in range(tick_begin, tl.minimum(tick_end, T * TICKS)):
+        step = T - 1 - tick // TICKS
+        t = step + d * (T - 1 - 2 * step)
+        rows = t * one * B * D + step_row
+        own_rows = rows[None, :] * H + units[:, None]
+        own_gates = rows[None, :] * (S * H) + units[:, None]
+        valid = own
+        is_first = step == 0
+        if HAS_LENGTHS:
+            valid = own & (t < lengths)[None, :]
+            is_first = (is_first | ((d == 1) & (t == lengths - 1)))[None, :]
+        before = rows + (1 - 2 * d) * one * -B * D  # the rows of the step that came before in this direction
+        before_rows = before[None, :] * H + units[:, None]
+        saved = load_gates(gates_ptr, own_gates, H, valid, S, ACC)
+        h = tl.load(out_ptr + before_rows, mask=valid & (is_first == 0), other=0.0).to(ACC)
+        h += tl.load(h0_ptr + state_own, mask=valid & is_first, other=0.0).to(ACC)
+        dout = tl.load(dout_ptr + own_rows, mask=valid, other=0.0).to(ACC)
+        if CELL == "lstm":
+            c = tl.load(cells_ptr + own_rows, mask=valid, other=0.0).to(ACC)
+            c_before = tl.load(cells_ptr + before_rows, mask=valid & (is_first == 0), other=0.0).to(ACC)
+            c_before += tl.load(c0_ptr + state_own, mask=valid & is_first, other=0.0).to(ACC)
+            if HAS_DCELLS:
+                dc += tl.load(dcells_ptr + own_rows, mask=valid, other=0.0).to(ACC)
+
+        # what the tick before published: rows of the step after this one, or of this step for the second half of a step
+        x_row = (rows + (1 - 2 * d) * one * B * D) * (S * H)
+        if EXCHANGE:
+            polls = wait(counter_ptr, (tick - tick_begin) * n_slices, polls, error_ptr, launch_id)
+            poison = tl.where(polls > 0, 0.0, float("nan"))
+            present = batch_mask & (tick > 0)
+
+        if CELL == "gru_before":
+            if tick % 2 == 0:
+                dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr, x_row, present, H,
+                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                dh += tl.where(valid, dout, 0.0) + poison
+                dz, dn, _ = reset_before_state_backward(dh, saved[1], saved[2], h)
+                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
+                arrive(counter_ptr)
+            else:
+                drh = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + 2 * H, rows * (S * H), batch_mask, H,
+                             2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                dr, through = reset_before_gates_backward(drh + poison, saved[0], h)
+                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dr, 0.0),), 0, 1)
+                arrive(counter_ptr)
+                dh = tl.where(valid, dh * saved[1] + through, dh)
+        else:
+            if EXCHANGE:
+                dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + SHIFT * H, x_row, present, H,
+                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                dh += poison
+            dh += dout
+            if CELL == "gru":
+                dr, dz, dn, dm, direct = gru_backward(dh, saved[0], saved[1], saved[2], saved[3], h)
+                published = (tl.where(valid, dr, 0.0), tl.where(valid, dz, 0.0), tl.where(valid, dm, 0.0))
+            else:
+                di, df, dg, do, dc_before = lstm_backward(dh, dc, saved[0], saved[1], saved[2], saved[3], c, c_before,
+                                                          EXACT)  # fmt: skip
+                published = (tl.where(valid, di, 0.0), tl.where(valid, df, 0.0), tl.where(valid, dg, 0.0),
+                             tl.where(valid, do, 0.0))  # fmt: skip
+                dc = tl.where(valid, dc_before, dc)
+                direct = tl.zeros((BLOCK_U, BLOCK_B), ACC)
+            store_gates(dgates_ptr, own_gates, H, own, published, SHIFT, G)
+            dh = tl.where(valid, direct, dh)
+            if EXCHANGE:
+                arrive(counter_ptr)
+            else:
+                for g in tl.static_range(G):
+                    dh = dot(tiles[g], published[g].to(IO), dh, UPCAST, PRECISION)
+            if CELL == "gru":
+                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dn, 0.0),), 0, 1)
+
+    if EXCHANGE:
+        if tick_end > T * TICKS:
+            polls = wait(counter_ptr, (T * TICKS - tick_begin) * n_slices, polls, error_ptr, launch_id)
+            x_row = ((one * d * (T - 1)) * B * D + step_row) * (S * H)  # the last step done: t = 0, or T - 1 in reverse
+            dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + SHIFT * H, x_row, batch_mask, H,
+                         0, G_NOW, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+            dh += tl.where(polls > 0, 0.0, float("nan"))
+    tl.store(dh_ptr + state_own, dh, mask=own)
+    if CELL == "lstm":
+        tl.store(dc_ptr + state_own, dc, mask=own)

@@ -1,0 +1,168 @@
+"""The forward sweep: the whole time loop of a layer, both directions, in one launch.
+
+One kernel serves every cell (its gate mathematics is in ``cells``) and every form: weights in one program (no exchange),
+weights split over programs and kept on chip, weights streamed from L2; and the range of ticks [tick_begin, tick_end) that
+this launch runs: all of them at once, or one at a time where programs cannot wait for each other.
+
+A tick is one exchange. A GRU or LSTM step is one tick; a reset-before GRU step is two (r * h must be exchanged before n).
+"""
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.cells import gru, lstm, reset_before_gates, reset_before_state
+from fusedrnn.kernels.exchange import arrive, wait
+from fusedrnn.kernels.product import dot, load_slice, products
+
+
+@triton.jit
+def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr, ACC: tl.constexpr):
+    """``COUNT`` blocks that lie H apart, in the accumulation dtype; zeros where masked."""
+    blocks = ()
+    for g in tl.static_range(COUNT):
+        blocks = blocks + (tl.load(ptr + offsets + g * H, mask=mask, other=0.0).to(ACC),)
+    return blocks
+
+
+@triton.jit
+def store_gates(ptr, offsets, H, mask, blocks, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """The inverse: block i at slot FIRST + i."""
+    for i in tl.static_range(COUNT):
+        tl.store(ptr + offsets + (FIRST + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["T", "B", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "D", "n_slices"])
+def forward_sweep(
+    gx_ptr,       # (T, B, D, G*H) input side, b_ih included
+    w_ptr,        # (D, G*H, H) recurrent weights
+    b_ptr,        # (D, G*H) recurrent bias
+    lengths_ptr,  # (B,) int32
+    state_ptr,    # (2, D, B, H) the exchanged h: slot 0 holds h_0, step s reads slot s % 2 and writes the other
+    aux_ptr,      # (D, B, H) accumulation dtype: c of the LSTM, z of a half-done reset-before step
+    reset_ptr,    # (D, B, H) the exchanged r * h of the reset-before GRU
+    out_ptr,      # (T, B, D, H)
+    cells_ptr,    # (T, B, D, H) every c_t of the LSTM
+    gates_ptr,    # (T, B, D, S*H) what the backward needs: GRU r z n m, reset-before r z n, LSTM i f g o
+    counter_ptr,  # (lanes,) int32, zero at launch
+    error_ptr,    # (1,) int32
+    T, B, H, D, n_slices, n_tiles,
+    lane_begin, tick_begin, tick_end, polls, launch_id,
+    CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, SAVE: tl.constexpr,
+    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+):  # fmt: skip
+    """Program (slice, lane): BLOCK_U units with all their gates, BLOCK_B samples of one direction."""
+    G: tl.constexpr = 4 if CELL == "lstm" else 3
+    S: tl.constexpr = 3 if CELL == "gru_before" else 4
+    G_NOW: tl.constexpr = 2 if CELL == "gru_before" else G
+    TICKS: tl.constexpr = 2 if CELL == "gru_before" else 1
+    IO: tl.constexpr = out_ptr.dtype.element_ty
+
+    pid = tl.program_id(0)
+    lane = lane_begin + pid // n_slices
+    d = lane // n_tiles
+    units = (pid % n_slices) * BLOCK_U + tl.arange(0, BLOCK_U)
+    batch = (lane % n_tiles) * BLOCK_B + tl.arange(0, BLOCK_B)
+    unit_mask = units < H
+    batch_mask = batch < B
+    own = unit_mask[:, None] & batch_mask[None, :]
+    step_row = batch.to(tl.int64) * D + d                # row of (B, D): times the width, plus t * B * D rows
+    state_row = (d.to(tl.int64) * B + batch) * H         # start of a row of (D, B, H)
+    state_own = state_row[None, :] + units[:, None]
+    one = tl.full((), 1, tl.int64)
+    slot = one * D * B * H
+    w_row = (one * d * G * H + units) * H
+    gate_stride = one * H * H
+    counter_ptr += lane
+
+    if HAS_LENGTHS:
+        lengths = tl.load(lengths_ptr + batch, mask=batch_mask, other=0)
+    bias = ()
+    for g in tl.static_range(G):
+        if HAS_BIAS:
+            b = tl.load(b_ptr + (d * G + g) * H + units, mask=unit_mask, other=0.0).to(ACC)
+        else:
+            b = tl.zeros((BLOCK_U,), ACC)
+        bias = bias + (b[:, None],)
+    tiles = ()
+    late_tiles = ()  # of n, which the reset-before GRU needs a tick after r and z
+    if RESIDENT:
+        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, G_NOW, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, G_NOW, G, BLOCK_K, CHUNKS)
+
+    h = tl.load(state_ptr + (tick_begin // TICKS % 2) * slot + state_own, mask=own, other=0.0).to(ACC)
+    aux = tl.zeros((BLOCK_U, BLOCK_B), ACC)
+    if CELL != "gru":
+        aux = tl.load(aux_ptr + state_own, mask=own, other=0.0)
+
+    for tick in range(tick_begin, tick_end):
+        step = tick // TICKS
+        t = step + d * (T - 1 - 2 * step)
+        rows = t.to(tl.int64) * B * D + step_row
+        own_rows = rows[None, :] * H + units[:, None]
+        valid = own
+        if HAS_LENGTHS:
+            valid = own & (t < lengths)[None, :]
+        gx = load_gates(gx_ptr, rows[None, :] * (G * H) + units[:, None], H, valid, G, ACC)
+
+        if EXCHANGE:
+            polls = wait(counter_ptr, (tick - tick_begin) * n_slices, polls, error_ptr, launch_id)
+            poison = tl.where(polls > 0, 0.0, float("nan"))
+        now_ptr = state_ptr + (step % 2) * slot
+        next_ptr = state_ptr + ((step + 1) % 2) * slot
+
+        if CELL == "gru_before":
+            if tick % 2 == 0:
+                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
+                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                r, aux = reset_before_gates(gx[0], gx[1], a[0] + bias[0], a[1] + bias[1], EXACT)
+                tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
+                arrive(counter_ptr)
+                if SAVE:
+                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (r, aux), 0, 2)
+            else:
+                a = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
+                             batch_mask, H, 2, 3, RESIDENT, UPCAST, PRECISION, ACC,
+                             BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                new, n = reset_before_state(gx[2], a[0] + bias[2], aux, h, EXACT)
+                new = (new + poison).to(IO).to(ACC)
+                h = tl.where(valid, new, h)
+                tl.store(next_ptr + state_own, h.to(IO), mask=own)
+                arrive(counter_ptr)
+                tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
+                if SAVE:
+                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (n,), 2, 1)
+        else:
+            if EXCHANGE:
+                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
+                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+            else:
+                a = ()
+                for g in tl.static_range(G):
+                    a = a + (dot(tiles[g], h.to(IO), tl.zeros((BLOCK_U, BLOCK_B), ACC), UPCAST, PRECISION),)
+            if CELL == "gru":
+                m = a[2] + bias[2]
+                new, r, z, n = gru(gx[0], gx[1], gx[2], a[0] + bias[0], a[1] + bias[1], m, h, EXACT)
+                saved = (r, z, n, m)
+            else:
+                new, c, i, f, g_, o = lstm(gx[0], gx[1], gx[2], gx[3], a[0] + bias[0], a[1] + bias[1], a[2] + bias[2],
+                                           a[3] + bias[3], aux, EXACT)  # fmt: skip
+                aux = tl.where(valid, c, aux)
+                saved = (i, f, g_, o)
+            if EXCHANGE:
+                new = new + poison
+            h = tl.where(valid, new.to(IO).to(ACC), h)
+            if EXCHANGE:
+                tl.store(next_ptr + state_own, h.to(IO), mask=own)
+                arrive(counter_ptr)
+            tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
+            if CELL == "lstm":
+                tl.store(cells_ptr + own_rows, tl.where(valid, aux, 0.0).to(IO), mask=own)
+            if SAVE:
+                store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, S)
+
+    if not EXCHANGE:
+        tl.store(state_ptr + (tick_end % 2) * slot + state_own, h.to(IO), mask=own)
+    if CELL != "gru":
+        tl.store(aux_ptr + state_own, aux, mask=own)

@@ -1,0 +1,97 @@
+"""Launching sweeps: how many programs can wait for each other, in how many launches, and what to do when one waited in vain."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+
+INTERPRETED: bool = triton.knobs.runtime.interpret
+"""Whether kernels run in Triton's interpreter, one program after another; fixed when the kernels are imported."""
+
+POLLS = 1 << 22
+"""Polls of a counter before a launch gives up: seconds on a GPU, where a poll takes about a microsecond."""
+
+
+class SweepTimeoutError(RuntimeError):
+    """A program waited in vain for the others of its launch; the outputs of that launch are NaN from there on."""
+
+
+_error_words: dict[torch.device, torch.Tensor] = {}
+_launch_ids = itertools.count(1)
+_launches: dict[int, str] = {}
+
+
+def error_word(device: torch.device) -> torch.Tensor:
+    """The (1,) int32 that a failed launch on ``device`` sets: pinned, so that the host reads it without waiting."""
+    if device not in _error_words:
+        _error_words[device] = torch.zeros(1, dtype=torch.int32, pin_memory=device.type == "cuda")
+    return _error_words[device]
+
+
+def check(device: torch.device) -> None:
+    """Raise ``SweepTimeoutError`` for a launch on ``device`` that is known to have failed; does not synchronise."""
+    word = error_word(device)
+    failed = int(word[0])
+    if failed:
+        word.zero_()
+        raise SweepTimeoutError(
+            f"{_launches.get(failed, f'launch {failed}')}: expected every program to arrive, got none in {POLLS} polls; "
+            "its outputs are NaN from there on"
+        )
+
+
+def capacity(device: torch.device) -> int:
+    """Programs that certainly run at the same time on ``device``: one a multiprocessor; one in the interpreter."""
+    if INTERPRETED:
+        return 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def start(kernel: Any, programs: int, cooperative: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """One launch. ``cooperative`` makes the driver refuse a grid whose programs could not all run at once."""
+    if not INTERPRETED:
+        options = {**options, "launch_cooperative_grid": cooperative}
+    kernel[(programs,)](*arguments, **options)
+
+
+def run(
+    kernel: Any,
+    arguments: Callable[[torch.Tensor, torch.Tensor, int, int, int, int, int], tuple[Any, ...]],
+    options: dict[str, Any],
+    *,
+    device: torch.device,
+    name: str,
+    slices: int,
+    lanes: int,
+    ticks: int,
+    exchange: bool,
+) -> None:
+    """Run ticks [0, ticks) of every lane.
+
+    ``arguments(counters, errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments.
+    If a lane's programs fit on the device together, whole lanes are launched for all ticks, as many lanes as fit; otherwise
+    every tick is a launch of all lanes, and nothing waits inside a launch.
+    """
+    check(device)
+    errors = error_word(device)
+    launch_id = next(_launch_ids)
+    _launches[launch_id] = f"{name} (launch {launch_id}, {slices} slices, {lanes} lanes, {ticks} ticks)"
+    _launches.pop(launch_id - 4096, None)
+    counters = torch.zeros(lanes, dtype=torch.int32, device=device)
+    room = capacity(device)
+    if slices == 1 or slices <= room:
+        together = max(1, room // slices) if exchange and slices > 1 else lanes
+        for lane in range(0, lanes, together):
+            count = min(together, lanes - lane)
+            built = arguments(counters, errors, lane, 0, ticks, POLLS, launch_id)
+            start(kernel, slices * count, exchange and slices > 1, built, options)
+    else:
+        for tick in range(ticks):
+            built = arguments(counters, errors, 0, tick, tick + 1, POLLS, launch_id)
+            start(kernel, slices * lanes, False, built, options)
+    if INTERPRETED:
+        check(device)

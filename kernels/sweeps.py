@@ -1,0 +1,169 @@
+"""The sweeps as functions of tensors: allocate, choose the launch, run. No autograd; the caller guarantees shapes and devices.
+
+Shapes: T steps, B samples, D directions, H units; G gates of weights and S values saved a unit (GRU 3 and 4, reset-before GRU
+3 and 3, LSTM 4 and 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fusedrnn.kernels import launch
+from fusedrnn.kernels.backward import backward_sweep
+from fusedrnn.kernels.forward import forward_sweep
+from fusedrnn.kernels.table import Row
+
+SAVED = {"gru": 4, "gru_before": 3, "lstm": 4}
+"""S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
+
+TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
+"""Exchanges in a step."""
+
+
+class Forward(NamedTuple):
+    """What a forward sweep leaves: ``gates`` is None unless asked for, ``cells`` and ``c_n`` are None without a c."""
+
+    output: Tensor  # (T, B, D, H)
+    h_n: Tensor  # (D, B, H)
+    cells: Tensor | None  # (T, B, D, H)
+    c_n: Tensor | None  # (D, B, H)
+    gates: Tensor | None  # (T, B, D, S*H)
+
+
+class Backward(NamedTuple):
+    """Gradients of the pre-activations, in the order of ``backward_sweep``'s dgates, and of the initial states."""
+
+    dgates: Tensor  # (T, B, D, S*H)
+    dh0: Tensor  # (D, B, H)
+    dc0: Tensor | None  # (D, B, H)
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def precision(dtype: torch.dtype) -> str:
+    """How float32 products are formed: torch's own switch for cuDNN's RNNs decides whether TF32 may be used."""
+    return "tf32" if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else "ieee"
+
+
+def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
+    """The constants of a launch that both sweeps share."""
+    return {
+        "CELL": cell,
+        "EXCHANGE": slices > 1 or not row.resident or cell == "gru_before",
+        "RESIDENT": row.resident,
+        "EXACT": dtype in (torch.float32, torch.float64),
+        "UPCAST": launch.INTERPRETED and dtype in (torch.float16, torch.bfloat16),
+        "PRECISION": precision(dtype),
+        "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
+        "BLOCK_U": row.block_u,
+        "BLOCK_B": row.block_b,
+        "BLOCK_K": row.block_k,
+        "CHUNKS": row.chunks,
+        "num_warps": row.warps,
+        "num_stages": row.stages,
+        "enable_fp_fusion": True,
+    }
+
+
+def forward(
+    cell: str,
+    gx: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_hh: Tensor,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+    row: Row,
+    *,
+    save: bool,
+) -> Forward:
+    """Run the forward sweep of ``cell`` ("gru", "gru_before", "lstm").
+
+    gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
+    ``save`` keeps the gates for the backward.
+    """
+    T, B, D, _ = gx.shape
+    H = h0.shape[-1]
+    slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
+    meta = _meta(cell, gx.dtype, row, slices)
+    gx, w_hh = gx.contiguous(), w_hh.contiguous()
+    b_hh = None if b_hh is None else b_hh.contiguous()
+    state = gx.new_empty((2, D, B, H))
+    state[0] = h0
+    aux = gx.new_empty((D, B, H), dtype=accumulator(gx.dtype))
+    if c0 is not None:
+        aux.copy_(c0)
+    reset = gx.new_empty((D, B, H)) if cell == "gru_before" else None
+    output = gx.new_empty((T, B, D, H))
+    cells = gx.new_empty((T, B, D, H)) if cell == "lstm" else None
+    gates = gx.new_empty((T, B, D, SAVED[cell] * H)) if save else None
+    options = {**meta, "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save}
+
+    def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
+        return (
+            gx, w_hh, b_hh, lengths, state, aux, reset, output, cells, gates, counters, errors,
+            T, B, H, D, slices, tiles,
+            lane, begin, end, polls, launch_id,
+        )  # fmt: skip
+
+    if B:
+        launch.run(
+            forward_sweep, arguments, options, device=gx.device, name=f"forward sweep of {cell}, T={T} B={B} H={H} D={D}",
+            slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"],
+        )  # fmt: skip
+    c_n = aux.to(gx.dtype) if cell == "lstm" else None
+    return Forward(output, state[T % 2], cells, c_n, gates)
+
+
+def backward(
+    cell: str,
+    gates: Tensor,
+    output: Tensor,
+    cells: Tensor | None,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_hh: Tensor,
+    lengths: Tensor | None,
+    d_output: Tensor,
+    d_h_n: Tensor,
+    d_cells: Tensor | None,
+    d_c_n: Tensor | None,
+    row: Row,
+) -> Backward:
+    """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to."""
+    T, B, D, H = output.shape
+    slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
+    meta = _meta(cell, output.dtype, row, slices)
+    acc = accumulator(output.dtype)
+    w_t = w_hh.transpose(1, 2).contiguous()
+    h0, d_output = h0.contiguous(), d_output.contiguous()
+    c0 = None if c0 is None else c0.contiguous()
+    d_cells = None if d_cells is None else d_cells.contiguous()
+    dh = d_h_n.to(acc, copy=True, memory_format=torch.contiguous_format)
+    dc = None if d_c_n is None else d_c_n.to(acc, copy=True, memory_format=torch.contiguous_format)
+    dgates = output.new_empty((T, B, D, SAVED[cell] * H))
+    options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None}
+
+    def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
+        return (
+            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, counters, errors,
+            T, B, H, D, slices, tiles,
+            lane, begin, end, polls, launch_id,
+        )  # fmt: skip
+
+    if B:
+        ticks = T * TICKS[cell] + (1 if meta["EXCHANGE"] else 0)
+        launch.run(
+            backward_sweep, arguments, options, device=output.device,
+            name=f"backward sweep of {cell}, T={T} B={B} H={H} D={D}",
+            slices=slices, lanes=tiles * D, ticks=ticks, exchange=meta["EXCHANGE"],
+        )  # fmt: skip
+    return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))
