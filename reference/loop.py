@@ -1,0 +1,82 @@
+"""The time loop, for any cell: one layer over a whole sequence, all its directions.
+
+Direction 0 reads t = 0..T-1, direction 1 reads t = T-1..0 (Schuster & Paliwal, "Bidirectional recurrent neural
+networks", 1997). With `lengths`, a sample's state is carried unchanged through its padding, t >= lengths[b], so that
+direction 1 really starts at lengths[b] - 1; there the trace is zero, and whatever the input holds, NaN included,
+reaches neither results nor gradients.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+
+
+def over_time(
+    cell: Callable[..., State],
+    gx: Tensor,
+    initial: State,
+    weights: Sequence[Tensor | None],
+    lengths: Tensor | None,
+) -> tuple[State, State]:
+    """Run ``cell(gx_t, *state, *weights) -> state`` over T steps in each of D directions.
+
+    Args:
+        cell: one step of one direction.
+        gx: input of every step, (T, B, D, G*H).
+        initial: state tensors, each (D, B, *).
+        weights: what the cell takes after its state, each (D, ...) or None.
+        lengths: steps of each sample, (B,) integers from 0 to T; None is T for all.
+
+    Returns:
+        The trace, every state of every step, each (T, B, D, *), and the final state, each (D, B, *).
+    """
+    active = None if lengths is None else active_steps(lengths, len(gx)).unsqueeze(-1)  # (T, B, 1)
+    if active is not None:
+        gx = torch.where(active.unsqueeze(-1), gx, 0.0)
+    directions = [
+        _one_direction(
+            cell,
+            gx[:, :, d].unbind(),
+            tuple(state[d] for state in initial),
+            [None if weight is None else weight[d] for weight in weights],
+            None if active is None else active.unbind(),
+            reverse=d == 1,
+        )
+        for d in range(gx.shape[2])
+    ]
+    traces, finals = zip(*directions, strict=True)
+    trace = tuple(torch.stack(states, dim=2) for states in zip(*traces, strict=True))
+    if active is not None:
+        trace = tuple(torch.where(active.unsqueeze(-1), states, 0.0) for states in trace)
+    return trace, tuple(torch.stack(states) for states in zip(*finals, strict=True))
+
+
+def active_steps(lengths: Tensor, steps: int) -> Tensor:
+    """Mark the steps before each sample's length: (T, B) booleans from (B,) integers."""
+    return torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths
+
+
+def _one_direction(
+    cell: Callable[..., State],
+    gx: Sequence[Tensor],
+    state: State,
+    weights: Sequence[Tensor | None],
+    active: Sequence[Tensor] | None,
+    *,
+    reverse: bool,
+) -> tuple[State, State]:
+    """Return every state, each (T, B, *), in the order of time, and the state after the last step taken."""
+    trace: list[State] = []
+    times = range(len(gx))
+    for t in reversed(times) if reverse else times:
+        new = cell(gx[t], *state, *weights)
+        if active is not None:  # past the end of its sequence a sample keeps its state
+            new = tuple(torch.where(active[t], after, before) for after, before in zip(new, state, strict=True))
+        state = new
+        trace.append(state)
+    if reverse:
+        trace.reverse()
+    return tuple(torch.stack(states) for states in zip(*trace, strict=True)), state

@@ -1,0 +1,99 @@
+"""Deep and bidirectional networks: layers composed from the input to the output.
+
+Layers are stacked as in Graves, Mohamed & Hinton, "Speech recognition with deep recurrent neural networks" (2013):
+each reads the outputs, both directions side by side, of the one below.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, linear
+
+from .dropout import dropout as drop
+from .loop import State, active_steps
+
+Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
+"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (output, final states)``, shapes as in `reference.sweep`."""
+
+
+class LayerWeights(NamedTuple):
+    """The weights of one direction of one layer; I is its input width, G its number of gates."""
+
+    w_ih: Tensor  # (G*H, I)
+    w_hh: Tensor  # (G*H, P)
+    b_ih: Tensor | None = None  # (G*H,)
+    b_hh: Tensor | None = None  # (G*H,)
+    w_hr: Tensor | None = None  # (P, H), the projection of an LSTM
+
+
+def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
+    """Project the input of every step, ``x W_ih^T + b_ih``, as one matrix product.
+
+    Token ids stand for one-hot rows of width I: their product is a gather of the columns of `w_ih`.
+
+    Args:
+        x: (T, B, I) in the dtype of the weights, or ids from 0 to I - 1, (T, B) int64.
+        w_ih: input weights, (N, I).
+        b_ih: input bias, (N,).
+
+    Returns:
+        (T, B, N) in the dtype of the weights.
+    """
+    if x.is_floating_point():
+        return linear(x, w_ih, b_ih)
+    gx = embedding(x, w_ih.t())
+    return gx if b_ih is None else gx + b_ih
+
+
+def run_layers(
+    sweep: Sweep,
+    x: Tensor,
+    states: State,
+    layers: Sequence[Sequence[LayerWeights]],
+    *,
+    dropout: float = 0.0,
+    training: bool = False,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Run L layers of D directions each.
+
+    Args:
+        sweep: the time loop of one layer.
+        x: (T, B, I), or ids (T, B); see `project`. What it holds past `lengths` has no effect.
+        states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
+        layers: the weights, a list over layers of a list over directions.
+        dropout: probability of dropping each output of every layer but the last, when `training`.
+        training: whether to drop.
+        lengths: steps of each sample, (B,) integers from 0 to T on the device of `x`; None is T for all.
+
+    Returns:
+        The last layer's output, (T, B, D*P), and the final states, shaped as `states`.
+    """
+    if lengths is not None:  # 0 * NaN is NaN in the gradient of W_ih, so padding is cleared before the product
+        active = active_steps(lengths, len(x))
+        x = torch.where(active.unsqueeze(-1) if x.is_floating_point() else active, x, 0)
+    finals = []
+    layer_states = zip(*(torch.split(state, len(layers[0])) for state in states), strict=True)
+    for depth, (directions, state) in enumerate(zip(layers, layer_states, strict=True)):
+        if depth > 0:
+            x = drop(x, dropout, training)
+        gx = project(x, torch.cat([d.w_ih for d in directions]), _join(torch.cat, [d.b_ih for d in directions]))
+        output, final = sweep(
+            torch.unflatten(gx, -1, (len(directions), -1)),
+            state,
+            torch.stack([d.w_hh for d in directions]),
+            _join(torch.stack, [d.b_hh for d in directions]),
+            _join(torch.stack, [d.w_hr for d in directions]),
+            lengths,
+        )
+        x = output.flatten(2)
+        finals.append(final)
+    return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
+
+
+def _join(join: Callable[[list[Tensor]], Tensor], parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Join what every direction has or none has."""
+    present = [part for part in parts if part is not None]
+    return join(present) if present else None

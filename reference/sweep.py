@@ -1,0 +1,95 @@
+"""The sweeps: one recurrent layer over a whole sequence, all its directions together.
+
+A sweep takes the input side of the pre-activations for all steps at once, so that only the recurrent half is
+sequential. Sizes: T steps, B batch, D directions (1 or 2), G gates, H hidden, P width of h (H without a projection).
+Direction 1 runs backwards in time; `lengths` ends each sample where it ends (see `loop`): past it the output is zero.
+"""
+
+from torch import Tensor
+
+from .gru import gru_cell, gru_cell_reset_before
+from .loop import State, over_time
+from .lstm import lstm_cell
+from .rnn import rnn_cell
+
+
+def rnn_sweep(
+    gx: Tensor, h0: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sweep the vanilla cell (Elman 1990) over a sequence.
+
+    Args:
+        gx: ``x W_ih^T + b_ih``, (T, B, D, H).
+        h0: initial state, (D, B, H).
+        w_hh: recurrent weights, (D, H, H).
+        b_hh: recurrent bias, (D, H).
+        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
+
+    Returns:
+        Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
+    """
+
+    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
+        return (rnn_cell(gx_t, h, w, b),)
+
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths)
+    return output, h_n
+
+
+def gru_sweep(
+    gx: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    reset_after: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Sweep the GRU over a sequence.
+
+    Args:
+        gx: ``x W_ih^T + b_ih``, (T, B, D, 3H).
+        h0: initial state, (D, B, H).
+        w_hh: recurrent weights, (D, 3H, H).
+        b_hh: recurrent bias, (D, 3H).
+        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
+        reset_after: the form of `torch.nn.GRU`; False is the form of Cho et al. (2014).
+
+    Returns:
+        Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
+    """
+    step = gru_cell if reset_after else gru_cell_reset_before
+
+    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
+        return (step(gx_t, h, w, b),)
+
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths)
+    return output, h_n
+
+
+def lstm_sweep(
+    gx: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    w_hr: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sweep the LSTM over a sequence.
+
+    Args:
+        gx: ``x W_ih^T + b_ih``, (T, B, D, 4H).
+        h0: initial hidden state, (D, B, P).
+        c0: initial cell state, (D, B, H).
+        w_hh: recurrent weights, (D, 4H, P).
+        b_hh: recurrent bias, (D, 4H).
+        w_hr: projection of h, (D, P, H).
+        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
+
+    Returns:
+        Every h_t, (T, B, D, P), every c_t, (T, B, D, H), and the final states, (D, B, P) and (D, B, H), in the dtype
+        of the arguments.
+    """
+    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths)
+    return output, cells, h_n, c_n
