@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import linear
 
 from .dropout import dropout as drop
 from .loop import State, active_steps
@@ -43,7 +43,7 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     """
     if x.is_floating_point():
         return linear(x, w_ih, b_ih)
-    gx = embedding(x, w_ih.t())
+    gx = w_ih.t()[x]
     return gx if b_ih is None else gx + b_ih
 
 

@@ -1,0 +1,80 @@
+"""The reference composed into whole networks with the weights of a torch.nn module, for comparison."""
+
+from functools import partial
+
+import torch
+
+from fusedrnn.reference.stack import LayerWeights, run_layers
+from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
+
+T, B, I, H, P = 7, 5, 3, 6, 4  # odd or small: no two alike
+
+
+def hidden_only(sweep):
+    def layer(gx, states, w_hh, b_hh, w_hr, lengths):
+        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths)
+        return output, (h_n,)
+
+    return layer
+
+
+def with_cell_state(gx, states, w_hh, b_hh, w_hr, lengths):
+    output, _, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
+    return output, (h_n, c_n)
+
+
+LAYER_SWEEPS = {
+    "rnn": hidden_only(rnn_sweep),
+    "gru": hidden_only(gru_sweep),
+    "gru-before": hidden_only(partial(gru_sweep, reset_after=False)),
+    "lstm": with_cell_state,
+}
+TORCH = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+
+
+def build(cell, **options):
+    return TORCH[cell](I, H, dtype=torch.float64, **options)
+
+
+def weights_of(module):
+    directions = 2 if module.bidirectional else 1
+    every = [[getattr(module, name) for name in names] for names in module._all_weights]
+    every = [named(weights, module.bias) for weights in every]
+    return [every[k : k + directions] for k in range(0, len(every), directions)]
+
+
+def named(weights, bias):
+    w_ih, w_hh, *rest = weights
+    b_ih, b_hh = (rest.pop(0), rest.pop(0)) if bias else (None, None)
+    return LayerWeights(w_ih, w_hh, b_ih, b_hh, *rest)
+
+
+def states_for(module, batch=B):
+    rows = module.num_layers * (2 if module.bidirectional else 1)
+    hidden = torch.randn(rows, batch, module.proj_size or module.hidden_size, dtype=torch.float64)
+    cells = torch.randn(rows, batch, module.hidden_size, dtype=torch.float64)
+    return (hidden, cells) if module.mode == "LSTM" else (hidden,)
+
+
+def run_reference(cell, module, x, states, lengths=None):
+    return run_layers(
+        LAYER_SWEEPS[cell],
+        x,
+        states,
+        weights_of(module),
+        dropout=module.dropout,
+        training=module.training,
+        lengths=lengths,
+    )
+
+
+def run_torch(module, x, states):
+    output, final = module(x, states if module.mode == "LSTM" else states[0])
+    return output, final if module.mode == "LSTM" else (final,)
+
+
+def gradients(results, inputs, seed=1):
+    """Gradients of a fixed random weighting of all results."""
+    generator = torch.Generator().manual_seed(seed)
+    loss = sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results)
+    return torch.autograd.grad(loss, inputs)
