@@ -80,16 +80,17 @@ def backward_sweep(
     if CELL == "lstm":
         dc = tl.load(dc_ptr + state_own, mask=own, other=0.0)
 
-    for tick in range(tick_begin, tl.minimum(tick_end, T * TICKS)):
+    for tick in range(tick_begin, tick_end):
         step = T - 1 - tick // TICKS
         t = step + d * (T - 1 - 2 * step)
         rows = t * one * B * D + step_row
         own_rows = rows[None, :] * H + units[:, None]
         own_gates = rows[None, :] * (S * H) + units[:, None]
-        valid = own
+        mine = own & (step >= 0)  # nothing but the gather is left to do in the tick after the last
+        valid = mine
         is_first = step == 0
         if HAS_LENGTHS:
-            valid = own & (t < lengths)[None, :]
+            valid = mine & (t < lengths)[None, :]
             is_first = (is_first | ((d == 1) & (t == lengths - 1)))[None, :]
         before = rows + (1 - 2 * d) * one * -B * D  # the rows of the step that came before in this direction
         before_rows = before[None, :] * H + units[:, None]
@@ -117,13 +118,13 @@ def backward_sweep(
                              0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
                 dh += tl.where(valid, dout, 0.0) + poison
                 dz, dn, _ = reset_before_state_backward(dh, saved[1], saved[2], h)
-                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
+                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
                 arrive(counter_ptr)
             else:
                 drh = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + 2 * H, rows * (S * H), batch_mask, H,
                              2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
                 dr, through = reset_before_gates_backward(drh + poison, saved[0], h)
-                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dr, 0.0),), 0, 1)
+                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dr, 0.0),), 0, 1)
                 arrive(counter_ptr)
                 dh = tl.where(valid, dh * saved[1] + through, dh)
         else:
@@ -142,7 +143,7 @@ def backward_sweep(
                              tl.where(valid, do, 0.0))  # fmt: skip
                 dc = tl.where(valid, dc_before, dc)
                 direct = tl.zeros((BLOCK_U, BLOCK_B), ACC)
-            store_gates(dgates_ptr, own_gates, H, own, published, SHIFT, G)
+            store_gates(dgates_ptr, own_gates, H, mine, published, SHIFT, G)
             dh = tl.where(valid, direct, dh)
             if EXCHANGE:
                 arrive(counter_ptr)
@@ -150,15 +151,8 @@ def backward_sweep(
                 for g in tl.static_range(G):
                     dh = dot(tiles[g], published[g].to(IO), dh, UPCAST, PRECISION)
             if CELL == "gru":
-                store_gates(dgates_ptr, own_gates, H, own, (tl.where(valid, dn, 0.0),), 0, 1)
+                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dn, 0.0),), 0, 1)
 
-    if EXCHANGE:
-        if tick_end > T * TICKS:
-            polls = wait(counter_ptr, (T * TICKS - tick_begin) * n_slices, polls, error_ptr, launch_id)
-            x_row = ((one * d * (T - 1)) * B * D + step_row) * (S * H)  # the last step done: t = 0, or T - 1 in reverse
-            dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + SHIFT * H, x_row, batch_mask, H,
-                         0, G_NOW, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
-            dh += tl.where(polls > 0, 0.0, float("nan"))
     tl.store(dh_ptr + state_own, dh, mask=own)
     if CELL == "lstm":
         tl.store(dc_ptr + state_own, dc, mask=own)

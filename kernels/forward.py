@@ -114,18 +114,18 @@ def forward_sweep(
 
         if CELL == "gru_before":
             if tick % 2 == 0:
-                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
+                a_rz = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
                              0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
-                r, aux = reset_before_gates(gx[0], gx[1], a[0] + bias[0], a[1] + bias[1], EXACT)
+                r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], EXACT)
                 tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
                 arrive(counter_ptr)
                 if SAVE:
                     store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (r, aux), 0, 2)
             else:
-                a = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
+                a_n = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
                              batch_mask, H, 2, 3, RESIDENT, UPCAST, PRECISION, ACC,
                              BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
-                new, n = reset_before_state(gx[2], a[0] + bias[2], aux, h, EXACT)
+                new, n = reset_before_state(gx[2], a_n[0] + bias[2], aux, h, EXACT)
                 new = (new + poison).to(IO).to(ACC)
                 h = tl.where(valid, new, h)
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
