@@ -17,6 +17,9 @@ from .loop import State, active_steps
 Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
 """``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (output, final states)``, shapes as in `reference.sweep`."""
 
+Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[Tensor, State]]
+"""``layer(x, states, directions, lengths) -> (output (T, B, D, P), final states)``: an input projection and a sweep."""
+
 
 class LayerWeights(NamedTuple):
     """The weights of one direction of one layer; I is its input width, G its number of gates."""
@@ -47,8 +50,27 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     return gx if b_ih is None else gx + b_ih
 
 
+def layer_of(sweep: Sweep) -> Layer:
+    """Put the input projection of all directions, as one product, in front of a sweep."""
+
+    def layer(
+        x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        gx = project(x, torch.cat([d.w_ih for d in directions]), join(torch.cat, [d.b_ih for d in directions]))
+        return sweep(
+            torch.unflatten(gx, -1, (len(directions), -1)),
+            states,
+            torch.stack([d.w_hh for d in directions]),
+            join(torch.stack, [d.b_hh for d in directions]),
+            join(torch.stack, [d.w_hr for d in directions]),
+            lengths,
+        )
+
+    return layer
+
+
 def run_layers(
-    sweep: Sweep,
+    layer: Layer,
     x: Tensor,
     states: State,
     layers: Sequence[Sequence[LayerWeights]],
@@ -60,7 +82,7 @@ def run_layers(
     """Run L layers of D directions each.
 
     Args:
-        sweep: the time loop of one layer.
+        layer: one layer, for instance `layer_of` a sweep.
         x: (T, B, I), or ids (T, B); see `project`. What it holds past `lengths` has no effect.
         states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
         layers: the weights, a list over layers of a list over directions.
@@ -79,21 +101,13 @@ def run_layers(
     for depth, (directions, state) in enumerate(zip(layers, layer_states, strict=True)):
         if depth > 0:
             x = drop(x, dropout, training)
-        gx = project(x, torch.cat([d.w_ih for d in directions]), _join(torch.cat, [d.b_ih for d in directions]))
-        output, final = sweep(
-            torch.unflatten(gx, -1, (len(directions), -1)),
-            state,
-            torch.stack([d.w_hh for d in directions]),
-            _join(torch.stack, [d.b_hh for d in directions]),
-            _join(torch.stack, [d.w_hr for d in directions]),
-            lengths,
-        )
+        output, final = layer(x, state, directions, lengths)
         x = output.flatten(2)
         finals.append(final)
     return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
 
 
-def _join(join: Callable[[list[Tensor]], Tensor], parts: Sequence[Tensor | None]) -> Tensor | None:
+def join(join: Callable[[list[Tensor]], Tensor], parts: Sequence[Tensor | None]) -> Tensor | None:
     """Join what every direction has or none has."""
     present = [part for part in parts if part is not None]
     return join(present) if present else None

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from fusedrnn.reference.stack import LayerWeights, run_layers
+from fusedrnn.reference.stack import LayerWeights, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
 
 T, B, I, H, P = 7, 5, 3, 6, 4  # odd or small: no two alike
@@ -15,7 +15,7 @@ def hidden_only(sweep):
         output, h_n = sweep(gx, *states, w_hh, b_hh, lengths)
         return output, (h_n,)
 
-    return layer
+    return layer_of(layer)
 
 
 def with_cell_state(gx, states, w_hh, b_hh, w_hr, lengths):
@@ -27,7 +27,7 @@ LAYER_SWEEPS = {
     "rnn": hidden_only(rnn_sweep),
     "gru": hidden_only(gru_sweep),
     "gru-before": hidden_only(partial(gru_sweep, reset_after=False)),
-    "lstm": with_cell_state,
+    "lstm": layer_of(with_cell_state),
 }
 TORCH = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from fusedrnn.reference.stack import LayerWeights, project, run_layers
+from fusedrnn.reference.stack import LayerWeights, layer_of, project, run_layers
 from tests.reference_networks import LAYER_SWEEPS, B, H, I, T, build, gradients, run_reference, states_for
 
 
@@ -50,7 +50,7 @@ def test_each_layer_is_given_its_own_weights_and_states_in_order():
 
     lengths = torch.tensor([T, 1, 2, 3, 4])
     x = randn(T, B, I)
-    _, (h_n,) = run_layers(spy, x, (h0,), layers, lengths=lengths)
+    _, (h_n,) = run_layers(layer_of(spy), x, (h0,), layers, lengths=lengths)
     for depth, (gx, (h,), w_hh, b_hh, w_hr, lengths_given) in enumerate(seen):
         assert torch.equal(h, h0[2 * depth : 2 * depth + 2])
         assert torch.equal(h_n[2 * depth : 2 * depth + 2], h + (depth + 1))
