@@ -6,7 +6,7 @@ Shapes: T steps, B samples, D directions, H units; G gates of weights and S valu
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -16,31 +16,11 @@ from torch import Tensor
 from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.table import Row
-
-SAVED = {"gru": 4, "gru_before": 3, "lstm": 4}
-"""S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
+from fusedrnn.kernels.results import SAVED, Backward, Forward
+from fusedrnn.kernels.table import Row, choose
 
 TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
 """Exchanges in a step."""
-
-
-class Forward(NamedTuple):
-    """What a forward sweep leaves: ``gates`` is None unless asked for, ``cells`` and ``c_n`` are None without a c."""
-
-    output: Tensor  # (T, B, D, H)
-    h_n: Tensor  # (D, B, H)
-    cells: Tensor | None  # (T, B, D, H)
-    c_n: Tensor | None  # (D, B, H)
-    gates: Tensor | None  # (T, B, D, S*H)
-
-
-class Backward(NamedTuple):
-    """Gradients of the pre-activations, in the order of ``backward_sweep``'s dgates, and of the initial states."""
-
-    dgates: Tensor  # (T, B, D, S*H)
-    dh0: Tensor  # (D, B, H)
-    dc0: Tensor | None  # (D, B, H)
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -51,6 +31,12 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 def precision(dtype: torch.dtype) -> str:
     """How float32 products are formed: torch's own switch for cuDNN's RNNs decides whether TF32 may be used."""
     return "tf32" if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else "ieee"
+
+
+def _chosen(sweep: str, cell: str, like: Tensor, H: int, B: int, D: int) -> Row:
+    """The table's row for a call on the device of ``like``."""
+    capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(like.device)
+    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device))
 
 
 def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
@@ -81,17 +67,18 @@ def forward(
     w_hh: Tensor,
     b_hh: Tensor | None,
     lengths: Tensor | None,
-    row: Row,
+    row: Row | None = None,
     *,
     save: bool,
 ) -> Forward:
     """Run the forward sweep of ``cell`` ("gru", "gru_before", "lstm").
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
-    ``save`` keeps the gates for the backward.
+    ``row`` says how to launch, by default as the table chooses; ``save`` keeps the gates for the backward.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
+    row = row or _chosen("forward", cell, gx, H, B, D)
     slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
     meta = _meta(cell, gx.dtype, row, slices)
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
@@ -136,10 +123,11 @@ def backward(
     d_h_n: Tensor,
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
-    row: Row,
+    row: Row | None = None,
 ) -> Backward:
     """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to."""
     T, B, D, H = output.shape
+    row = row or _chosen("backward", cell, output, H, B, D)
     slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
     meta = _meta(cell, output.dtype, row, slices)
     acc = accumulator(output.dtype)

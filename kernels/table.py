@@ -9,3 +9,7 @@ class Row:
     resident: bool
     warps: int = 4
     stages: int = 1
+
+
+def choose(sweep, cell, dtype, H, B, D, capability, multiprocessors):
+    return Row(16, 16, 16, -(-H // 16), True)

@@ -1,0 +1,274 @@
+"""The sweeps as torch operators: schemas, shapes for tracing, derivatives of first and second order.
+
+`fusedrnn::sweep` is one layer, all its directions: input product, forward sweep. `fusedrnn::sweep_backward` is its derivative:
+backward sweep, then the products over all steps. The second derivative differentiates the reference, whose formulas are the
+same. The Triton kernels are imported when they first run, so that importing fusedrnn needs no Triton.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusedrnn import unrolled
+from fusedrnn.kernels.results import SAVED
+from fusedrnn.reference import sweep as reference
+from fusedrnn.time_parallel import (
+    bias_gradients,
+    input_gates,
+    input_gradients,
+    input_side,
+    previous_states,
+    recomputed_gates,
+    recurrent_gradient,
+)
+
+def _engine(name: str) -> Any:
+    """The module whose `forward` and `backward` run the sweeps: Triton kernels, or plain torch operators."""
+    if name == "triton":
+        from fusedrnn.kernels import sweeps
+
+        return sweeps
+    return unrolled
+
+
+@torch.library.custom_op("fusedrnn::sweep", mutates_args=(), device_types=("cpu", "cuda"))
+def sweep(
+    engine: str,
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+    keep_gates: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run one layer.
+
+    Args:
+        engine: "triton" or "unrolled".
+        cell: "gru", "gru_before" (reset before the recurrent product) or "lstm".
+        x: (T, B, I), token ids (T, B) int64, or pre-activations (T, B, D*G*H) if `w_ih` is None.
+        h0: (D, B, H).
+        c0: (D, B, H) of the LSTM, else None.
+        w_ih: (D, G*H, I) or None.
+        w_hh: (D, G*H, H).
+        b_ih: (D, G*H) or None.
+        b_hh: (D, G*H) or None.
+        lengths: (B,) integers or None.
+        keep_gates: keep what the backward needs; otherwise it recomputes that.
+
+    Returns:
+        output (T, B, D, H), h_n (D, B, H), every c_t (T, B, D, H), c_n (D, B, H), gates (T, B, D, S*H); the last three are
+        empty where there is no c or the gates are not kept.
+    """
+    gx = input_side(x, w_ih, b_ih, len(w_hh))
+    steps = None if lengths is None else lengths.to(torch.int32)
+    done = _engine(engine).forward(cell, gx, h0, c0, w_hh, b_hh, steps, save=keep_gates)
+    return (
+        done.output,
+        done.h_n,
+        h0.new_empty(0) if done.cells is None else done.cells,
+        h0.new_empty(0) if done.c_n is None else done.c_n,
+        h0.new_empty(0) if done.gates is None else done.gates,
+    )
+
+
+@sweep.register_fake
+def _(
+    engine: str,
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+    keep_gates: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    (T, B), (D, _, H) = x.shape[:2], h0.shape
+    lstm = cell == "lstm"
+    return (
+        h0.new_empty((T, B, D, H)),
+        h0.new_empty((D, B, H)),
+        h0.new_empty((T, B, D, H) if lstm else (0,)),
+        h0.new_empty((D, B, H) if lstm else (0,)),
+        h0.new_empty((T, B, D, SAVED[cell] * H) if keep_gates else (0,)),
+    )
+
+
+@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), device_types=("cpu", "cuda"))
+def sweep_backward(
+    engine: str,
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+    output: Tensor,
+    cells: Tensor,
+    gates: Tensor,
+    d_output: Tensor | None,
+    d_h_n: Tensor | None,
+    d_cells: Tensor | None,
+    d_c_n: Tensor | None,
+    need_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; absent gradients of results are None."""
+    empty = h0.new_empty
+    steps = None if lengths is None else lengths.to(torch.int32)
+    lstm = cell == "lstm"
+    previous = previous_states(output, h0, lengths)
+    if gates.numel() == 0:
+        gates = recomputed_gates(cell, input_side(x, w_ih, b_ih, len(w_hh)), previous, w_hh, b_hh)
+    swept = _engine(engine).backward(
+        cell,
+        gates,
+        output,
+        cells if lstm else None,
+        h0,
+        c0,
+        w_hh,
+        steps,
+        torch.zeros_like(output) if d_output is None else d_output,
+        torch.zeros_like(h0) if d_h_n is None else d_h_n,
+        d_cells,
+        torch.zeros_like(h0) if lstm and d_c_n is None else d_c_n,
+    )
+    dgx = input_gates(cell, swept.dgates)
+    dx, dw_ih = dgx.flatten(2).clone(), None
+    if w_ih is not None:
+        dx, dw_ih = input_gradients(x, w_ih, dgx, need_x=need_x)
+    db_ih, db_hh = bias_gradients(cell, swept.dgates)
+    return (
+        empty(0) if dx is None else dx,
+        swept.dh0,
+        empty(0) if swept.dc0 is None else swept.dc0,
+        empty(0) if dw_ih is None else dw_ih,
+        recurrent_gradient(cell, swept.dgates, previous, gates),
+        empty(0) if b_ih is None else db_ih,
+        empty(0) if b_hh is None else db_hh,
+    )
+
+
+@sweep_backward.register_fake
+def _(
+    engine: str,
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+    output: Tensor,
+    cells: Tensor,
+    gates: Tensor,
+    d_output: Tensor | None,
+    d_h_n: Tensor | None,
+    d_cells: Tensor | None,
+    d_c_n: Tensor | None,
+    need_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
+        return h0.new_empty(tensor.shape if tensor is not None and wanted else (0,))
+
+    with_x = x.is_floating_point() and (need_x or w_ih is None)
+    return like(x, with_x), like(h0), like(c0), like(w_ih), like(w_hh), like(b_ih), like(b_hh)
+
+
+def _reference(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """The differentiable decomposition: output, h_n and, for the LSTM, every c_t and c_n."""
+    gx = input_side(x, w_ih, b_ih, len(w_hh))
+    if cell == "lstm":
+        assert c0 is not None
+        output, cells, h_n, c_n = reference.lstm_sweep(gx, h0, c0, w_hh, b_hh, None, lengths)
+        return output, h_n, cells, c_n
+    return reference.gru_sweep(gx, h0, w_hh, b_hh, lengths, reset_after=cell == "gru")
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.engine, ctx.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[4])
+    ctx.save_for_backward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output[0], output[2], output[4])
+
+
+def _backward(
+    ctx: Any, d_output: Tensor | None, d_h_n: Tensor | None, d_cells: Tensor | None, d_c_n: Tensor | None, _: None
+) -> tuple[Tensor | None, ...]:
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output, cells, gates = ctx.saved_tensors
+    lstm = ctx.cell == "lstm"
+    gradients = sweep_backward(
+        ctx.engine, ctx.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output, cells, gates,
+        d_output, d_h_n, d_cells if lstm else None, d_c_n if lstm else None, ctx.needs_input_grad[2],
+    )  # fmt: skip
+    wanted = zip(gradients, (x, h0, c0, w_ih, w_hh, b_ih, b_hh), ctx.needs_input_grad[2:9], strict=True)
+    return (None, None, *(g if need and of is not None else None for g, of, need in wanted), None, None)
+
+
+def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.cell = inputs[1]
+    ctx.set_materialize_grads(False)
+    tensors = (*inputs[2:10], *inputs[13:17])
+    ctx.save_for_backward(*tensors)
+
+
+def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Differentiate the reference's gradient, its inputs and the gradients of its results being the variables."""
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, *d_results = ctx.saved_tensors
+    with torch.enable_grad():
+        inputs = [_variable(t) for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh)]
+        given = [_variable(d) for d in d_results]
+        results = _reference(ctx.cell, *inputs, lengths)  # type: ignore[arg-type]
+        pairs = [(r, d) for r, d in zip(results, given, strict=False) if d is not None]
+        leaves = [t for t in inputs if t is not None and t.is_floating_point()]
+        gradients = torch.autograd.grad(
+            [r for r, _ in pairs], leaves, [d for _, d in pairs], create_graph=True, materialize_grads=True
+        )
+    first = iter(gradients)
+    by_input = [None if t is None or not t.is_floating_point() else next(first) for t in inputs]
+    used = [
+        (g, s) for g, s in zip(by_input, seconds, strict=True) if g is not None and s is not None and g.requires_grad
+    ]
+    variables = [t for t in (*inputs, *given) if t is not None and t.is_floating_point()]
+    found: list[Tensor | None] = [None] * len(variables)
+    if used:
+        outer, weights = [g for g, _ in used], [s.reshape(g.shape) for g, s in used]
+        found = list(torch.autograd.grad(outer, variables, weights, allow_unused=True))
+    left = iter(found)
+    per_variable = [None if t is None or not t.is_floating_point() else next(left) for t in (*inputs, *given)]
+    return (None, None, *per_variable[:7], None, None, None, None, *per_variable[7:], None)
+
+
+def _variable(tensor: Tensor | None) -> Tensor | None:
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.detach().requires_grad_()
+
+
+sweep.register_autograd(_backward, setup_context=_setup)
+sweep_backward.register_autograd(_second_backward, setup_context=_setup_backward)

@@ -1,0 +1,28 @@
+"""What a sweep returns, whichever engine runs it. T steps, B samples, D directions, H units, S values saved a unit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+SAVED = {"gru": 4, "gru_before": 3, "lstm": 4}
+"""S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
+
+
+class Forward(NamedTuple):
+    """What a forward sweep leaves: ``gates`` is None unless asked for, ``cells`` and ``c_n`` are None without a c."""
+
+    output: Tensor  # (T, B, D, H)
+    h_n: Tensor  # (D, B, H)
+    cells: Tensor | None  # (T, B, D, H)
+    c_n: Tensor | None  # (D, B, H)
+    gates: Tensor | None  # (T, B, D, S*H): GRU r z n m, reset-before GRU r z n, LSTM i f g o
+
+
+class Backward(NamedTuple):
+    """Gradients of the pre-activations and of the initial states."""
+
+    dgates: Tensor  # (T, B, D, S*H): GRU dn dr dz dm, reset-before GRU dr dz dn, LSTM di df dg do
+    dh0: Tensor  # (D, B, H)
+    dc0: Tensor | None  # (D, B, H)
