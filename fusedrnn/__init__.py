@@ -1,5 +1,16 @@
 """Drop-in recurrent modules for PyTorch: a textbook reference beside fused Triton kernels."""
 
+from fusedrnn import functional
+from fusedrnn.backends import BackendUnavailableError, available_backends, use_backend
+from fusedrnn.modules import FusedGRU, FusedLSTM
 from fusedrnn.version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "BackendUnavailableError",
+    "FusedGRU",
+    "FusedLSTM",
+    "__version__",
+    "available_backends",
+    "functional",
+    "use_backend",
+]

@@ -1,0 +1,64 @@
+"""torch's own RNN as a backend; where torch has no such call, the sweeps in plain torch operators."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fusedrnn.backend_reference import run_stack
+from fusedrnn.call import Call
+from fusedrnn.layer import operator_layer
+from fusedrnn.packing import sort_and_pack
+
+name = "aten"
+
+
+def refuse(call: Call) -> str | None:
+    """Every call can be served."""
+    return None
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run `call`: torch's kernels for what torch.nn offers, else operators with a backward derived by hand."""
+    compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
+    if call.is_ids or call.cell == "gru_before" or call.input.is_meta or compiling:
+        return run_stack(call, operator_layer("unrolled", call.cell))
+    if call.batch_sizes is not None:
+        return _packed(call, call.input, call.batch_sizes, call.states)
+    if call.lengths is not None:
+        return _with_lengths(call, call.lengths)
+    output, *states = _torch(call.cell)(
+        call.input, _hx(call.states), call.weights, *_options(call), False
+    )
+    return output, tuple(states)
+
+
+def _torch(cell: str) -> object:
+    return torch.lstm if cell == "lstm" else torch.gru
+
+
+def _hx(states: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    return states if len(states) == 2 else states[0]
+
+
+def _options(call: Call) -> tuple[bool, int, float, bool, bool]:
+    has_bias = call.layers[0][0].b_ih is not None
+    return has_bias, len(call.layers), call.dropout, call.training, call.directions == 2
+
+
+def _packed(
+    call: Call, data: Tensor, batch_sizes: Tensor, states: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    output, *finals = _torch(call.cell)(data, batch_sizes, _hx(states), call.weights, *_options(call))
+    return output, tuple(finals)
+
+
+def _with_lengths(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
+    packed = sort_and_pack(call.input, lengths)
+    order, inverse = packed.sorted_indices, packed.unsorted_indices
+    states = tuple(state.index_select(1, order) for state in call.states)
+    output, finals = _packed(call, packed.data, packed.batch_sizes, states)
+    packed = torch.nn.utils.rnn.PackedSequence(output, packed.batch_sizes, order, inverse)
+    padded, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, total_length=len(call.input))
+    return padded, tuple(state.index_select(1, inverse) for state in finals)

@@ -1,0 +1,53 @@
+"""The Triton kernels as a backend."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import torch
+from torch import Tensor
+
+from fusedrnn.backend_reference import run_stack
+from fusedrnn.call import Call
+from fusedrnn.layer import operator_layer
+
+name = "triton"
+
+
+def missing() -> str | None:
+    """Why no call at all can be served here, or None."""
+    if importlib.util.find_spec("triton") is None:
+        return "expected the package triton, got none installed"
+    if not _interpreted() and not torch.cuda.is_available():
+        return "expected a CUDA device, got none (TRITON_INTERPRET=1 runs the kernels on a CPU, slowly)"
+    return None
+
+
+def refuse(call: Call) -> str | None:
+    """Why `call` cannot be served, or None."""
+    reason = missing()
+    if reason is not None:
+        return reason
+    if call.input.is_cuda or _interpreted():
+        return None if call.input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
+    return f"expected tensors on a CUDA device, got {call.input.device}"
+
+
+def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run `call` on the kernels; output as (T, B, D*P) or packed (N, D*P), and the final states."""
+    return run_stack(call, operator_layer("triton", call.cell))
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def worth_it(call: Call) -> bool:
+    """Whether the cost model expects the kernels to beat torch's own RNN on this call."""
+    from fusedrnn.kernels.table import worth_it as model
+
+    steps, samples = (len(call.batch_sizes), int(call.batch_sizes[0])) if call.batch_sizes is not None else call.input.shape[:2]
+    capability = torch.cuda.get_device_capability(call.input.device)
+    wins, _ = model(call.cell, call.states[0].dtype, call.hidden_size, samples, steps, call.directions, capability)
+    return bool(wins)

@@ -1,0 +1,87 @@
+"""Which implementation serves a call, and why.
+
+In order: the `backend` argument, the innermost `use_backend`, the environment variable FUSEDRNN_BACKEND, "auto". An explicit
+choice that cannot serve is an error, never a fallback.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+
+from torch import Tensor
+
+from fusedrnn import backend_aten, backend_reference, backend_triton
+from fusedrnn.call import Call
+
+AUTO = "auto"
+_BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}
+_chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
+
+
+class BackendUnavailableError(RuntimeError):
+    """The backend that was asked for cannot serve the call; the message says why."""
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it is "auto" or a backend.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if name != AUTO and name not in _BACKENDS:
+        raise ValueError(f"backend: expected one of {', '.join([AUTO, *_BACKENDS])}, got {name!r}")
+    return name
+
+
+def available_backends() -> dict[str, str | None]:
+    """Every backend by name, with the reason why it cannot run here, or None if it can."""
+    return {"reference": None, "aten": None, "triton": backend_triton.missing()}
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Choose the backend of every call inside the `with` block that names none itself; per thread and task.
+
+    Raises:
+        ValueError: no such backend.
+    """
+    token = _chosen.set(check_name(name))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def requested(name: str | None) -> str:
+    """The name in force for a call that asked for `name`."""
+    return check_name(name or _chosen.get() or os.environ.get("FUSEDRNN_BACKEND") or AUTO)
+
+
+def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run `call` on the backend in force.
+
+    Raises:
+        ValueError: no backend has that name.
+        BackendUnavailableError: the backend asked for cannot serve `call`.
+    """
+    wanted = requested(name)
+    if wanted == AUTO:
+        output: tuple[Tensor, tuple[Tensor, ...]] = _automatic(call).run(call)
+        return output
+    backend = _BACKENDS[wanted]
+    reason = backend.refuse(call)
+    if reason is not None:
+        raise BackendUnavailableError(f"backend {wanted!r} cannot serve this call: {reason}")
+    output = backend.run(call)
+    return output
+
+
+def _automatic(call: Call) -> ModuleType:
+    """Triton on a GPU where the cost model says that it wins, else torch's own."""
+    if call.input.is_cuda and backend_triton.refuse(call) is None and backend_triton.worth_it(call):
+        return backend_triton
+    return backend_aten

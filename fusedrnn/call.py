@@ -1,0 +1,59 @@
+"""One recurrent call, checked and in normal form: what a backend is asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fusedrnn.reference.stack import LayerWeights
+
+
+@dataclass(frozen=True)
+class Call:
+    """A stack of recurrent layers over one input. T steps, B samples, I inputs, L layers, D directions, H units, P outputs.
+
+    Attributes:
+        cell: "gru", "gru_before" (the reset gate applied before the recurrent product) or "lstm".
+        input: (T, B, I), token ids (T, B), or packed (N, I) or (N,) with `batch_sizes`.
+        batch_sizes: samples still running at each step, (T,) int64 on the CPU, of a packed input sorted by length; or None.
+        lengths: steps of each sample, (B,) integers on the input's device, or None; never together with `batch_sizes`.
+        states: (h_0,) or (h_0, c_0), each (L*D, B, P or H).
+        layers: weights by layer and direction.
+        dropout: probability on the outputs of every layer but the last, when `training`.
+        training: whether to drop.
+    """
+
+    cell: str
+    input: Tensor
+    batch_sizes: Tensor | None
+    lengths: Tensor | None
+    states: tuple[Tensor, ...]
+    layers: Sequence[Sequence[LayerWeights]]
+    dropout: float
+    training: bool
+
+    @property
+    def is_ids(self) -> bool:
+        """Whether the input is token ids."""
+        return not self.input.is_floating_point()
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.layers[0][0].w_ih.shape[0] // (4 if self.cell == "lstm" else 3)
+
+    @property
+    def directions(self) -> int:
+        """D."""
+        return len(self.layers[0])
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All weights in torch.nn's flat order."""
+        return [w for layer in self.layers for direction in layer for w in _in_order(direction)]
+
+
+def _in_order(weights: LayerWeights) -> list[Tensor]:
+    return [w for w in weights if w is not None]

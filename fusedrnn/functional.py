@@ -1,0 +1,125 @@
+"""Recurrent layers as pure functions of tensors: what the modules call.
+
+Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs a direction (H without projection),
+G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
+(G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
+under autocast) and one device; results have the input's dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fusedrnn import backends, validation
+from fusedrnn.call import Call
+from fusedrnn.reference.stack import LayerWeights
+
+Layers = Sequence[Sequence[LayerWeights]]
+
+
+def gru(
+    input: Tensor,
+    h_0: Tensor | None,
+    layers: Layers,
+    *,
+    batch_sizes: Tensor | None = None,
+    lengths: Tensor | None = None,
+    dropout: float = 0.0,
+    training: bool = False,
+    reset_after: bool = True,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run a stack of GRU layers.
+
+    r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)) as torch.nn and cuDNN
+    have it, or n = tanh(W_in x + b_in + W_hn (r * h) + b_hn) with `reset_after=False` (Cho et al. 2014); h' = (1 - z) n + z h.
+
+    Args:
+        input: (T, B, I); or token ids (T, B) int64, standing for one-hot rows of width I; or packed rows (N, I) or (N,)
+            with `batch_sizes`.
+        h_0: (L*D, B, H); None is zeros.
+        layers: weights, a sequence over layers of a sequence over directions.
+        batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`.
+        lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order; the output is zero past them.
+        dropout: probability on the outputs of every layer but the last, when `training`.
+        training: whether to drop.
+        reset_after: which of the two GRUs.
+        backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND.
+
+    Returns:
+        The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H).
+
+    Raises:
+        RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or no such backend; IndexError: a
+            token id is out of range; BackendUnavailableError: the backend asked for cannot serve the call.
+    """
+    cell = "gru" if reset_after else "gru_before"
+    states = None if h_0 is None else (h_0,)
+    output, (h_n,) = _run(cell, input, states, layers, batch_sizes, lengths, dropout, training, backend)
+    return output, h_n
+
+
+def lstm(
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None,
+    layers: Layers,
+    *,
+    batch_sizes: Tensor | None = None,
+    lengths: Tensor | None = None,
+    dropout: float = 0.0,
+    training: bool = False,
+    backend: str | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run a stack of LSTM layers (Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000).
+
+    i, f, o = sigmoid and g = tanh of W_i* x + b_i* + W_h* h + b_h*; c' = f c + i g; h' = o tanh(c'), times W_hr with a
+    projection (Sak et al. 2014).
+
+    Args and errors as for `gru`, but hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)).
+
+    Returns:
+        The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx.
+    """
+    output, (h_n, c_n) = _run("lstm", input, hx, layers, batch_sizes, lengths, dropout, training, backend)
+    return output, (h_n, c_n)
+
+
+def _run(
+    cell: str,
+    input: Tensor,
+    states: tuple[Tensor, ...] | None,
+    layers: Layers,
+    batch_sizes: Tensor | None,
+    lengths: Tensor | None,
+    dropout: float,
+    training: bool,
+    backend: str | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Check everything, put it in normal form and hand it to the backend."""
+    first = layers[0][0]
+    weight, input_size = first.w_ih, first.w_ih.shape[1]
+    if input.dtype == torch.int64 and input.dim() == (2 if batch_sizes is None else 1):
+        validation.check_device(input, weight)
+        validation.check_ids(input, input_size)
+    else:
+        validation.check_dtype(input, weight)
+        validation.check_device(input, weight)
+        validation.check_features(input, input_size)
+    if batch_sizes is None:
+        steps, batch = input.shape[:2]
+    else:
+        steps, batch = len(batch_sizes), int(batch_sizes[0])
+    validation.check_steps(steps)
+    if lengths is not None:
+        validation.check_lengths(lengths, steps, batch)
+    rows = len(layers) * len(layers[0])
+    widths = [first.w_hh.shape[1], first.w_hh.shape[0] // 4][: 2 if cell == "lstm" else 1]
+    if states is None:
+        like = input if input.is_floating_point() else weight
+        states = tuple(like.new_zeros(rows, batch, width) for width in widths)
+    for name, state, width in zip(("hidden[0]", "hidden[1]"), states, widths, strict=False):
+        validation.check_state(name, state, (rows, batch, width), weight)
+    return backends.run(Call(cell, input, batch_sizes, lengths, tuple(states), layers, dropout, training), backend)

@@ -1,0 +1,95 @@
+"""One layer on the operators of `fusedrnn.ops`, shaped as `reference.stack.Layer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from fusedrnn import ops
+from fusedrnn.reference.stack import Layer, LayerWeights, join
+from fusedrnn.time_parallel import input_side
+
+States = tuple[Tensor, ...]
+
+
+def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
+    """A layer whose sweeps `engine` ("triton" or "unrolled") runs.
+
+    `keep_gates` keeps the gates for the backward; otherwise it recomputes them from the outputs.
+    """
+
+    def layer(
+        x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
+    ) -> tuple[Tensor, States]:
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x = x.to(dtype) if x.is_floating_point() else x
+            weights = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
+            with torch.autocast(x.device.type, enabled=False):
+                return layer(x, tuple(s.to(dtype) for s in states), weights, lengths)
+        w_ih = torch.stack([d.w_ih for d in directions])
+        w_hh = torch.stack([d.w_hh for d in directions])
+        b_ih = join(torch.stack, [d.b_ih for d in directions])
+        b_hh = join(torch.stack, [d.b_hh for d in directions])
+        w_hr = join(torch.stack, [d.w_hr for d in directions])
+        h0, *rest = states
+        c0 = rest[0] if rest else None
+        tensors = [t for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr) if t is not None]
+        keep = keep_gates and torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        if w_hr is not None:
+            assert c0 is not None
+            return _projected(engine, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, lengths, keep)
+        output, h_n, _, c_n, _ = ops.sweep(engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep)
+        return output, (h_n,) if c0 is None else (h_n, c_n)
+
+    return layer
+
+
+def _projected(
+    engine: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    w_hr: Tensor,
+    lengths: Tensor | None,
+    keep: bool,
+) -> tuple[Tensor, States]:
+    """The LSTM with projection (Sak et al. 2014) on the sweep without one.
+
+    h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the sweep runs over m with that product as its weights, and the
+    projection of every step is one product afterwards. The initial h, which is no projection, enters through the
+    pre-activations of each sample's first step, and m starts at zero.
+    """
+    T, B = x.shape[:2]
+    gx = input_side(x, w_ih, b_ih, len(w_hh))
+    first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
+    entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]
+    gx = gx + torch.stack(entered, 2)
+    m0 = torch.zeros_like(c0)
+    m, m_n, _, c_n, _ = ops.sweep(
+        engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep
+    )
+    output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)
+    h_n = m_n @ w_hr.transpose(1, 2)
+    if lengths is not None:
+        h_n = torch.where((lengths > 0).unsqueeze(-1), h_n, h0)
+    return output, (h_n, c_n)
+
+
+def _at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:
+    """(B, N) placed at the first step that direction d takes, zero elsewhere: (T, B, N)."""
+    times = torch.arange(T, device=values.device).unsqueeze(-1)  # (T, 1)
+    if d == 0:
+        at = times == 0
+    elif lengths is None:
+        at = times == T - 1
+    else:
+        at = times == lengths - 1
+    return torch.where(at.unsqueeze(-1), values, 0)

@@ -1,0 +1,229 @@
+"""FusedGRU and FusedLSTM: torch.nn's GRU and LSTM by name, argument, parameter and result.
+
+They subclass `nn.RNNBase`, which owns parameters, initialisation, state_dict and introspection, but not `nn.GRU` and `nn.LSTM`,
+which torch.compile refuses to trace whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from fusedrnn import functional
+from fusedrnn.backends import check_name
+from fusedrnn.reference.stack import LayerWeights
+
+States = tuple[Tensor, ...]
+Input = TypeVar("Input", Tensor, PackedSequence)
+
+
+class _FusedRNN(nn.RNNBase):
+    """What both modules share: weights by layer, and the layouts that a caller may use."""
+
+    backend: str | None
+
+    @property
+    def _flat_weights(self) -> list[Tensor]:  # type: ignore[override]
+        """The weights as they are now, whoever replaced them: no list is kept that could be stale."""
+        return [getattr(self, name, None) for name in self._flat_weights_names]  # type: ignore[misc]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: list[Tensor]) -> None:
+        """torch.nn keeps a list here; the attributes are the truth."""
+
+    def _layers(self) -> list[list[LayerWeights]]:
+        """The weights by layer and direction."""
+        named = [[getattr(self, name) for name in names] for names in self._all_weights]
+        directions = 2 if self.bidirectional else 1
+        every = [
+            LayerWeights(w[0], w[1], *(w[2:4] if self.bias else (None, None)), w[-1] if self.proj_size else None)
+            for w in named
+        ]
+        return [every[k : k + directions] for k in range(0, len(every), directions)]
+
+    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
+        """Call the function of the cell on time-major input; returns output and a tuple of states."""
+        raise NotImplementedError
+
+    def _forward(self, input: Any, states: States | None, lengths: Tensor | None) -> tuple[Any, States]:
+        """Bring the input into time-major batched form, run, and undo that."""
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
+            return self._forward_packed(input, states)
+        ids = input.dtype == torch.int64 and input.dim() < 3
+        if not ids:
+            self._check_dtype(input)
+        dims = input.dim() + ids
+        if dims not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead "
+                "(token ids: int64, 1D or 2D)"
+            )
+        batched = dims == 3
+        for state in states or ():
+            if state.dim() != dims:
+                kind = "batched 3-D" if batched else "unbatched 2-D"
+                raise RuntimeError(f"For {kind} input, hx should also be {dims}-D but got {state.dim()}-D tensor")
+        if not batched:
+            input = input.unsqueeze(1)
+            states = None if states is None else tuple(state.unsqueeze(1) for state in states)
+            if lengths is not None:
+                raise ValueError("lengths: expected None with unbatched input, got a tensor")
+        elif self.batch_first:
+            input = input.transpose(0, 1)
+        output, finals = self._run(input, states, None, lengths)
+        if not batched:
+            return output.squeeze(1), tuple(state.squeeze(1) for state in finals)
+        return (output.transpose(0, 1) if self.batch_first else output), finals
+
+    def _forward_packed(self, input: PackedSequence, states: States | None) -> tuple[PackedSequence, States]:
+        """States come and go in the caller's order of samples, the rows in the packed one."""
+        data, batch_sizes, order, inverse = input
+        if states is not None and order is not None:
+            self._check_packed_states(states, int(batch_sizes[0]))
+            states = tuple(state.index_select(1, order) for state in states)
+        output, finals = self._run(data, states, batch_sizes, None)
+        if inverse is not None:
+            finals = tuple(state.index_select(1, inverse) for state in finals)
+        return PackedSequence(output, batch_sizes, order, inverse), finals
+
+    def _check_packed_states(self, states: States, batch: int) -> None:
+        for state in states:
+            if state.dim() != 3 or state.shape[1] != batch:
+                raise RuntimeError(f"hx: expected a 3-D tensor with batch {batch}, got {list(state.shape)}")
+
+    def _check_dtype(self, input: Tensor) -> None:
+        weight = getattr(self, self._flat_weights_names[0])
+        functional.validation.check_dtype(input, weight)
+
+    def extra_repr(self) -> str:
+        """As torch.nn's, and the backend if one was chosen."""
+        return super().extra_repr() + (f", backend={self.backend!r}" if self.backend else "")
+
+
+class FusedGRU(_FusedRNN):
+    """Drop-in for `torch.nn.GRU`; formulas, shapes, dtypes and errors: `functional.gru`.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as for `torch.nn.GRU`;
+            the same seed gives the same parameters, and state_dicts load both ways.
+        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
+
+    `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
+    batch_first, (T,) unbatched or packed, standing for one-hot rows of width input_size. `lengths` (B,) gives the steps of each
+    sample; the output is zero past them. Returns output and h_n.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        backend: str | None = None,
+        reset_after: bool = True,
+        **unsupported: Any,
+    ) -> None:
+        if "proj_size" in unsupported:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        if unsupported:
+            raise TypeError(f"FusedGRU() got an unexpected keyword argument {next(iter(unsupported))!r}")
+        super().__init__(
+            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+        self.backend = None if backend is None else check_name(backend)
+        self.reset_after = reset_after
+
+    def forward(self, input: Any, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Any, Tensor]:  # type: ignore[override]
+        """Run the layers: output and h_n."""
+        if hx is not None and not isinstance(hx, Tensor):
+            raise TypeError(f"hx: expected a tensor, got {type(hx).__name__}")
+        output, (h_n,) = self._forward(input, None if hx is None else (hx,), lengths)
+        return output, h_n
+
+    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
+        output, h_n = functional.gru(
+            input,
+            None if states is None else states[0],
+            self._layers(),
+            batch_sizes=batch_sizes,
+            lengths=lengths,
+            dropout=self.dropout,
+            training=self.training,
+            reset_after=self.reset_after,
+            backend=self.backend,
+        )
+        return output, (h_n,)
+
+    def extra_repr(self) -> str:
+        """As torch.nn's, and which GRU if not torch.nn's."""
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
+
+
+class FusedLSTM(_FusedRNN):
+    """Drop-in for `torch.nn.LSTM`; formulas, shapes, dtypes and errors: `functional.lstm`.
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype: as for
+            `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
+        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+
+    `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(
+            "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
+        )
+        self.backend = None if backend is None else check_name(backend)
+
+    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
+        """The shape (L*D, B, H) of c_0, as torch.nn.LSTM says it."""
+        batch = int(batch_sizes[0]) if batch_sizes is not None else input.size(0 if self.batch_first else 1)
+        return self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size
+
+    def forward(  # type: ignore[override]
+        self, input: Any, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Run the layers: output and (h_n, c_n)."""
+        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
+            raise TypeError(f"hx: expected (h_0, c_0), got {type(hx).__name__}")
+        output, (h_n, c_n) = self._forward(input, None if hx is None else tuple(hx), lengths)
+        return output, (h_n, c_n)
+
+    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
+        return functional.lstm(
+            input,
+            None if states is None else (states[0], states[1]),
+            self._layers(),
+            batch_sizes=batch_sizes,
+            lengths=lengths,
+            dropout=self.dropout,
+            training=self.training,
+            backend=self.backend,
+        )
