@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call
@@ -27,13 +30,11 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
         return _packed(call, call.input, call.batch_sizes, call.states)
     if call.lengths is not None:
         return _with_lengths(call, call.lengths)
-    output, *states = _torch(call.cell)(
-        call.input, _hx(call.states), call.weights, *_options(call), False
-    )
+    output, *states = _torch(call.cell)(call.input, _hx(call.states), call.weights, *_options(call), False)
     return output, tuple(states)
 
 
-def _torch(cell: str) -> object:
+def _torch(cell: str) -> Callable[..., tuple[Tensor, ...]]:
     return torch.lstm if cell == "lstm" else torch.gru
 
 
@@ -57,8 +58,10 @@ def _with_lengths(call: Call, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ..
     """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
     packed = sort_and_pack(call.input, lengths)
     order, inverse = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert inverse is not None
     states = tuple(state.index_select(1, order) for state in call.states)
     output, finals = _packed(call, packed.data, packed.batch_sizes, states)
-    packed = torch.nn.utils.rnn.PackedSequence(output, packed.batch_sizes, order, inverse)
-    padded, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, total_length=len(call.input))
+    packed = PackedSequence(output, packed.batch_sizes, order, inverse)
+    padded, _ = pad_packed_sequence(packed, total_length=len(call.input))
     return padded, tuple(state.index_select(1, inverse) for state in finals)

@@ -43,15 +43,27 @@ def run_stack(call: Call, layer: Layer) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 def _sweep_of(cell: str) -> Sweep:
     def lstm(
-        gx: Tensor, states: tuple[Tensor, ...], w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, lengths: Tensor | None
+        gx: Tensor,
+        states: tuple[Tensor, ...],
+        w_hh: Tensor,
+        b_hh: Tensor | None,
+        w_hr: Tensor | None,
+        lengths: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        output, _, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
+        h0, c0 = states
+        output, _, h_n, c_n = lstm_sweep(gx, h0, c0, w_hh, b_hh, w_hr, lengths)
         return output, (h_n, c_n)
 
     def gru(
-        gx: Tensor, states: tuple[Tensor, ...], w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, lengths: Tensor | None
+        gx: Tensor,
+        states: tuple[Tensor, ...],
+        w_hh: Tensor,
+        b_hh: Tensor | None,
+        w_hr: Tensor | None,
+        lengths: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        output, h_n = gru_sweep(gx, *states, w_hh, b_hh, lengths, reset_after=cell == "gru")
+        (h0,) = states
+        output, h_n = gru_sweep(gx, h0, w_hh, b_hh, lengths, reset_after=cell == "gru")
         return output, (h_n,)
 
     return lstm if cell == "lstm" else gru

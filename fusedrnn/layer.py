@@ -67,15 +67,13 @@ def _projected(
     projection of every step is one product afterwards. The initial h, which is no projection, enters through the
     pre-activations of each sample's first step, and m starts at zero.
     """
-    T, B = x.shape[:2]
+    T = len(x)
     gx = input_side(x, w_ih, b_ih, len(w_hh))
     first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
     entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]
     gx = gx + torch.stack(entered, 2)
     m0 = torch.zeros_like(c0)
-    m, m_n, _, c_n, _ = ops.sweep(
-        engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep
-    )
+    m, m_n, _, c_n, _ = ops.sweep(engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep)
     output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)
     h_n = m_n @ w_hr.transpose(1, 2)
     if lengths is not None:

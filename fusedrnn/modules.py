@@ -6,18 +6,17 @@ which torch.compile refuses to trace whole.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import functional
+from fusedrnn import functional, validation
 from fusedrnn.backends import check_name
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]
-Input = TypeVar("Input", Tensor, PackedSequence)
 
 
 class _FusedRNN(nn.RNNBase):
@@ -26,12 +25,12 @@ class _FusedRNN(nn.RNNBase):
     backend: str | None
 
     @property
-    def _flat_weights(self) -> list[Tensor]:  # type: ignore[override]
+    def _flat_weights(self) -> list[Any]:
         """The weights as they are now, whoever replaced them: no list is kept that could be stale."""
-        return [getattr(self, name, None) for name in self._flat_weights_names]  # type: ignore[misc]
+        return [getattr(self, name, None) for name in self._flat_weights_names]
 
     @_flat_weights.setter
-    def _flat_weights(self, weights: list[Tensor]) -> None:
+    def _flat_weights(self, weights: list[Any]) -> None:
         """torch.nn keeps a list here; the attributes are the truth."""
 
     def _layers(self) -> list[list[LayerWeights]]:
@@ -39,7 +38,9 @@ class _FusedRNN(nn.RNNBase):
         named = [[getattr(self, name) for name in names] for names in self._all_weights]
         directions = 2 if self.bidirectional else 1
         every = [
-            LayerWeights(w[0], w[1], *(w[2:4] if self.bias else (None, None)), w[-1] if self.proj_size else None)
+            LayerWeights(
+                w[0], w[1], w[2] if self.bias else None, w[3] if self.bias else None, w[-1] if self.proj_size else None
+            )
             for w in named
         ]
         return [every[k : k + directions] for k in range(0, len(every), directions)]
@@ -98,7 +99,7 @@ class _FusedRNN(nn.RNNBase):
 
     def _check_dtype(self, input: Tensor) -> None:
         weight = getattr(self, self._flat_weights_names[0])
-        functional.validation.check_dtype(input, weight)
+        validation.check_dtype(input, weight)
 
     def extra_repr(self) -> str:
         """As torch.nn's, and the backend if one was chosen."""
@@ -145,7 +146,7 @@ class FusedGRU(_FusedRNN):
         self.backend = None if backend is None else check_name(backend)
         self.reset_after = reset_after
 
-    def forward(self, input: Any, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Any, Tensor]:  # type: ignore[override]
+    def forward(self, input: Any, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Any, Tensor]:
         """Run the layers: output and h_n."""
         if hx is not None and not isinstance(hx, Tensor):
             raise TypeError(f"hx: expected a tensor, got {type(hx).__name__}")
@@ -198,7 +199,17 @@ class FusedLSTM(_FusedRNN):
         backend: str | None = None,
     ) -> None:
         super().__init__(
-            "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
+            "LSTM",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
         )
         self.backend = None if backend is None else check_name(backend)
 
@@ -207,7 +218,7 @@ class FusedLSTM(_FusedRNN):
         batch = int(batch_sizes[0]) if batch_sizes is not None else input.size(0 if self.batch_first else 1)
         return self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input: Any, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Run the layers: output and (h_n, c_n)."""

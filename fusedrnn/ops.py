@@ -25,6 +25,7 @@ from fusedrnn.time_parallel import (
     recurrent_gradient,
 )
 
+
 def _engine(name: str) -> Any:
     """The module whose `forward` and `backward` run the sweeps: Triton kernels, or plain torch operators."""
     if name == "triton":
@@ -147,8 +148,11 @@ def sweep_backward(
         torch.zeros_like(h0) if lstm and d_c_n is None else d_c_n,
     )
     dgx = input_gates(cell, swept.dgates)
-    dx, dw_ih = dgx.flatten(2).clone(), None
-    if w_ih is not None:
+    dx: Tensor | None = None
+    dw_ih: Tensor | None = None
+    if w_ih is None:
+        dx = dgx.flatten(2).clone()
+    else:
         dx, dw_ih = input_gradients(x, w_ih, dgx, need_x=need_x)
     db_ih, db_hh = bias_gradients(cell, swept.dgates)
     return (
@@ -243,7 +247,7 @@ def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, 
     with torch.enable_grad():
         inputs = [_variable(t) for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh)]
         given = [_variable(d) for d in d_results]
-        results = _reference(ctx.cell, *inputs, lengths)  # type: ignore[arg-type]
+        results = _reference(ctx.cell, *inputs, lengths)  # type: ignore[arg-type, call-arg]
         pairs = [(r, d) for r, d in zip(results, given, strict=False) if d is not None]
         leaves = [t for t in inputs if t is not None and t.is_floating_point()]
         gradients = torch.autograd.grad(

@@ -16,7 +16,7 @@ def input_side(x: Tensor, w_ih: Tensor | None, b_ih: Tensor | None, directions: 
     """x W_ih^T + b_ih of all steps and directions in one product: (T, B, D, G*H)."""
     if w_ih is not None:
         x = project(x, w_ih.flatten(0, 1), None if b_ih is None else b_ih.flatten())
-    return x.unflatten(-1, (directions, -1))
+    return torch.unflatten(x, -1, (directions, -1))
 
 
 def previous_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:

@@ -102,7 +102,7 @@ def backward(
     d_c_n: Tensor | None,
 ) -> Backward:
     """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to."""
-    T, _, D, H = output.shape
+    T, _, D, _ = output.shape
     active = _active(lengths, T)
     dgates = torch.empty_like(gates)
     dh0, dc0 = [], []
@@ -120,7 +120,9 @@ def backward(
             if active is not None:
                 saved = torch.where(active[t], saved, 0)
             if cell == "lstm":
-                assert cells is not None and c_before is not None and dc is not None
+                assert cells is not None
+                assert c_before is not None
+                assert dc is not None
                 step, new_dh, new_dc = _lstm_backward(dh, dc, saved, cells[t, :, d], c_before, w_hh[d])
                 dc = new_dc if active is None else torch.where(active[t], new_dc, dc)
             elif cell == "gru":
@@ -171,5 +173,7 @@ def _lstm_backward(
     i, f, g, o = saved.chunk(4, -1)
     y = c.tanh()
     dc = dc + dh * o * (1 - y * y)
-    step = torch.cat([dc * g * i * (1 - i), dc * c_before * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], -1)
+    step = torch.cat(
+        [dc * g * i * (1 - i), dc * c_before * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], -1
+    )
     return step, step @ w, dc * f

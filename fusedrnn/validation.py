@@ -21,9 +21,7 @@ def check_device(input: Tensor, weight: Tensor) -> None:
 def check_features(input: Tensor, input_size: int) -> None:
     """The last dimension is input_size."""
     if input.shape[-1] != input_size:
-        raise RuntimeError(
-            f"input.size(-1) must be equal to input_size. Expected {input_size}, got {input.shape[-1]}"
-        )
+        raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {input.shape[-1]}")
 
 
 def check_ids(ids: Tensor, input_size: int) -> None:

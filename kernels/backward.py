@@ -15,11 +15,11 @@ from fusedrnn.kernels.cells import (
     reset_before_state_backward,
 )
 from fusedrnn.kernels.exchange import arrive, wait
-from fusedrnn.kernels.forward import load_gates, store_gates
+from fusedrnn.kernels.forward import RUNTIME, load_gates, store_gates
 from fusedrnn.kernels.product import dot, gather, load_slice
 
 
-@triton.jit(do_not_specialize=["T", "B", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "D", "n_slices"])
+@triton.jit(do_not_specialize=RUNTIME)
 def backward_sweep(
     gates_ptr,    # (T, B, D, S*H) as the forward saved them, or recomputed
     out_ptr,      # (T, B, D, H) every h_t

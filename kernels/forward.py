@@ -14,6 +14,9 @@ from fusedrnn.kernels.cells import gru, lstm, reset_before_gates, reset_before_s
 from fusedrnn.kernels.exchange import arrive, wait
 from fusedrnn.kernels.product import dot, load_slice, products
 
+RUNTIME = ["T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id"]
+"""Integers whose value never leads to another compilation."""
+
 
 @triton.jit
 def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr, ACC: tl.constexpr):
@@ -31,7 +34,7 @@ def store_gates(ptr, offsets, H, mask, blocks, FIRST: tl.constexpr, COUNT: tl.co
         tl.store(ptr + offsets + (FIRST + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["T", "B", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "D", "n_slices"])
+@triton.jit(do_not_specialize=RUNTIME)
 def forward_sweep(
     gx_ptr,       # (T, B, D, G*H) input side, b_ih included
     w_ptr,        # (D, G*H, H) recurrent weights
@@ -67,8 +70,8 @@ def forward_sweep(
     unit_mask = units < H
     batch_mask = batch < B
     own = unit_mask[:, None] & batch_mask[None, :]
-    step_row = batch.to(tl.int64) * D + d                # row of (B, D): times the width, plus t * B * D rows
-    state_row = (d.to(tl.int64) * B + batch) * H         # start of a row of (D, B, H)
+    step_row = batch.to(tl.int64) * D + d  # row of (B, D): times the width, plus t * B * D rows
+    state_row = (d.to(tl.int64) * B + batch) * H  # start of a row of (D, B, H)
     state_own = state_row[None, :] + units[:, None]
     one = tl.full((), 1, tl.int64)
     slot = one * D * B * H

@@ -49,7 +49,8 @@ def _divide(a, b, EXACT: tl.constexpr):
 def sigmoid(x, EXACT: tl.constexpr):
     """1 / (1 + exp(-x)), the exponential taken of -|x| only; ``EXACT`` for float32 outputs.
 
-    The rounding error of 1 + e is known exactly; taking it back keeps small results within two units in the last place."""
+    The rounding error of 1 + e is known exactly; taking it back keeps small results within two units in the last place.
+    """
     e = _decay(x, EXACT)
     d = 1.0 + e
     y = _divide(tl.where(x >= 0, 1.0, e), d, EXACT)

@@ -85,7 +85,8 @@ def gather(
 ):  # fmt: skip
     """The sum over gates FIRST to LAST - 1 of each gate's weights times that gate's own operand: [BLOCK_U, BLOCK_B].
 
-    The operand of gate FIRST + i starts at ``x_ptr + i * H``."""
+    The operand of gate FIRST + i starts at ``x_ptr + i * H``.
+    """
     acc = tl.zeros((BLOCK_U, BLOCK_B), ACC)
     for i in tl.static_range(LAST - FIRST):
         if RESIDENT:

@@ -1,5 +1,8 @@
 """stub"""
+
 from dataclasses import dataclass
+
+
 @dataclass(frozen=True)
 class Row:
     block_u: int
