@@ -1,0 +1,68 @@
+"""Bad input: one line, expected and got, of the type that torch.nn raises."""
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_sequence
+
+from fusedrnn import FusedGRU, FusedLSTM
+
+X = torch.randn(3, 2, 5)
+IDS = torch.randint(0, 5, (3, 2))
+H = torch.zeros(1, 2, 4)
+
+TABLE = {
+    "features": (FusedGRU, (torch.randn(3, 2, 6),), {}, RuntimeError, "Expected 5, got 6"),
+    "dtype": (FusedGRU, (X.double(),), {}, ValueError, r"float64\) does not match weight dtype \(torch.float32"),
+    "int32 ids": (FusedGRU, (IDS.int(),), {}, ValueError, "int32"),
+    "dimensions": (FusedGRU, (torch.randn(5),), {}, ValueError, "Expected input to be 2D or 3D, got 1D"),
+    "dimensions, 4": (FusedGRU, (torch.randn(1, 3, 2, 5),), {}, ValueError, "got 4D"),
+    "device": (FusedGRU, (X.to("meta"),), {}, RuntimeError, "expected device cpu, where the weights are, got meta"),
+    "id too large": (FusedGRU, (IDS + 5,), {}, IndexError, r"expected 0 to 4 \(input_size - 1\), got 5"),
+    "id negative": (FusedLSTM, (IDS - 9,), {}, IndexError, "got -"),
+    "T = 0": (FusedGRU, (X[:0],), {}, RuntimeError, "Expected sequence length to be larger than 0 in RNN, got 0"),
+    "hx unbatched": (FusedGRU, (X, H[0]), {}, RuntimeError, "hx should also be 3-D but got 2-D"),
+    "hx batched": (FusedGRU, (X[:, 0], H), {}, RuntimeError, "hx should also be 2-D but got 3-D"),
+    "hx batch": (FusedGRU, (X, H[:, :1]), {}, RuntimeError, r"Expected hidden\[0\] size \(1, 2, 4\), got \[1, 1, 4\]"),
+    "hx width": (FusedGRU, (X, H[..., :3]), {}, RuntimeError, r"got \[1, 2, 3\]"),
+    "hx dtype": (FusedGRU, (X, H.double()), {}, ValueError, "expected dtype torch.float32, that of the weights, got torch.float64"),
+    "hx tuple": (FusedGRU, (X, (H, H)), {}, TypeError, "expected a tensor, got tuple"),
+    "lstm hx tensor": (FusedLSTM, (X, H), {}, TypeError, r"expected \(h_0, c_0\), got Tensor"),
+    "c batch": (FusedLSTM, (X, (H, H[:, :1])), {}, RuntimeError, r"Expected hidden\[1\] size \(1, 2, 4\)"),
+    "lengths dtype": (FusedGRU, (X,), {"lengths": torch.ones(2)}, TypeError, "expected int32 or int64, got torch.float32"),
+    "lengths shape": (FusedGRU, (X,), {"lengths": torch.tensor([1])}, ValueError, r"expected shape \(2,\), got \(1,\)"),
+    "lengths long": (FusedGRU, (X,), {"lengths": torch.tensor([4, 1])}, ValueError, "expected 1 to 3 .* got 1 to 4"),
+    "lengths zero": (FusedGRU, (X,), {"lengths": torch.tensor([0, 1])}, ValueError, "expected 1 to 3 .* got 0 to 1"),
+    "lengths unbatched": (FusedGRU, (X[:, 0],), {"lengths": torch.tensor([1])}, ValueError, "expected None with unbatched"),
+    "lengths packed": (FusedGRU, (pack_sequence([X[:, 0]]),), {"lengths": torch.tensor([1])}, ValueError, "PackedSequence"),
+    "packed features": (FusedGRU, (pack_sequence([X[:, 0, :3]]),), {}, RuntimeError, "Expected 5, got 3"),
+    "packed hx": (FusedGRU, (pack_sequence([X[:, 0]], enforce_sorted=False), H), {}, RuntimeError, "batch 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference", "triton"])
+@pytest.mark.parametrize("case", TABLE.values(), ids=TABLE)
+def test_bad_call(case, backend):
+    module, args, options, error, message = case
+    with pytest.raises(error, match=message) as caught:
+        module(5, 4, backend=backend)(*args, **options)
+    assert "\n" not in str(caught.value)
+
+
+CONSTRUCTOR = {
+    "proj_size on a GRU": (FusedGRU, (5, 4), {"proj_size": 0}, ValueError, "only supported for LSTM"),
+    "unknown argument": (FusedGRU, (5, 4), {"layers": 2}, TypeError, "layers"),
+    "missing argument": (FusedGRU, (5,), {}, TypeError, "hidden_size"),
+    "dropout too large": (FusedGRU, (5, 4), {"dropout": 1.5}, ValueError, "dropout"),
+    "dropout a bool": (FusedGRU, (5, 4), {"dropout": True}, ValueError, "dropout"),
+    "hidden_size zero": (FusedLSTM, (5, 0), {}, ValueError, "hidden_size"),
+    "hidden_size a float": (FusedLSTM, (5, 4.0), {}, TypeError, "hidden_size"),
+    "bias an int": (FusedLSTM, (5, 4, 1, 1), {}, TypeError, "bias"),
+    "proj_size too large": (FusedLSTM, (5, 4), {"proj_size": 4}, ValueError, "proj_size"),
+}
+
+
+@pytest.mark.parametrize("case", CONSTRUCTOR.values(), ids=CONSTRUCTOR)
+def test_bad_constructor(case):
+    module, args, options, error, message = case
+    with pytest.raises(error, match=message):
+        module(*args, **options)
