@@ -61,16 +61,15 @@ def test_the_context_is_left_after_an_error_and_is_a_threads_own():
 
 @pytest.mark.parametrize("how", ["argument", "context", "environment"])
 def test_an_unknown_name_is_an_error_that_lists_the_known(how, monkeypatch):
-    message = "backend: expected one of auto, reference, aten, triton, got 'cudnn'"
-    with pytest.raises(ValueError, match=message):
-        if how == "argument":
-            FusedGRU(3, 4, backend="cudnn")
-        elif how == "context":
-            with use_backend("cudnn"):
-                call()
-        else:
-            monkeypatch.setenv("FUSEDRNN_BACKEND", "cudnn")
+    def by_context():
+        with use_backend("cudnn"):
             call()
+
+    if how == "environment":
+        monkeypatch.setenv("FUSEDRNN_BACKEND", "cudnn")
+    ask = {"argument": lambda: call(backend="cudnn"), "context": by_context, "environment": call}[how]
+    with pytest.raises(ValueError, match="backend: expected one of auto, reference, aten, triton, got 'cudnn'"):
+        ask()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal is that of a machine without a GPU")
