@@ -1,29 +1,20 @@
 """The sweeps in plain torch operators, forward and backward derived by hand: what runs where no kernel does.
 
 Same functions, arguments and results as the Triton sweeps (`fusedrnn.kernels.sweeps`), on any device and dtype. No autograd
-graph of T steps is built; a step is one product and a few elementwise operators on preallocated memory.
+graph of T steps is built: a step is one product and a few elementwise operators on preallocated memory, and whatever does not
+depend on the step before is computed for all steps at once, outside the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from fusedrnn.kernels.results import SAVED, Backward, Forward
+from fusedrnn.kernels.results import SAVED, Forward
+from fusedrnn.reference.loop import active_steps
+from fusedrnn.unrolled_backward import backward, times
 
-
-def _steps(T: int, d: int) -> Iterator[int]:
-    """The times of direction d in the order it takes them."""
-    return iter(range(T) if d == 0 else range(T - 1, -1, -1))
-
-
-def _active(lengths: Tensor | None, T: int) -> Tensor | None:
-    """(T, B, 1) booleans: whether a sample still runs."""
-    if lengths is None:
-        return None
-    return (torch.arange(T, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)
+__all__ = ["backward", "forward"]
 
 
 def forward(
@@ -39,141 +30,71 @@ def forward(
 ) -> Forward:
     """Run the forward sweep: gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,)."""
     (T, B, D, _), H = gx.shape, h0.shape[-1]
-    active = _active(lengths, T)
+    active = None if lengths is None else active_steps(lengths, T).unsqueeze(-1)  # (T, B, 1)
     output = gx.new_empty((T, B, D, H))
     cells = gx.new_empty((T, B, D, H)) if cell == "lstm" else None
-    gates = gx.new_empty((T, B, D, SAVED[cell] * H)) if save else None
-    h_n, c_n = [], []
+    gates = gx.new_empty((T if save else 1, B, D, SAVED[cell] * H))
+    h_n = h0.clone(memory_format=torch.contiguous_format)
+    c_n = None if c0 is None else c0.clone(memory_format=torch.contiguous_format)
+    scratch = gx.new_empty((B, 3 * H))
+    if b_hh is None:
+        b_hh = gx.new_zeros(w_hh.shape[:2])
     for d in range(D):
-        h, c = h0[d], None if c0 is None else c0[d]
-        w_t = w_hh[d].t()
-        bias = gx.new_zeros(w_hh.shape[1]) if b_hh is None else b_hh[d]
-        for t in _steps(T, d):
-            new_h, new_c, kept = _step(cell, gx[t, :, d], h, c, w_t, bias)
-            if active is not None:
-                new_h = torch.where(active[t], new_h, h)
-                new_c = None if new_c is None or c is None else torch.where(active[t], new_c, c)
-            h, c = new_h, new_c
-            output[t, :, d] = h if active is None else torch.where(active[t], h, 0)
+        w_t, h, c = w_hh[d].t(), h_n[d], None if c_n is None else c_n[d]
+        for t in times(T, d):
+            kept, new_h, new_c = gates[t if save else 0, :, d], output[t, :, d], None
             if cells is not None and c is not None:
-                cells[t, :, d] = c if active is None else torch.where(active[t], c, 0)
-            if gates is not None:
-                gates[t, :, d] = torch.cat(kept, -1)
-        h_n.append(h)
-        c_n.append(c)
-    last_c = torch.stack([c for c in c_n if c is not None]) if cell == "lstm" else None
-    return Forward(output, torch.stack(h_n), cells, last_c, gates)
-
-
-def _step(
-    cell: str, gx: Tensor, h: Tensor, c: Tensor | None, w_t: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-    """One step of one direction: h', c' and what the backward needs."""
-    H = h.shape[-1]
-    if cell == "lstm":
-        assert c is not None
-        pre = torch.addmm(gx + bias, h, w_t)
-        i_f, g, o = pre[:, : 2 * H].sigmoid(), pre[:, 2 * H : 3 * H].tanh(), pre[:, 3 * H :].sigmoid()
-        c = torch.addcmul(i_f[:, H:] * c, i_f[:, :H], g)
-        return o * c.tanh(), c, [i_f, g, o]
-    if cell == "gru":
-        a = torch.addmm(bias, h, w_t)
-        rz = (gx[:, : 2 * H] + a[:, : 2 * H]).sigmoid()
-        m = a[:, 2 * H :]
-        n = torch.addcmul(gx[:, 2 * H :], rz[:, :H], m).tanh()
-        return torch.lerp(n, h, rz[:, H:]), None, [rz, n, m]
-    rz = torch.addmm(gx[:, : 2 * H] + bias[: 2 * H], h, w_t[:, : 2 * H]).sigmoid()
-    n = torch.addmm(gx[:, 2 * H :] + bias[2 * H :], rz[:, :H] * h, w_t[:, 2 * H :]).tanh()
-    return torch.lerp(n, h, rz[:, H:]), None, [rz, n]
-
-
-def backward(
-    cell: str,
-    gates: Tensor,
-    output: Tensor,
-    cells: Tensor | None,
-    h0: Tensor,
-    c0: Tensor | None,
-    w_hh: Tensor,
-    lengths: Tensor | None,
-    d_output: Tensor,
-    d_h_n: Tensor,
-    d_cells: Tensor | None,
-    d_c_n: Tensor | None,
-) -> Backward:
-    """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to."""
-    T, _, D, _ = output.shape
-    active = _active(lengths, T)
-    dgates = torch.empty_like(gates)
-    dh0, dc0 = [], []
-    for d in range(D):
-        times = list(_steps(T, d))
-        dh, dc = d_h_n[d], None if d_c_n is None else d_c_n[d]
-        for k in range(T - 1, -1, -1):
-            t = times[k]
-            h, c_before = _before(output, h0, lengths, times, k, d), None
-            if cells is not None and c0 is not None and dc is not None:
-                c_before = _before(cells, c0, lengths, times, k, d)
-                dc = dc if d_cells is None else dc + _masked(d_cells[t, :, d], active, t)
-            dh = dh + _masked(d_output[t, :, d], active, t)
-            saved = gates[t, :, d]
-            if active is not None:
-                saved = torch.where(active[t], saved, 0)
-            if cell == "lstm":
-                assert cells is not None
-                assert c_before is not None
-                assert dc is not None
-                step, new_dh, new_dc = _lstm_backward(dh, dc, saved, cells[t, :, d], c_before, w_hh[d])
-                dc = new_dc if active is None else torch.where(active[t], new_dc, dc)
+                new_c = cells[t, :, d]
+                _lstm_step(gx[t, :, d], h, c, w_t, b_hh[d], kept, new_h, new_c)
             elif cell == "gru":
-                step, new_dh = _gru_backward(dh, saved, h, w_hh[d])
+                _gru_step(gx[t, :, d], h, w_t, b_hh[d], kept, new_h, scratch)
             else:
-                step, new_dh = _reset_before_backward(dh, saved, h, w_hh[d])
-            dgates[t, :, d] = step if active is None else torch.where(active[t], step, 0)
-            dh = new_dh if active is None else torch.where(active[t], new_dh, dh)
-        dh0.append(dh)
-        dc0.append(dc)
-    first_dc = torch.stack([x for x in dc0 if x is not None]) if cell == "lstm" else None
-    return Backward(dgates, torch.stack(dh0), first_dc)
+                _reset_before_step(gx[t, :, d], h, w_t, b_hh[d], kept, new_h)
+            if active is None:
+                h, c = new_h, new_c
+            else:  # past its end a sample keeps its state
+                h = torch.where(active[t], new_h, h)
+                c = None if c is None or new_c is None else torch.where(active[t], new_c, c)
+        h_n[d] = h
+        if c_n is not None and c is not None:
+            c_n[d] = c
+    if active is not None:
+        output.masked_fill_(~active.unsqueeze(-1), 0)
+        if cells is not None:
+            cells.masked_fill_(~active.unsqueeze(-1), 0)
+    return Forward(output, h_n, cells, c_n, gates if save else None)
 
 
-def _masked(gradient: Tensor, active: Tensor | None, t: int) -> Tensor:
-    return gradient if active is None else torch.where(active[t], gradient, 0)
-
-
-def _before(states: Tensor, initial: Tensor, lengths: Tensor | None, times: list[int], k: int, d: int) -> Tensor:
-    """The state that the k-th step of direction d started from."""
-    if k == 0:
-        return initial[d]
-    before = states[times[k - 1], :, d]
-    if d == 0 or lengths is None:
-        return before
-    return torch.where((lengths == times[k] + 1).unsqueeze(-1), initial[d], before)
-
-
-def _gru_backward(dh: Tensor, saved: Tensor, h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    r, z, n, m = saved.chunk(4, -1)
-    dn = dh * (1 - z) * (1 - n * n)
-    step = torch.cat([dn, dn * m * r * (1 - r), dh * (h - n) * z * (1 - z), dn * r], -1)
-    return step, torch.addmm(dh * z, step[:, h.shape[-1] :], w)
-
-
-def _reset_before_backward(dh: Tensor, saved: Tensor, h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+def _gru_step(gx: Tensor, h: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor, a: Tensor) -> None:
+    """Write r, z, n, m = W_hn h + b_hn into `kept` and the next state into `new_h`; `a` is scratch, (B, 3H)."""
     H = h.shape[-1]
-    r, z, n = saved.chunk(3, -1)
-    dn = dh * (1 - z) * (1 - n * n)
-    d_reset = dn @ w[2 * H :]
-    step = torch.cat([d_reset * h * r * (1 - r), dh * (h - n) * z * (1 - z), dn], -1)
-    return step, torch.addmm(dh * z + d_reset * r, step[:, : 2 * H], w[: 2 * H])
+    r, z, n, m = kept.chunk(4, -1)
+    torch.addmm(bias, h, w_t, out=a)
+    torch.add(gx[:, : 2 * H], a[:, : 2 * H], out=kept[:, : 2 * H]).sigmoid_()
+    m.copy_(a[:, 2 * H :])
+    torch.addcmul(gx[:, 2 * H :], r, m, out=n).tanh_()
+    torch.lerp(n, h, z, out=new_h)
 
 
-def _lstm_backward(
-    dh: Tensor, dc: Tensor, saved: Tensor, c: Tensor, c_before: Tensor, w: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    i, f, g, o = saved.chunk(4, -1)
-    y = c.tanh()
-    dc = dc + dh * o * (1 - y * y)
-    step = torch.cat(
-        [dc * g * i * (1 - i), dc * c_before * f * (1 - f), dc * i * (1 - g * g), dh * y * o * (1 - o)], -1
-    )
-    return step, step @ w, dc * f
+def _reset_before_step(gx: Tensor, h: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor) -> None:
+    """Write r, z, n into `kept` and the next state into `new_h`."""
+    H = h.shape[-1]
+    r, z, n = kept.chunk(3, -1)
+    torch.add(gx, bias, out=kept)
+    kept[:, : 2 * H].addmm_(h, w_t[:, : 2 * H]).sigmoid_()
+    n.addmm_(r * h, w_t[:, 2 * H :]).tanh_()
+    torch.lerp(n, h, z, out=new_h)
+
+
+def _lstm_step(
+    gx: Tensor, h: Tensor, c: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor, new_c: Tensor
+) -> None:
+    """Write i, f, g, o into `kept` and the next states into `new_h` and `new_c`."""
+    H = h.shape[-1]
+    i, f, g, o = kept.chunk(4, -1)
+    torch.add(gx, bias, out=kept).addmm_(h, w_t)
+    kept[:, : 2 * H].sigmoid_()
+    g.tanh_()
+    o.sigmoid_()
+    torch.mul(f, c, out=new_c).addcmul_(i, g)
+    torch.tanh(new_c, out=new_h).mul_(o)
