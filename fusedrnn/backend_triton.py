@@ -41,15 +41,3 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def worth_it(call: Call) -> bool:
-    """Whether the cost model expects the kernels to beat torch's own RNN on this call."""
-    from fusedrnn.kernels.table import worth_it as model
-
-    steps, samples = (
-        (len(call.batch_sizes), int(call.batch_sizes[0])) if call.batch_sizes is not None else call.input.shape[:2]
-    )
-    capability = torch.cuda.get_device_capability(call.input.device)
-    wins, _ = model(call.cell, call.states[0].dtype, call.hidden_size, samples, steps, call.directions, capability)
-    return bool(wins)

@@ -18,6 +18,8 @@ from fusedrnn import backend_aten, backend_reference, backend_triton
 from fusedrnn.call import Call
 
 AUTO = "auto"
+AUTOMATIC = "aten"
+"""What "auto" means: never slower than torch.nn. The kernels take their place here when a GPU has measured where they win."""
 _BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
 
@@ -70,18 +72,10 @@ def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:
     """
     wanted = requested(name)
     if wanted == AUTO:
-        output: tuple[Tensor, tuple[Tensor, ...]] = _automatic(call).run(call)
-        return output
+        wanted = AUTOMATIC
     backend = _BACKENDS[wanted]
     reason = backend.refuse(call)
     if reason is not None:
         raise BackendUnavailableError(f"backend {wanted!r} cannot serve this call: {reason}")
-    output = backend.run(call)
+    output: tuple[Tensor, tuple[Tensor, ...]] = backend.run(call)
     return output
-
-
-def _automatic(call: Call) -> ModuleType:
-    """Triton on a GPU where the cost model says that it wins, else torch's own."""
-    if call.input.is_cuda and backend_triton.refuse(call) is None and backend_triton.worth_it(call):
-        return backend_triton
-    return backend_aten

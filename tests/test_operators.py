@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from fusedrnn import ops
+from fusedrnn.layer import operator_layer
+from fusedrnn.reference.stack import LayerWeights, layer_of
+from fusedrnn.reference.sweep import lstm_sweep
 
 CELLS = ("gru", "gru_before", "lstm")
 
@@ -96,3 +99,30 @@ def test_recompute_keeps_nothing_but_states_and_arguments(cell):
         kept[keep] = sum(sizes)
     saved = 3 if cell == "gru_before" else 4
     assert kept[True] - kept[False] == T * B * D * saved * H
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([2, 4, 0])], ids=["full", "lengths"])
+def test_projected_layer_equals_the_references(lengths):
+    T, B, I, H, P = 4, 3, 2, 5, 3
+    shapes = [(4 * H, I), (4 * H, P), (4 * H,), (4 * H,), (P, H)] * 2
+    leaves = [
+        torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in [*shapes, (2, B, P), (2, B, H), (T, B, I)]
+    ]
+    directions = [LayerWeights(*leaves[:5]), LayerWeights(*leaves[5:10])]
+    h0, c0, x = leaves[10:]
+    if lengths is not None:
+        with torch.no_grad():
+            x.mul_((torch.arange(T)[:, None] < lengths)[..., None])
+
+    def textbook(gx, states, w_hh, b_hh, w_hr, lengths):
+        output, _, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
+        return output, (h_n, c_n)
+
+    both = []
+    for layer in (layer_of(textbook), operator_layer("unrolled", "lstm")):
+        output, states = layer(x, (h0, c0), directions, lengths)
+        results = [output, *states]
+        torch.manual_seed(1)
+        both.append([*results, *torch.autograd.grad(results, leaves, [torch.randn_like(r) for r in results])])
+    for expected, got in zip(*both, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-12)

@@ -17,7 +17,7 @@ TABLE = {
     "dimensions": (FusedGRU, (torch.randn(5),), {}, ValueError, "Expected input to be 2D or 3D, got 1D"),
     "dimensions, 4": (FusedGRU, (torch.randn(1, 3, 2, 5),), {}, ValueError, "got 4D"),
     "device": (FusedGRU, (X.to("meta"),), {}, RuntimeError, "expected device cpu, where the weights are, got meta"),
-    "id too large": (FusedGRU, (IDS + 5,), {}, IndexError, r"expected 0 to 4 \(input_size - 1\), got 5"),
+    "id too large": (FusedGRU, (torch.full((3, 2), 5),), {}, IndexError, r"expected 0 to 4 \(input_size - 1\), got 5 to 5"),
     "id negative": (FusedLSTM, (IDS - 9,), {}, IndexError, "got -"),
     "T = 0": (FusedGRU, (X[:0],), {}, RuntimeError, "Expected sequence length to be larger than 0 in RNN, got 0"),
     "hx unbatched": (FusedGRU, (X, H[0]), {}, RuntimeError, "hx should also be 3-D but got 2-D"),
