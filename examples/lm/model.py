@@ -1,0 +1,81 @@
+"""The language model: a recurrent net over characters, and a linear layer that scores the next one."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from fusedrnn import FusedGRU, FusedLSTM
+
+from .errors import UserError
+from .scratch import ScratchRNN
+from .settings import Settings
+from .vocabulary import Vocabulary
+
+State = tuple[Tensor, ...]  # (h,) or (h, c), each (layers, batch, hidden)
+
+
+class CharModel(nn.Module):
+    """Ids of characters in, scores of the next character out.
+
+    The weights start as N(0, 0.01^2) and the biases as 0. The textbook's cells have one bias a gate where torch.nn's
+    have two, so the second one, b_hh, stays at zero: the model is exactly the textbook's.
+    """
+
+    def __init__(self, recurrent: nn.Module, hidden: int, vocabulary_size: int) -> None:
+        super().__init__()
+        self.recurrent = recurrent
+        self.head = nn.Linear(hidden, vocabulary_size)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if "bias" in name:
+                    parameter.zero_()
+                else:
+                    parameter.normal_(0.0, 0.01)
+                if "bias_hh" in name:
+                    parameter.requires_grad_(False)
+
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read (steps, batch) int64 ids; return scores (steps, batch, vocabulary) and the state after the last step."""
+        hx = state[0] if state is not None and len(state) == 1 else state
+        output, last = self.recurrent(ids, hx)
+        return self.head(output), last if isinstance(last, tuple) else (last,)
+
+
+def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
+    """Build the model of these settings on its device; the weights come from torch's seed.
+
+    Raises:
+        UserError: the backend cannot serve the cell, and why.
+    """
+    sizes = (vocabulary_size, settings.hidden, settings.layers)
+    recurrent: nn.Module
+    if settings.cell == "rnn":
+        if settings.backend not in ("auto", "reference"):
+            raise UserError(f"expected --backend auto or reference with --cell rnn, got {settings.backend}")
+        recurrent = ScratchRNN(*sizes)
+    elif settings.cell == "lstm":
+        recurrent = FusedLSTM(*sizes, backend=settings.backend)
+    else:
+        recurrent = FusedGRU(*sizes, backend=settings.backend, reset_after=settings.cell == "gru")
+    return CharModel(recurrent, settings.hidden, vocabulary_size).to(settings.device)
+
+
+@torch.no_grad()
+def generate(model: CharModel, vocabulary: Vocabulary, prefix: str, length: int = 50) -> str:
+    """Continue `prefix` by `length` characters, each time taking the likeliest next one.
+
+    Raises:
+        UserError: the prefix is empty or has a character that the model has never seen.
+    """
+    if not prefix:
+        raise UserError("expected a prefix of at least one character, got none")
+    device = model.head.weight.device
+    ids = vocabulary.encode(prefix).to(device).unsqueeze(1)  # (len(prefix), 1)
+    state: State | None = None
+    written: list[Tensor] = []
+    for _ in range(length):
+        scores, state = model(ids, state)
+        ids = scores[-1:].argmax(dim=-1)  # (1, 1)
+        written.append(ids)
+    return prefix + vocabulary.decode(cast(list[int], torch.cat(written).flatten().tolist()))

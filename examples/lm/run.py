@@ -1,0 +1,102 @@
+"""A training run: everything that changes while it trains, how to freeze it and how to thaw it."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+
+from .checkpoint import Checkpoint
+from .corpus import Corpus
+from .errors import UserError
+from .model import build_model, generate
+from .optimizers import build_optimizer
+from .sampling import Batches, consecutive, epoch_size, shuffled
+from .settings import FREE, Settings
+from .training import train_epoch
+
+
+class Run:
+    """The model, its optimiser, the random generators, and what has been measured so far."""
+
+    def __init__(self, settings: Settings, corpus: Corpus) -> None:
+        self.settings = settings
+        self.corpus = corpus
+        self.batches_per_epoch = epoch_size(settings.sampling, len(corpus.ids), settings.batch_size, settings.steps)
+        self.characters_per_epoch = self.batches_per_epoch * settings.batch_size * settings.steps
+        torch.manual_seed(settings.seed)
+        self.model = build_model(settings, len(corpus.vocabulary))
+        self.optimizer = build_optimizer(settings.optimizer, self.model.parameters(), settings.lr)
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.ids = corpus.ids.to(settings.device)
+        self.perplexity: list[float] = []
+        self.samples: list[dict[str, str | int]] = []
+        self.seconds = 0.0
+
+    def train_epoch(self, progress: Callable[[int], None]) -> None:
+        """Train one epoch and note its perplexity."""
+        start = time.perf_counter()
+        carry = self.settings.sampling == "consecutive"
+        perplexity = train_epoch(
+            self.model, self.optimizer, self._batches(), clip=self.settings.clip, carry_state=carry, progress=progress
+        )
+        self.perplexity.append(perplexity)
+        self.seconds += time.perf_counter() - start
+
+    def write_samples(self, prefixes: tuple[str, ...]) -> list[str]:
+        """Let the model continue each prefix, keep the texts and return them."""
+        texts = [generate(self.model, self.corpus.vocabulary, prefix) for prefix in prefixes]
+        epoch = len(self.perplexity)
+        self.samples += [
+            {"epoch": epoch, "prefix": prefix, "text": text} for prefix, text in zip(prefixes, texts, strict=True)
+        ]
+        return texts
+
+    def freeze(self) -> Checkpoint:
+        """Copy the run as it stands; training on leaves the copy alone."""
+        return Checkpoint(
+            settings=asdict(self.settings),
+            vocabulary=self.corpus.vocabulary.characters,
+            corpus_sha256=self.corpus.sha256,
+            model=copy.deepcopy(dict(self.model.state_dict())),
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),
+            sampler=self.generator.get_state(),
+            random=torch.get_rng_state(),
+            perplexity=list(self.perplexity),
+            samples=list(self.samples),
+            seconds=self.seconds,
+        )
+
+    def thaw(self, checkpoint: Checkpoint) -> None:
+        """Become the run that was frozen.
+
+        Raises:
+            UserError: that run had other settings or another text, so its numbers would not go on.
+        """
+        for name, expected in checkpoint.settings.items():
+            if name not in FREE and expected != (got := getattr(self.settings, name)):
+                option = name.replace("_", "-")
+                raise UserError(f"expected the checkpoint's --{option} {expected} to resume it, got {got}")
+        if checkpoint.corpus_sha256 != self.corpus.sha256:
+            raise UserError(
+                f"expected the text that the checkpoint was trained on (sha256 {checkpoint.corpus_sha256[:12]}), "
+                f"got another one ({self.corpus.sha256[:12]})"
+            )
+        if len(checkpoint.perplexity) >= self.settings.epochs:
+            raise UserError(
+                f"expected --epochs above the {len(checkpoint.perplexity)} that are trained, got {self.settings.epochs}"
+            )
+        self.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.generator.set_state(checkpoint.sampler)
+        torch.set_rng_state(checkpoint.random)
+        self.perplexity = list(checkpoint.perplexity)
+        self.samples = list(checkpoint.samples)
+        self.seconds = checkpoint.seconds
+
+    def _batches(self) -> Batches:
+        batch_size, steps = self.settings.batch_size, self.settings.steps
+        if self.settings.sampling == "consecutive":
+            return consecutive(self.ids, batch_size, steps)
+        return shuffled(self.ids, batch_size, steps, self.generator)

@@ -1,0 +1,29 @@
+"""What a run is asked to do."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the numbers of a run, and a few things that do not (`FREE`)."""
+
+    cell: str
+    backend: str
+    sampling: str
+    optimizer: str
+    lr: float
+    clip: float
+    epochs: int
+    hidden: int
+    layers: int
+    steps: int
+    batch_size: int
+    corpus: str
+    max_chars: int
+    device: str
+    seed: int
+    report_every: int
+
+
+NAMES = tuple(field.name for field in fields(Settings))
+FREE = ("epochs", "report_every", "corpus")  # may differ in a resumed run; the corpus is compared by its text

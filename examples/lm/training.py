@@ -1,0 +1,65 @@
+"""One epoch of truncated backpropagation through time."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from fusedrnn.reference.optim import clip_gradients_
+
+from .errors import UserError
+from .model import CharModel, State
+from .optimizers import Optimizer
+from .sampling import Batches
+
+
+def train_epoch(
+    model: CharModel,
+    optimizer: Optimizer,
+    batches: Batches,
+    *,
+    clip: float,
+    carry_state: bool,
+    progress: Callable[[int], None],
+) -> float:
+    """Train on every minibatch once and return the perplexity, exp of the mean cross-entropy a character.
+
+    The state that enters a minibatch is a number, not a function of the weights: it is detached, so gradients stop at
+    the minibatch's first step. It is the state that the minibatch before ended in (`carry_state`: the text goes on), or
+    zero.
+
+    Args:
+        model: the model, changed in place.
+        optimizer: makes the step from the clipped gradients.
+        batches: pairs of inputs and labels, (steps, batch) int64.
+        clip: largest global norm of the gradients.
+        carry_state: whether the minibatches follow each other in the text.
+        progress: called after every minibatch with the number of characters read; may raise to stop.
+
+    Raises:
+        UserError: training has diverged.
+    """
+    state: State | None = None
+    total, characters = torch.zeros((), device=model.head.weight.device), 0
+    for inputs, labels in batches:
+        state = tuple(part.detach() for part in state) if carry_state and state is not None else None
+        scores, state = model(inputs, state)
+        loss = cross_entropy(scores.flatten(0, 1), labels.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients_(model.parameters(), clip)
+        optimizer.step()
+        total += loss.detach() * labels.numel()
+        characters += labels.numel()
+        progress(labels.numel())
+    return perplexity(total, characters)
+
+
+def perplexity(total: Tensor, characters: int) -> float:
+    """Return exp(total / characters): the number of equally likely characters that would surprise as much."""
+    mean = total.item() / characters
+    if not mean < 700:  # exp overflows from here on; and NaN is not smaller either
+        raise UserError(f"expected training to lower the loss, got {mean:.4g} a character: lower --lr or --clip")
+    return math.exp(mean)

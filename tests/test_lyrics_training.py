@@ -1,0 +1,260 @@
+"""The lyrics program from end to end, on a tiny text: it learns, it reports, it stops and goes on where it stopped."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import fusedrnn
+from examples.lm import training
+from examples.lm.checkpoint import load_checkpoint
+from examples.lyrics import main
+
+SMALL = ["--hidden", "24", "--batch-size", "3", "--steps", "7", "--device", "cpu"]
+CELLS = ["rnn", "gru", "gru-before", "lstm"]
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory) -> str:
+    """A file with a random verse of 40 characters, sung ten times."""
+    draw = random.Random(0)
+    verse = "".join(draw.choice("春夏秋冬风花雪月山水云天") for _ in range(37)) + "不分开"
+    path = tmp_path_factory.mktemp("corpus") / "song.txt"
+    path.write_text(verse * 10, encoding="utf-8")
+    return str(path)
+
+
+def train(song: str, out: Path, *options: object, expect: int = 0) -> dict:
+    arguments = ["--corpus", song, "--out", out, *SMALL, *options]
+    assert main([str(argument) for argument in arguments]) == expect
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+def parameters(out: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(out / "checkpoint.pt").model
+
+
+def assert_whole(out: Path) -> None:
+    """Nothing half-written: the three files and no others, each readable."""
+    assert {path.name for path in out.iterdir()} == {"checkpoint.pt", "metrics.json", "perplexity.png"}
+    assert (out / "perplexity.png").read_bytes().startswith(b"\x89PNG")
+    load_checkpoint(out / "checkpoint.pt")
+    json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_learns_the_song_by_heart(song, tmp_path, cell, optimizer):
+    metrics = train(song, tmp_path, "--cell", cell, "--optimizer", optimizer, "--epochs", 60)
+    assert metrics["perplexity"][0] > 8  # 15 characters, each as likely: it begins by knowing next to nothing
+    assert metrics["perplexity"][-1] < 1.3
+    sung = Path(song).read_text(encoding="utf-8")
+    assert metrics["samples"][-1]["text"][-20:] in sung  # once it has found the place, it sings as written
+
+
+def test_random_sampling_learns_too(song, tmp_path):
+    assert train(song, tmp_path, "--sampling", "random", "--epochs", 60)["perplexity"][-1] < 1.6
+
+
+def test_two_layers_learn_too(song, tmp_path):
+    metrics = train(song, tmp_path, "--layers", 2, "--cell", "rnn", "--epochs", 60)
+    assert metrics["perplexity"][-1] < 1.3
+    shape = {name: tuple(value.shape) for name, value in parameters(tmp_path).items()}
+    assert shape["recurrent.weight_ih.1"] == (24, 24)
+
+
+def test_perplexity_begins_at_the_size_of_the_vocabulary(song, tmp_path):
+    metrics = train(song, tmp_path, "--epochs", 1, "--lr", 1e-9)
+    assert metrics["perplexity"] == pytest.approx([metrics["vocabulary_size"]], rel=0.01)
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
+def test_reference_and_aten_give_the_same_curve(song, tmp_path, cell):
+    by_reference, by_aten = (
+        train(song, tmp_path / backend, "--cell", cell, "--backend", backend, "--epochs", 10)["perplexity"]
+        for backend in ("reference", "aten")
+    )
+    assert len(by_reference) == 10
+    assert by_aten == pytest.approx(by_reference, rel=1e-3)
+
+
+def test_the_three_gated_cells_differ(song, tmp_path):
+    curves = {cell: train(song, tmp_path / cell, "--cell", cell, "--epochs", 3)["perplexity"] for cell in CELLS}
+    assert len({curve[-1] for curve in curves.values()}) == len(CELLS)
+
+
+def test_a_seed_gives_the_same_run_and_another_seed_another(song, tmp_path):
+    one, same, other = (
+        train(song, tmp_path / str(number), "--sampling", "random", "--seed", seed, "--epochs", 3)["perplexity"]
+        for number, seed in enumerate((5, 5, 6))
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_weights_start_small_and_the_second_bias_stays_zero(song, tmp_path, cell):
+    train(song, tmp_path, "--cell", cell, "--hidden", 64, "--epochs", 1, "--lr", 1e-12)
+    start = parameters(tmp_path)
+    for name, value in start.items():
+        if "weight" in name:
+            assert value.std() == pytest.approx(0.01, rel=0.1), name
+        else:
+            assert value.abs().max() < 1e-9, name
+    train(song, tmp_path, "--cell", cell, "--epochs", 5)
+    trained = parameters(tmp_path)
+    assert not trained["recurrent.bias_hh_l0"].any()
+    assert trained["recurrent.bias_ih_l0"].any()
+
+
+def test_a_step_has_length_lr_times_clip_because_clipping_acts(song, tmp_path):
+    one_minibatch = ["--batch-size", 8, "--steps", 48, "--epochs", 1, "--max-chars", 400]
+    train(song, tmp_path / "before", *one_minibatch, "--lr", 1e-12)
+    train(song, tmp_path / "after", *one_minibatch, "--lr", 50, "--clip", 0.004)
+    before, after = parameters(tmp_path / "before"), parameters(tmp_path / "after")
+    step = torch.cat([(after[name] - before[name]).flatten() for name in before])
+    assert step.norm().item() == pytest.approx(50 * 0.004, rel=1e-3)
+
+
+class Spy(torch.nn.Module):
+    """A model that notes the states it is given and counts the minibatches as its state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(1, 3)
+        self.seen = []
+
+    def forward(self, ids, state):
+        self.seen.append(state)
+        h = self.head.weight.sum() * 0 + (1.0 if state is None else state[0] + 1)
+        return self.head(ids.unsqueeze(-1).float()), (h,)
+
+
+@pytest.mark.parametrize("carry", [True, False], ids=["carried", "reset"])
+def test_the_state_is_carried_and_detached_or_reset_and_starts_from_zero_each_epoch(carry):
+    model = Spy()
+    batches = [(torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.int64))] * 3
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        training.train_epoch(model, optimizer, iter(batches), clip=1, carry_state=carry, progress=lambda n: None)
+    assert [None if state is None else state[0].item() for state in model.seen] == [
+        None, 1 if carry else None, 2 if carry else None
+    ] * 2  # fmt: skip
+    assert not any(state[0].requires_grad for state in model.seen if state is not None)
+
+
+def test_metrics_tell_what_ran_and_what_came_out(song, tmp_path):
+    metrics = train(song, tmp_path, "--epochs", 5, "--report-every", 2, "--cell", "lstm", "--backend", "reference")
+    assert len(metrics["perplexity"]) == 5
+    assert metrics["finished"] is True
+    assert metrics["settings"]["cell"] == "lstm"
+    assert metrics["settings"]["backend"] == "reference"
+    assert metrics["settings"]["lr"] == 100
+    assert metrics["versions"]["torch"] == torch.__version__
+    assert metrics["versions"]["fusedrnn"] == fusedrnn.__version__
+    assert {"python", "triton"} < set(metrics["versions"])
+    assert metrics["characters"] == 400
+    assert metrics["characters_per_epoch"] == (400 // 3 - 1) // 7 * 7 * 3
+    assert metrics["vocabulary_size"] == 15
+    assert metrics["seconds"] > 0
+    told = [(sample["epoch"], sample["prefix"]) for sample in metrics["samples"]]
+    assert told == [(epoch, prefix) for epoch in (2, 4, 5) for prefix in ("分开", "不分开")]
+    assert all(
+        sample["text"].startswith(sample["prefix"]) and len(sample["text"]) == len(sample["prefix"]) + 50
+        for sample in metrics["samples"]
+    )
+    assert_whole(tmp_path)
+
+
+def test_the_report_names_perplexity_texts_and_files(song, tmp_path, capsys):
+    train(song, tmp_path, "--epochs", 2)
+    captured = capsys.readouterr()
+    assert "epoch 2, perplexity" in captured.out
+    assert ": 不分开" in captured.out
+    assert str(tmp_path / "perplexity.png") in captured.out
+    assert "char/s" in captured.err
+    assert "perplexity=" in captured.err
+
+
+def test_a_text_without_the_prefixes_is_trained_on_and_the_skip_is_said(tmp_path, capsys):
+    (tmp_path / "abc.txt").write_text("abcdefg分" * 30, encoding="utf-8")
+    metrics = train(str(tmp_path / "abc.txt"), tmp_path / "out", "--epochs", 2)
+    assert metrics["samples"] == []
+    assert "no samples from 不分开: the text lacks 不开" in capsys.readouterr().out
+
+
+def test_generate_writes_on_from_the_prefix_with_the_trained_model(song, tmp_path, capsys):
+    train(song, tmp_path, "--epochs", 40)
+    capsys.readouterr()
+    sung = Path(song).read_text(encoding="utf-8")
+    for where in (["--out", tmp_path], ["--checkpoint", tmp_path / "checkpoint.pt"]):
+        assert main([*map(str, where), "--generate", sung[:6], "--device", "cpu"]) == 0
+        assert capsys.readouterr().out == sung[:56] + "\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--cell", "rnn"], ["--cell", "gru", "--optimizer", "adam"], ["--cell", "lstm", "--sampling", "random"]],
+    ids=["rnn-sgd", "gru-adam", "lstm-random"],
+)
+def test_a_resumed_run_gives_the_numbers_of_one_that_was_never_cut(song, tmp_path, options):
+    whole = train(song, tmp_path / "whole", *options, "--epochs", 7)
+    first = train(song, tmp_path / "cut", *options, "--epochs", 3)
+    assert first["perplexity"] == whole["perplexity"][:3]
+    assert main(["--resume", "--out", str(tmp_path / "cut"), "--epochs", "7"]) == 0  # the rest is as it was
+    resumed = json.loads((tmp_path / "cut" / "metrics.json").read_text(encoding="utf-8"))
+    assert resumed["perplexity"] == whole["perplexity"]
+    assert resumed["settings"] == whole["settings"]
+    assert resumed["samples"][-1] == whole["samples"][-1]
+    assert resumed["seconds"] > first["seconds"]
+    for name, value in parameters(tmp_path / "whole").items():
+        assert torch.equal(value, parameters(tmp_path / "cut")[name]), name
+
+
+def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, monkeypatch, capsys):
+    whole = train(song, tmp_path / "whole", "--sampling", "random", "--epochs", 6)
+    clip, calls = training.clip_gradients_, []
+
+    def press_ctrl_c_in_the_fourth_epoch(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3 * 19 + 5:
+            signal.raise_signal(signal.SIGINT)
+        return clip(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "clip_gradients_", press_ctrl_c_in_the_fourth_epoch)
+        cut = train(song, tmp_path / "cut", "--sampling", "random", "--epochs", 6, expect=130)
+    assert cut["perplexity"] == whole["perplexity"][:3]
+    assert cut["finished"] is False
+    assert f"go on with: python examples/lyrics.py --resume --out {tmp_path / 'cut'}" in capsys.readouterr().out
+    assert_whole(tmp_path / "cut")
+    assert main(["--resume", "--out", str(tmp_path / "cut")]) == 0
+    resumed = json.loads((tmp_path / "cut" / "metrics.json").read_text(encoding="utf-8"))
+    assert resumed["perplexity"] == whole["perplexity"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_that_gets_sigint_leaves_a_usable_checkpoint_and_exits_130(song, tmp_path):
+    program = Path(__file__).parents[1] / "examples" / "lyrics.py"
+    command = [sys.executable, program, "--corpus", song, "--out", tmp_path, *SMALL, "--epochs", "100000"]
+    with subprocess.Popen(
+        [*map(str, command), "--report-every", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "go on with: python examples/lyrics.py --resume --out" in out
+    assert_whole(tmp_path)
+    trained = len(load_checkpoint(tmp_path / "checkpoint.pt").perplexity)
+    assert trained >= 2
+    assert main(["--resume", "--out", str(tmp_path), "--epochs", str(trained + 1)]) == 0
+    assert len(load_checkpoint(tmp_path / "checkpoint.pt").perplexity) == trained + 1
