@@ -1,0 +1,36 @@
+# Everything runs in .venv; `make setup PYTHON=python3.12` chooses what it is made with.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+
+.PHONY: help setup demo test lint gpu
+.DELETE_ON_ERROR:
+
+help:  ## show these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv and install the package in it, editable, in the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make setup: expected Python 3.11 or newer, got %d.%d; choose one with PYTHON=" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt setuptools
+	$(RUN) -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## train a GRU on the lyrics that come with the examples and let it write; figure in out/demo
+	$(RUN) examples/lyrics.py --epochs 240 --out out/demo
+
+test: setup  ## run the tests that need no GPU
+	$(RUN) -m pytest -n auto --timeout 600 -m "not gpu and not slow"
+
+lint: setup  ## check style, formatting and types
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+gpu: setup  ## run the tests that need a GPU, where there is one
+	@if $(RUN) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
+	then $(RUN) -m pytest -m gpu; \
+	else echo "make gpu: not run: PyTorch finds no CUDA device here"; fi

@@ -1,0 +1,122 @@
+"""What users install: the files of the wheel, the names it brings and the version it states."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import fusedrnn
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"fusedrnn": "fusedrnn", "kernels": "fusedrnn/kernels", "reference": "fusedrnn/reference"}
+SYMLINKS = {"kernels", "reference"}  # inside fusedrnn/
+
+
+def run(*command, cwd, **environment):
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment or None, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def source_files():
+    """Every module of the package, by the path it must have in the wheel."""
+    for folder, installed in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            relative = path.relative_to(ROOT / folder)
+            if relative.parts[0] not in SYMLINKS:
+                yield f"{installed}/{relative.as_posix()}"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with a source distribution and the wheel that was built from it."""
+    source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    run("-m", "build", "--no-isolation", "--outdir", str(dist), str(source), cwd=dist)
+    return dist
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed")
+    run("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(target), str(wheel), cwd=target)
+    return target
+
+
+def python_elsewhere(installed, tmp_path, program):
+    """Run a program that finds the wheel's files first, from a folder that holds nothing."""
+    return run("-c", program, cwd=tmp_path, PYTHONPATH=str(installed)).strip()
+
+
+def test_wheel_holds_every_module_once(wheel):
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")]
+    assert sorted(names) == sorted(source_files())
+
+
+def test_wheel_brings_only_one_top_level_name(wheel):
+    tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {"fusedrnn", f"fusedrnn-{fusedrnn.__version__}.dist-info"}
+
+
+def test_wheel_says_that_it_is_typed_and_carries_its_licence(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "fusedrnn/py.typed" in names
+    assert f"fusedrnn-{fusedrnn.__version__}.dist-info/licenses/LICENSE" in names
+
+
+def test_source_distribution_holds_every_module(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {re.sub("^fusedrnn/(?=(kernels|reference)/)", "", name) for name in source_files()} <= names
+
+
+def test_version_is_the_same_everywhere(wheel, installed, tmp_path):
+    metadata = zipfile.ZipFile(wheel).read(f"fusedrnn-{fusedrnn.__version__}.dist-info/METADATA").decode()
+    assert f"\nVersion: {fusedrnn.__version__}\n" in metadata
+    program = "import fusedrnn, importlib.metadata as m; print(fusedrnn.__version__, m.version('fusedrnn'))"
+    assert python_elsewhere(installed, tmp_path, program) == f"{fusedrnn.__version__} {fusedrnn.__version__}"
+
+
+def test_changelog_has_an_entry_for_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(fusedrnn.__version__)}\]", changelog, re.MULTILINE)
+
+
+def test_installed_package_and_its_reference_import_without_triton(installed, tmp_path):
+    program = "\n".join(
+        [
+            "import sys",
+            "sys.modules['triton'] = None",
+            "import fusedrnn, fusedrnn.reference.sweep",
+            "print(fusedrnn.reference.sweep.__file__)",
+        ]
+    )
+    assert Path(python_elsewhere(installed, tmp_path, program)) == installed / "fusedrnn/reference/sweep.py"
+
+
+@pytest.mark.parametrize("name", ["kernels", "reference", "examples", "tests", "benchmarks"])
+def test_folders_of_the_repository_cannot_be_imported(installed, tmp_path, name):
+    program = f"import importlib.util, fusedrnn; print(importlib.util.find_spec({name!r}))"
+    assert python_elsewhere(installed, tmp_path, program) == "None"
+
+
+def test_everything_in_the_package_can_be_found(installed, tmp_path):
+    program = "import importlib.util as u; print(u.find_spec('fusedrnn.kernels').origin)"
+    assert Path(python_elsewhere(installed, tmp_path, program)) == installed / "fusedrnn/kernels/__init__.py"
