@@ -19,7 +19,7 @@ FORMAT = "fusedrnn-lyrics-1"
 class Checkpoint:
     """Everything from which a run continues to the same numbers. Tensors are on the CPU when loaded."""
 
-    settings: dict[str, str | int | float]
+    settings: dict[str, Any]
     vocabulary: str
     corpus_sha256: str
     model: dict[str, Tensor]
