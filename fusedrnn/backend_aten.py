@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from fusedrnn import backend_reference
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call
+from fusedrnn.circumstances import transformed
 from fusedrnn.layer import operator_layer
 from fusedrnn.packing import sort_and_pack
 
@@ -22,7 +24,12 @@ def refuse(call: Call) -> str | None:
 
 
 def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `call`: torch's kernels for what torch.nn offers, else operators with a backward derived by hand."""
+    """Run `call`: torch's kernels for what torch.nn offers, else operators with a backward derived by hand.
+
+    Under transforms of torch.func and in forward mode, through which torch's kernels do not pass, the reference's loops run.
+    """
+    if transformed():
+        return backend_reference.run(call)
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     if call.is_ids or call.cell == "gru_before" or call.input.is_meta or compiling:
         return run_stack(call, operator_layer("unrolled", call.cell))

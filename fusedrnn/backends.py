@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
 from fusedrnn import backend_aten, backend_reference, backend_triton
@@ -22,6 +23,9 @@ AUTOMATIC = "aten"
 """What "auto" means: never slower than torch.nn. The kernels take their place here when a GPU has measured where they win."""
 _BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
+_open: list[
+    str
+] = []  # every open block of any thread: torch.compile cannot see a ContextVar, and recompiles when this changes
 
 
 class BackendUnavailableError(RuntimeError):
@@ -48,19 +52,28 @@ def available_backends() -> dict[str, str | None]:
 def use_backend(name: str) -> Iterator[None]:
     """Choose the backend of every call inside the `with` block that names none itself; per thread and task.
 
+    Code under torch.compile goes by the block that any thread opened last.
+
     Raises:
         ValueError: no such backend.
     """
     token = _chosen.set(check_name(name))
+    _open.append(name)
     try:
         yield
     finally:
+        del _open[-1 - _open[::-1].index(name)]
         _chosen.reset(token)
 
 
 def requested(name: str | None) -> str:
-    """The name in force for a call that asked for `name`."""
-    return check_name(name or _chosen.get() or os.environ.get("FUSEDRNN_BACKEND") or AUTO)
+    """The name in force for a call that asked for `name`; compiled code reads the environment once, when it is traced."""
+    if name is None:
+        if torch.compiler.is_compiling():
+            name = _open[-1] if _open else None
+        else:
+            name = _chosen.get()
+    return check_name(name or os.environ.get("FUSEDRNN_BACKEND") or AUTO)
 
 
 def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:

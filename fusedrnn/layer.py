@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from fusedrnn import ops
-from fusedrnn.reference.stack import Layer, LayerWeights, join
+from fusedrnn.circumstances import autocast_dtype
+from fusedrnn.reference.stack import Layer, LayerWeights, stacked, stacked_if_any
 from fusedrnn.time_parallel import input_side
 
 States = tuple[Tensor, ...]
@@ -24,17 +25,17 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[Tensor, States]:
-        if torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
+        dtype = autocast_dtype(x.device)
+        if dtype is not None:
             x = x.to(dtype) if x.is_floating_point() else x
             weights = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
             with torch.autocast(x.device.type, enabled=False):
                 return layer(x, tuple(s.to(dtype) for s in states), weights, lengths)
-        w_ih = torch.stack([d.w_ih for d in directions])
-        w_hh = torch.stack([d.w_hh for d in directions])
-        b_ih = join(torch.stack, [d.b_ih for d in directions])
-        b_hh = join(torch.stack, [d.b_hh for d in directions])
-        w_hr = join(torch.stack, [d.w_hr for d in directions])
+        w_ih = stacked([d.w_ih for d in directions])
+        w_hh = stacked([d.w_hh for d in directions])
+        b_ih = stacked_if_any([d.b_ih for d in directions])
+        b_hh = stacked_if_any([d.b_hh for d in directions])
+        w_hr = stacked_if_any([d.w_hr for d in directions])
         h0, *rest = states
         c0 = rest[0] if rest else None
         tensors = [t for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr) if t is not None]

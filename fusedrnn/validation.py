@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusedrnn.circumstances import autocast_dtype, readable
+
 
 def check_dtype(input: Tensor, weight: Tensor) -> None:
     """Floating-point input has the weights' dtype, unless autocast will see to that."""
-    if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+    if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
         raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})")
 
 
@@ -27,11 +29,9 @@ def check_features(input: Tensor, input_size: int) -> None:
 def check_ids(ids: Tensor, input_size: int) -> None:
     """Token ids are from 0 to input_size - 1.
 
-    Reads two numbers back from the device; skipped where that cannot be done: tracing, CUDA graph capture, no data.
+    Reads two numbers back from the device; skipped where that cannot be done: tracing, torch.func, CUDA graph capture, no data.
     """
-    if torch.compiler.is_compiling() or ids.is_meta or ids.numel() == 0:
-        return
-    if ids.is_cuda and torch.cuda.is_current_stream_capturing():
+    if not readable(ids):
         return
     low, high = (int(bound) for bound in torch.aminmax(ids))
     if low < 0 or high >= input_size:
@@ -48,7 +48,7 @@ def check_state(name: str, state: Tensor, expected: tuple[int, ...], weight: Ten
     """A state has the shape, dtype and device that the call needs."""
     if tuple(state.shape) != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(state.shape)}")
-    if state.dtype != weight.dtype and not torch.is_autocast_enabled(state.device.type):
+    if state.dtype != weight.dtype and autocast_dtype(state.device) is None:
         raise ValueError(f"{name}: expected dtype {weight.dtype}, that of the weights, got {state.dtype}")
     if state.device != weight.device:
         raise RuntimeError(f"{name}: expected device {weight.device}, where the weights are, got {state.device}")
@@ -60,9 +60,7 @@ def check_lengths(lengths: Tensor, steps: int, batch: int) -> None:
         raise TypeError(f"lengths: expected int32 or int64, got {lengths.dtype}")
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"lengths: expected shape ({batch},), got {tuple(lengths.shape)}")
-    if torch.compiler.is_compiling() or lengths.is_meta or batch == 0:
-        return
-    if lengths.is_cuda and torch.cuda.is_current_stream_capturing():
+    if not readable(lengths):
         return
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 1 or high > steps:

@@ -75,9 +75,12 @@ def test_perplexity_begins_at_the_size_of_the_vocabulary(song, tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
-def test_reference_and_aten_give_the_same_curve(song, tmp_path, cell):
+def test_reference_and_aten_give_the_same_curve(tmp_path, cell):
+    # nothing to memorise: a text learnt by heart ends in a regime where steps of fixed length amplify rounding
+    noise = tmp_path / "noise.txt"
+    noise.write_text("".join(random.Random(1).choices("风花雪月山水云天春秋分开不", k=1200)), encoding="utf-8")
     by_reference, by_aten = (
-        train(song, tmp_path / backend, "--cell", cell, "--backend", backend, "--epochs", 10)["perplexity"]
+        train(noise, tmp_path / backend, "--cell", cell, "--backend", backend, "--epochs", 10)["perplexity"]
         for backend in ("reference", "aten")
     )
     assert len(by_reference) == 10

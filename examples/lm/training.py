@@ -48,7 +48,7 @@ def train_epoch(
         scores, state = model(inputs, state)
         loss = cross_entropy(scores.flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients_(model.parameters(), clip)
         optimizer.step()
         total += loss.detach() * labels.numel()

@@ -1,0 +1,32 @@
+"""What is going on around a call and is not among its arguments: autocast, tracing, transforms, graph capture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
+from torch.autograd import forward_ad
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The dtype that autocast wants on `device`, or None where it is off."""
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func or forward-mode differentiation is at work, which only plain operators pass through."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether Python may branch on the values of `tensor`: it has values, nothing is traced, no CUDA graph is captured."""
+    if torch.compiler.is_compiling() or tensor.is_meta or tensor.numel() == 0:
+        return False
+    if torch._C._are_functorch_transforms_active() or is_fake(tensor):
+        return False
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
