@@ -4,6 +4,8 @@ Layers are stacked as in Graves, Mohamed & Hinton, "Speech recognition with deep
 each reads the outputs, both directions side by side, of the one below.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -56,13 +58,15 @@ def layer_of(sweep: Sweep) -> Layer:
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[Tensor, State]:
-        gx = project(x, torch.cat([d.w_ih for d in directions]), join(torch.cat, [d.b_ih for d in directions]))
+        w_ih = stacked([d.w_ih for d in directions])
+        b_ih = stacked_if_any([d.b_ih for d in directions])
+        gx = project(x, w_ih.flatten(0, 1), None if b_ih is None else b_ih.flatten())
         return sweep(
             torch.unflatten(gx, -1, (len(directions), -1)),
             states,
-            torch.stack([d.w_hh for d in directions]),
-            join(torch.stack, [d.b_hh for d in directions]),
-            join(torch.stack, [d.w_hr for d in directions]),
+            stacked([d.w_hh for d in directions]),
+            stacked_if_any([d.b_hh for d in directions]),
+            stacked_if_any([d.w_hr for d in directions]),
             lengths,
         )
 
@@ -107,7 +111,12 @@ def run_layers(
     return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
 
 
-def join(join: Callable[[list[Tensor]], Tensor], parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Join what every direction has or none has."""
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Stack the directions' weights along a new first dimension; that of a single direction is not copied."""
+    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(tuple(parts))
+
+
+def stacked_if_any(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Stack what every direction has or none has."""
     present = [part for part in parts if part is not None]
-    return join(present) if present else None
+    return stacked(present) if present else None

@@ -5,6 +5,8 @@ sequential. Sizes: T steps, B batch, D directions (1 or 2), G gates, H hidden, P
 Direction 1 runs backwards in time; `lengths` ends each sample where it ends (see `loop`): past it the output is zero.
 """
 
+from __future__ import annotations
+
 from torch import Tensor
 
 from .gru import gru_cell, gru_cell_reset_before
