@@ -117,6 +117,6 @@ def test_folders_of_the_repository_cannot_be_imported(installed, tmp_path, name)
     assert python_elsewhere(installed, tmp_path, program) == "None"
 
 
-def test_everything_in_the_package_can_be_found(installed, tmp_path):
+def test_kernels_are_found_inside_the_package(installed, tmp_path):
     program = "import importlib.util as u; print(u.find_spec('fusedrnn.kernels').origin)"
     assert Path(python_elsewhere(installed, tmp_path, program)) == installed / "fusedrnn/kernels/__init__.py"
