@@ -23,9 +23,8 @@ AUTOMATIC = "aten"
 """What "auto" means: never slower than torch.nn. The kernels take their place here when a GPU has measured where they win."""
 _BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
-_open: list[
-    str
-] = []  # every open block of any thread: torch.compile cannot see a ContextVar, and recompiles when this changes
+_open: list[str] = []
+"""Every open block of any thread: torch.compile cannot see a ContextVar, but recompiles when this changes."""
 
 
 class BackendUnavailableError(RuntimeError):
@@ -68,12 +67,12 @@ def use_backend(name: str) -> Iterator[None]:
 
 def requested(name: str | None) -> str:
     """The name in force for a call that asked for `name`; compiled code reads the environment once, when it is traced."""
-    if name is None:
-        if torch.compiler.is_compiling():
-            name = _open[-1] if _open else None
-        else:
-            name = _chosen.get()
+    name = name or (_innermost() if torch.compiler.is_compiling() else _chosen.get())
     return check_name(name or os.environ.get("FUSEDRNN_BACKEND") or AUTO)
+
+
+def _innermost() -> str | None:
+    return _open[-1] if _open else None
 
 
 def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -99,14 +99,17 @@ def _run(
     backend: str | None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Check everything, put it in normal form and hand it to the backend."""
+    validation.check_layers(layers, 4 if cell == "lstm" else 3)
     first = layers[0][0]
     weight, input_size = first.w_ih, first.w_ih.shape[1]
-    if input.dtype == torch.int64 and input.dim() == (2 if batch_sizes is None else 1):
+    rank = 3 if batch_sizes is None else 2
+    if input.dtype == torch.int64 and input.dim() == rank - 1:
         validation.check_device(input, weight)
         validation.check_ids(input, input_size)
     else:
         validation.check_dtype(input, weight)
         validation.check_device(input, weight)
+        validation.check_rank(input, rank)
         validation.check_features(input, input_size)
     if batch_sizes is None:
         steps, batch = input.shape[:2]
@@ -120,6 +123,7 @@ def _run(
     if states is None:
         like = input if input.is_floating_point() else weight
         states = tuple(like.new_zeros(rows, batch, width) for width in widths)
-    for name, state, width in zip(("hidden[0]", "hidden[1]"), states, widths, strict=False):
+    names = ("hidden[0]", "hidden[1]") if cell == "lstm" else ("hidden",)
+    for name, state, width in zip(names, states, widths, strict=True):
         validation.check_state(name, state, (rows, batch, width), weight)
     return backends.run(Call(cell, input, batch_sizes, lengths, tuple(states), layers, dropout, training), backend)

@@ -34,7 +34,9 @@ class _FusedRNN(nn.RNNBase):
         """torch.nn keeps a list here; the attributes are the truth."""
 
     def _layers(self) -> list[list[LayerWeights]]:
-        """The weights by layer and direction."""
+        """The weights as they are now, by layer and direction; each is read once, for a parametrization may be costly."""
+        if not torch.compiler.is_compiling() and torch.backends.cudnn.is_available():
+            self._update_flat_weights()  # cuDNN wants them in one block of memory, also after they were replaced
         named = [[getattr(self, name) for name in names] for names in self._all_weights]
         directions = 2 if self.bidirectional else 1
         every = [
@@ -45,8 +47,8 @@ class _FusedRNN(nn.RNNBase):
         ]
         return [every[k : k + directions] for k in range(0, len(every), directions)]
 
-    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
-        """Call the function of the cell on time-major input; returns output and a tuple of states."""
+    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
+        """Call the function of the cell on time-major input, with `batch_sizes` or `lengths`; states as a tuple both ways."""
         raise NotImplementedError
 
     def _forward(self, input: Any, states: States | None, lengths: Tensor | None) -> tuple[Any, States]:
@@ -55,28 +57,19 @@ class _FusedRNN(nn.RNNBase):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
             return self._forward_packed(input, states)
-        ids = input.dtype == torch.int64 and input.dim() < 3
-        if not ids:
-            self._check_dtype(input)
-        dims = input.dim() + ids
-        if dims not in (2, 3):
-            raise ValueError(
-                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead "
-                "(token ids: int64, 1D or 2D)"
-            )
+        validation.check_tensor("input", input)
+        dims = validation.check_input_dims(type(self).__name__, input)
         batched = dims == 3
         for state in states or ():
-            if state.dim() != dims:
-                kind = "batched 3-D" if batched else "unbatched 2-D"
-                raise RuntimeError(f"For {kind} input, hx should also be {dims}-D but got {state.dim()}-D tensor")
+            validation.check_state_dims(state, dims)
         if not batched:
-            input = input.unsqueeze(1)
-            states = None if states is None else tuple(state.unsqueeze(1) for state in states)
             if lengths is not None:
                 raise ValueError("lengths: expected None with unbatched input, got a tensor")
+            input = input.unsqueeze(1)
+            states = None if states is None else tuple(state.unsqueeze(1) for state in states)
         elif self.batch_first:
             input = input.transpose(0, 1)
-        output, finals = self._run(input, states, None, lengths)
+        output, finals = self._run(input, states, lengths=lengths)
         if not batched:
             return output.squeeze(1), tuple(state.squeeze(1) for state in finals)
         return (output.transpose(0, 1) if self.batch_first else output), finals
@@ -85,21 +78,13 @@ class _FusedRNN(nn.RNNBase):
         """States come and go in the caller's order of samples, the rows in the packed one."""
         data, batch_sizes, order, inverse = input
         if states is not None and order is not None:
-            self._check_packed_states(states, int(batch_sizes[0]))
+            for state in states:
+                validation.check_packed_state(state, int(batch_sizes[0]))
             states = tuple(state.index_select(1, order) for state in states)
-        output, finals = self._run(data, states, batch_sizes, None)
+        output, finals = self._run(data, states, batch_sizes=batch_sizes)
         if inverse is not None:
             finals = tuple(state.index_select(1, inverse) for state in finals)
         return PackedSequence(output, batch_sizes, order, inverse), finals
-
-    def _check_packed_states(self, states: States, batch: int) -> None:
-        for state in states:
-            if state.dim() != 3 or state.shape[1] != batch:
-                raise RuntimeError(f"hx: expected a 3-D tensor with batch {batch}, got {list(state.shape)}")
-
-    def _check_dtype(self, input: Tensor) -> None:
-        weight = getattr(self, self._flat_weights_names[0])
-        validation.check_dtype(input, weight)
 
     def extra_repr(self) -> str:
         """As torch.nn's, and the backend if one was chosen."""
@@ -148,18 +133,17 @@ class FusedGRU(_FusedRNN):
 
     def forward(self, input: Any, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Any, Tensor]:
         """Run the layers: output and h_n."""
-        if hx is not None and not isinstance(hx, Tensor):
-            raise TypeError(f"hx: expected a tensor, got {type(hx).__name__}")
+        if hx is not None:
+            validation.check_tensor("hx", hx)
         output, (h_n,) = self._forward(input, None if hx is None else (hx,), lengths)
         return output, h_n
 
-    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
+    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
         output, h_n = functional.gru(
             input,
             None if states is None else states[0],
             self._layers(),
-            batch_sizes=batch_sizes,
-            lengths=lengths,
+            **layout,
             dropout=self.dropout,
             training=self.training,
             reset_after=self.reset_after,
@@ -213,27 +197,25 @@ class FusedLSTM(_FusedRNN):
         )
         self.backend = None if backend is None else check_name(backend)
 
-    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
-        """The shape (L*D, B, H) of c_0, as torch.nn.LSTM says it."""
-        batch = int(batch_sizes[0]) if batch_sizes is not None else input.size(0 if self.batch_first else 1)
-        return self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size
+    get_expected_cell_size = nn.LSTM.get_expected_cell_size
+    check_forward_args = nn.LSTM.check_forward_args  # type: ignore[assignment]
+    permute_hidden = nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def forward(
         self, input: Any, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Run the layers: output and (h_n, c_n)."""
-        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
-            raise TypeError(f"hx: expected (h_0, c_0), got {type(hx).__name__}")
+        if hx is not None:
+            validation.check_pair(hx)
         output, (h_n, c_n) = self._forward(input, None if hx is None else tuple(hx), lengths)
         return output, (h_n, c_n)
 
-    def _run(self, input: Tensor, states: States | None, batch_sizes: Tensor | None, lengths: Tensor | None) -> Any:
+    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
         return functional.lstm(
             input,
             None if states is None else (states[0], states[1]),
             self._layers(),
-            batch_sizes=batch_sizes,
-            lengths=lengths,
+            **layout,
             dropout=self.dropout,
             training=self.training,
             backend=self.backend,

@@ -2,10 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from fusedrnn.circumstances import autocast_dtype, readable
+from fusedrnn.reference.stack import LayerWeights
+
+
+def check_tensor(name: str, given: Any) -> None:
+    """It is a tensor."""
+    if not isinstance(given, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(given).__name__}")
+
+
+def check_pair(hx: Any) -> None:
+    """The states of an LSTM are a pair of tensors."""
+    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+        raise TypeError(f"hx: expected (h_0, c_0), got {type(hx).__name__}")
+    check_tensor("h_0", hx[0])
+    check_tensor("c_0", hx[1])
+
+
+def check_layers(layers: Sequence[Sequence[LayerWeights]], gates: int) -> None:
+    """The weights fit each other: first w_hh says H and P, and all must agree."""
+    rows, width = layers[0][0].w_hh.shape
+    hidden, directions = rows // gates, len(layers[0])
+    inputs = layers[0][0].w_ih.shape[1]
+    for depth, layer in enumerate(layers):
+        if len(layer) != directions:
+            raise RuntimeError(f"layer {depth}: expected {directions} directions, as in layer 0, got {len(layer)}")
+        for direction in layer:
+            expected = ((rows, inputs), (rows, width), (rows,), (rows,), (width, hidden))
+            for name, weight, shape in zip(direction._fields, direction, expected, strict=True):
+                if weight is not None and weight.shape != shape:
+                    raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")
+        inputs = directions * width
+
+
+def check_input_dims(name: str, input: Tensor) -> int:
+    """Input of a module is batched, returns 3, or unbatched, returns 2; token ids have one dimension less."""
+    dims = input.dim() + (input.dtype == torch.int64 and input.dim() < 3)
+    if dims not in (2, 3):
+        raise ValueError(
+            f"{name}: Expected input to be 2D or 3D (token ids: int64, 1D or 2D), got {input.dim()}D instead"
+        )
+    return dims
+
+
+def check_state_dims(state: Tensor, dims: int) -> None:
+    """States are batched where the input is."""
+    if state.dim() != dims:
+        kind = "batched 3-D" if dims == 3 else "unbatched 2-D"
+        raise RuntimeError(f"For {kind} input, hx should also be {dims}-D but got {state.dim()}-D tensor")
+
+
+def check_packed_state(state: Tensor, batch: int) -> None:
+    """A state can be put in the order of a packed batch."""
+    if state.dim() != 3 or state.shape[1] != batch:
+        raise RuntimeError(f"hx: expected a 3-D tensor with batch {batch}, got {list(state.shape)}")
+
+
+def check_rank(input: Tensor, expected: int) -> None:
+    """Input of a function is (T, B, I), packed (N, I)."""
+    if input.dim() != expected:
+        raise RuntimeError(f"input must have {expected} dimensions, got {input.dim()}")
 
 
 def check_dtype(input: Tensor, weight: Tensor) -> None:
