@@ -2,13 +2,16 @@
 
 from fusedrnn import functional
 from fusedrnn.backends import BackendUnavailableError, available_backends, use_backend
+from fusedrnn.cells import FusedGRUCell, FusedLSTMCell
 from fusedrnn.modules import FusedGRU, FusedLSTM
 from fusedrnn.version import __version__
 
 __all__ = [
     "BackendUnavailableError",
     "FusedGRU",
+    "FusedGRUCell",
     "FusedLSTM",
+    "FusedLSTMCell",
     "__version__",
     "available_backends",
     "functional",

@@ -117,6 +117,19 @@ def check_state(name: str, state: Tensor, expected: tuple[int, ...], weight: Ten
         raise RuntimeError(f"{name}: expected device {weight.device}, where the weights are, got {state.device}")
 
 
+def check_cell(input: Tensor, states: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
+    """Input (B, I), or ids (B,), and states (B, H) of one step fit the cell and each other."""
+    if input.dim() == 2 and input.shape[1] != input_size:
+        raise RuntimeError(f"input has inconsistent input_size: got {input.shape[1]} expected {input_size}")
+    for k, state in enumerate(states):
+        if state.dim() != 2:
+            raise RuntimeError(f"hidden{k}: expected a batch dimension where the input has one, got {state.dim()}-D")
+        if state.shape[1] != hidden_size:
+            raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {state.shape[1]}, expected {hidden_size}")
+        if len(input) != len(state):
+            raise RuntimeError(f"Input batch size {len(input)} doesn't match hidden{k} batch size {len(state)}")
+
+
 def check_lengths(lengths: Tensor, steps: int, batch: int) -> None:
     """(B,) integers from 1 to T."""
     if lengths.dtype not in (torch.int32, torch.int64):
