@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from fusedrnn import backend_reference
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call
-from fusedrnn.circumstances import transformed
+from fusedrnn.circumstances import readable, transformed
 from fusedrnn.layer import operator_layer
 from fusedrnn.packing import sort_and_pack
 
@@ -31,7 +31,8 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
     if transformed():
         return backend_reference.run(call)
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
-    if call.is_ids or call.cell == "gru_before" or call.input.is_meta or compiling:
+    unsortable = call.lengths is not None and not readable(call.lengths)
+    if call.is_ids or call.cell == "gru_before" or call.input.is_meta or compiling or unsortable:
         return run_stack(call, operator_layer("unrolled", call.cell))
     if call.batch_sizes is not None:
         return _packed(call, call.input, call.batch_sizes, call.states)

@@ -1,0 +1,83 @@
+"""torch.compile, torch.export and fake tensors take the modules whole, on every path that needs no GPU."""
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.export import Dim, export
+
+from fusedrnn import FusedGRU, FusedLSTM, use_backend
+
+CELLS = {"gru": FusedGRU, "lstm": FusedLSTM}
+
+
+@pytest.fixture(params=CELLS.values(), ids=CELLS)
+def cell(request):
+    torch.compiler.reset()
+    return request.param
+
+
+def given(form, steps=5, batch=2):
+    if form == "ids":
+        return (torch.randint(0, 3, (steps, batch)),), {}
+    x = torch.randn(steps, batch, 3)
+    return (x,), {"lengths": torch.randint(1, steps + 1, (batch,))} if form == "lengths" else {}
+
+
+@pytest.mark.parametrize("form", ["floats", "ids", "lengths"])
+@pytest.mark.parametrize("backend", ["aten", "reference"])
+def test_a_module_compiles_whole_with_its_gradients(cell, backend, form):
+    module = cell(3, 4, 2, bidirectional=True, backend=backend)
+    args, options = given(form)
+    results = []
+    for run in (module, torch.compile(module, fullgraph=True, backend="aot_eager")):
+        module.zero_grad()
+        output, states = run(*args, **options)
+        output.sin().sum().backward()
+        results.append([output, states[0], *(p.grad.clone() for p in module.parameters())])
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_reset_before_compiles_too():
+    module = FusedGRU(3, 4, reset_after=False)
+    (x,), _ = given("floats")
+    torch.testing.assert_close(torch.compile(module, fullgraph=True, backend="aot_eager")(x)[0], module(x)[0])
+
+
+def test_compiled_code_follows_use_backend(monkeypatch):
+    torch.compiler.reset()
+    module, (x,) = FusedGRU(3, 4), given("floats")[0]
+    compiled = torch.compile(module, fullgraph=True, backend=lambda graph, example: counted(graph))
+    graphs = []
+
+    def counted(graph):
+        graphs.append([str(node.target) for node in graph.graph.nodes if node.op == "call_function"])
+        return graph
+
+    compiled(x)
+    with use_backend("reference"):
+        compiled(x)
+    compiled(x)
+    assert len(graphs) == 2  # one a choice; the third call reuses the first
+    assert ["sweep" in " ".join(names) for names in graphs] == [True, False]
+
+
+@pytest.mark.parametrize("form", ["floats", "ids"])
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
+def test_export_leaves_steps_and_batch_open(cell, form, strict):
+    module = cell(3, 4, 2, bidirectional=True).eval()
+    (x,), _ = given(form)
+    program = export(module, (x,), dynamic_shapes={"input": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}}, strict=strict)
+    (other,), _ = given(form, steps=9, batch=4)
+    torch.testing.assert_close(program.module()(other)[0], module(other)[0])
+
+
+@pytest.mark.parametrize("form", ["floats", "ids", "lengths"])
+@pytest.mark.parametrize("backend", ["aten", "reference"])
+def test_fake_tensors_have_the_shapes(cell, backend, form):
+    with FakeTensorMode():
+        module = cell(3, 4, 2, bidirectional=True, backend=backend)
+        args, options = given(form)
+        output, states = module(*args, **options)
+    assert output.shape == (5, 2, 8)
+    assert (states if isinstance(states, torch.Tensor) else states[1]).shape == (4, 2, 4)
