@@ -16,3 +16,15 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helper modules beside the 
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Whatever a launcher allocates starts as NaN."""
+    original = torch.Tensor.new_empty
+
+    def new_nan(self, *args, **kwargs):
+        new = original(self, *args, **kwargs)
+        return new.fill_(float("nan")) if new.is_floating_point() else new
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", new_nan)
