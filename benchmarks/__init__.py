@@ -1,0 +1,1 @@
+"""Measurements and machine-code checks; nothing here is part of the installed package."""

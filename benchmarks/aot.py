@@ -1,0 +1,217 @@
+"""Compile every row that the launch table picks, for chips that are not there, and check the machine code.
+
+    python -m benchmarks.aot --json benchmarks/results/aot.json
+
+Exit status 1 if any row breaks a rule; the rules are in `faults`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from benchmarks.machine_code import Reading, compile_for, read
+from fusedrnn.kernels.backward import backward_sweep
+from fusedrnn.kernels.forward import forward_sweep
+from fusedrnn.kernels.table import SHARED_BYTES, Row, choose
+
+MULTIPROCESSORS = {80: 108, 86: 82, 90: 132, 100: 148, 120: 170}
+"""Of the largest common card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090 (NVIDIA's architecture white papers)."""
+CELLS = ("gru", "gru_before", "lstm")
+WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
+DTYPES = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "tf32": torch.float32,
+    "fp32": torch.float32,
+    "fp64": torch.float64,
+}
+"""tf32 and fp32 are float32 with and without torch's switch for TF32."""
+KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
+EXCHANGED = {"forward": ("state_ptr", "reset_ptr"), "backward": ("dgates_ptr",)}
+INTEGERS = ("T", "B", "H", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id")
+WIDE = {"aux_ptr", "dh_ptr", "dc_ptr"}
+WORDS = {"lengths_ptr", "counter_ptr", "error_ptr"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the table: samples, units and chip decide the row."""
+
+    sweep: str
+    cell: str
+    dtype: str
+    arch: int
+    H: int
+    B: int = 32
+
+    @property
+    def row(self) -> Row:
+        """The table's answer."""
+        capability = divmod(self.arch, 10)
+        return choose(
+            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, 1, capability, MULTIPROCESSORS[self.arch]
+        )
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether programs, or halves of a step, hand each other anything."""
+        return self.row.block_u < self.H or not self.row.resident or self.cell == "gru_before"
+
+
+def form(row: Row, H: int) -> str:
+    """Where the weights are: in one program, split over programs, or in L2."""
+    if not row.resident:
+        return "streamed"
+    return "single" if row.block_u >= H else "split"
+
+
+@cache
+def reading(
+    sweep: str, cell: str, dtype: str, arch: int, row: Row, exchanges: bool, aligned: bool, full: bool
+) -> Reading:
+    """Compile one kernel. ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them."""
+    kernel = KERNELS[sweep]
+    io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
+    pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
+    wide = "*fp64" if dtype == "fp64" else "*fp32"
+    types = {name: wide if name in WIDE else "*i32" if name in WORDS else io for name in pointers}
+    constants: dict[str, Any] = {
+        "CELL": cell, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
+        "EXACT": dtype in ("tf32", "fp32", "fp64"), "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
+        "ACC": tl.float64 if dtype == "fp64" else tl.float32,
+        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
+    }  # fmt: skip
+    lstm = cell == "lstm"
+    absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
+    if sweep == "forward":
+        constants |= {"HAS_BIAS": full, "SAVE": full}
+        absent |= {} if cell == "gru_before" else {"reset_ptr": None}
+        absent |= {} if lstm else {"cells_ptr": None}
+    else:
+        constants |= {"HAS_DCELLS": full and lstm}
+        absent.pop("gates_ptr", None)
+        absent |= {} if lstm else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
+    constants |= {name: None for name in absent if name in pointers}
+    multiples = {*pointers, *(["H"] if aligned else [])}
+    options = {
+        "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
+        "launch_cooperative_grid": exchanges,
+    }  # fmt: skip
+    return read(compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options))
+
+
+def record(case: Case, full: bool = True) -> dict[str, Any]:
+    """The row of results of one case, its faults included."""
+    row, sweep = case.row, case.sweep
+    got = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full)
+    inside = [load for load in got.loads if load.depth]
+    exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
+    result: dict[str, Any] = {
+        "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form(row, case.H), "dtype": case.dtype,
+        "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
+        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none",
+        "registers": got.registers, "spill_bytes": got.spill_bytes,
+        "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
+        "tensor_core": got.tensor_core,
+        "loop_weight_loads": sum(load.argument in ("w_ptr", "carried") for load in inside),
+        "exchange_loads_in_loop": len(exchanged),
+        "exchange_loads_not_cg": sum(load.cache != "cg" for load in exchanged),
+        "loads_past_l1": got.cached_past_l1,
+        "exchange_load": got.strong_loads, "counter_order": sorted(set(got.counters)),
+    }  # fmt: skip
+    result["faults"] = faults(result, exchanges=case.exchanges)
+    return result
+
+
+def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
+    """The rules that a row breaks; each says what was expected and what was got."""
+    found = []
+    if result["spill_bytes"]:
+        found.append(f"expected no spills, got {result['spill_bytes']} bytes")
+    if result["shared_bytes"] > result["shared_limit"]:
+        found.append(f"expected at most {result['shared_limit']} bytes of shared memory, got {result['shared_bytes']}")
+    if result["form"] != "streamed" and result["loop_weight_loads"]:
+        found.append(f"expected weights to stay on chip, got {result['loop_weight_loads']} loads of them in the loop")
+    if result["form"] == "streamed" and not result["loop_weight_loads"]:
+        found.append("expected a streamed form to load weights in the loop, got none: the count cannot be trusted")
+    if result["dtype"] != "fp32" and not result["tensor_core"]:
+        found.append("expected tensor-core instructions, got none")
+    if not exchanges:
+        return found
+    polls = sum("acquire" in name for name in result["counter_order"])
+    releases = [name for name in result["counter_order"] if name.startswith(("atom", "red"))]
+    if not result["exchange_loads_in_loop"] or result["exchange_loads_not_cg"] or not result["loads_past_l1"]:
+        found.append(
+            f"expected every exchanged value read by .cg, got {result['exchange_loads_not_cg']} "
+            f"of {result['exchange_loads_in_loop']} that are not"
+        )
+    if sum(result["exchange_load"].values()) < result["loads_past_l1"]:
+        found.append(f"expected {result['loads_past_l1']} loads coherent across the GPU, got {result['exchange_load']}")
+    ordered = [name for name in releases if ".gpu." in name and (".release" in name or ".acq" in name)]
+    if not polls or ordered != releases or not any(".release" in name or ".acq_rel" in name for name in releases):
+        found.append(f"expected counters acquired and released at gpu scope, got {result['counter_order']}")
+    return found
+
+
+def matrix(archs: list[int], widths: list[int], dtypes: list[str]) -> Iterator[Case]:
+    """Every case asked for, the ones that share a kernel included: those are compiled once."""
+    for arch in archs:
+        for dtype in dtypes:
+            for cell in CELLS:
+                for sweep in KERNELS:
+                    for H in widths:
+                        yield Case(sweep, cell, dtype, arch, H)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Registers by H, a line a kernel and chip."""
+    widths = sorted({r["H"] for r in results})
+    keys = sorted({(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:])) for r in results})
+    by = {(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["H"]): r for r in results}
+    lines = ["| kernel | cell | dtype | chip | " + " | ".join(f"H={H}" for H in widths) + " |"]
+    lines.append("|---" * (4 + len(widths)) + "|")
+    for key in keys:
+        cells = [by.get((*key, H)) for H in widths]
+        shown = ["" if c is None else f"{c['registers']} {c['form'][:2]}{'!' if c['faults'] else ''}" for c in cells]
+        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | sm_{key[3]} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the matrix, write it, print the table and the faults."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, required=True, help="where the rows go")
+    parser.add_argument("--arch", type=int, nargs="+", default=list(MULTIPROCESSORS), choices=list(MULTIPROCESSORS))
+    parser.add_argument("--hidden", type=int, nargs="+", default=list(WIDTHS))
+    parser.add_argument("--dtype", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--plain", action="store_true", help="without lengths, bias and saved gates")
+    asked = parser.parse_args(arguments)
+    started = time.monotonic()
+    results = []
+    for case in matrix(asked.arch, asked.hidden, asked.dtype):
+        results.append(record(case, full=not asked.plain))
+        for fault in results[-1]["faults"]:
+            print(f"{case}: {fault}", file=sys.stderr, flush=True)
+    versions = {"triton": triton.__version__, "torch": torch.__version__}
+    asked.json.write_text(json.dumps({"versions": versions, "rows": results}, indent=1) + "\n")
+    broken = sum(bool(r["faults"]) for r in results)
+    print(table(results))
+    kernels = reading.cache_info().misses
+    print(f"{len(results)} rows, {kernels} kernels, {broken} broken, {time.monotonic() - started:.0f} s")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

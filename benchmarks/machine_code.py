@@ -1,0 +1,140 @@
+"""Compile a Triton kernel for a chip that is not there, and read its machine code. Needs neither a GPU nor a driver.
+
+Triton brings NVIDIA's assembler and disassembler. It does not hold a kernel to the chip's shared memory when it compiles ahead of
+time, so `Reading` carries both the size and the limit. TRITON_INTERPRET must not be set in this process.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+TENSOR_CORE = re.compile(r"\b((?:HGMMA|HMMA|DMMA|UTCHMMA|UTCQMMA|QMMA|OMMA)[.\w]*)")
+LOCAL_STORE = re.compile(r"\bSTL(?:\.(\w+))?\b")
+WIDTH = {"64": 8, "128": 16, "U8": 1, "U16": 2}
+
+
+@dataclass(frozen=True)
+class Access:
+    """A load in the intermediate code: of which argument, in how many loops, with which cache modifier."""
+
+    argument: str
+    depth: int
+    cache: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the machine code of one kernel says.
+
+    Attributes:
+        registers: a thread.
+        spill_bytes: local memory that a thread's spilled registers take, by stores or by stack, whichever is larger.
+        shared_bytes: a program.
+        tensor_core: tensor-core instructions and how often each stands in the code.
+        loads: global loads of the intermediate code.
+        strong_loads: loads coherent across the GPU, counters' polls included.
+        cached_past_l1: loads that the assembly asks of the second-level cache (``ld.global.cg``).
+        counters: every atomic and every ordered load of the assembly, with its order and scope.
+    """
+
+    registers: int
+    spill_bytes: int
+    shared_bytes: int
+    tensor_core: dict[str, int]
+    loads: tuple[Access, ...]
+    strong_loads: dict[str, int]
+    cached_past_l1: int
+    counters: tuple[str, ...]
+
+
+def compile_for(
+    arch: int,
+    kernel: Any,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    aligned: set[str],
+    options: dict[str, Any],
+) -> Any:
+    """Compile for ``sm_<arch>``. ``signature``: Triton type by argument; ``aligned``: arguments that are multiples of 16."""
+    types = {name: "constexpr" if name in constants else signature[name] for name in kernel.arg_names}
+    aligned_at = {
+        (i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name in aligned - set(constants)
+    }
+    source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=aligned_at)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def read(compiled: Any) -> Reading:
+    """Disassemble what `compile_for` returned."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = _tool("--dump-resource-usage", file.name)
+        sass = _tool("-sass", file.name)
+    ptx = compiled.asm["ptx"]
+    stored = sum(WIDTH.get(width, 4) for width in LOCAL_STORE.findall(sass))
+    return Reading(
+        registers=_number("REG", usage),
+        spill_bytes=max(stored, _number("STACK", usage)),
+        shared_bytes=compiled.metadata.shared,
+        tensor_core=dict(Counter(TENSOR_CORE.findall(sass))),
+        loads=tuple(loads(compiled.asm["ttgir"])),
+        strong_loads=dict(Counter(re.findall(r"\bLDG[.\w]*\.STRONG\.GPU\b", sass))),
+        cached_past_l1=len(re.findall(r"\bld\.global\.cg\b|\bcp\.async\.cg\b", ptx)),
+        counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.global\.[\w.]*(?:acquire|relaxed)[\w.]*)", ptx)),
+    )
+
+
+def _tool(option: str, path: str) -> str:
+    return subprocess.run([TOOLS / "cuobjdump", option, path], capture_output=True, text=True, check=True).stdout
+
+
+def _number(name: str, usage: str) -> int:
+    found = re.search(rf"\b{name}:(\d+)", usage)
+    if found is None:
+        raise ValueError(f"cuobjdump: expected {name}:<number> in the resource usage, got {usage!r}")
+    return int(found.group(1))
+
+
+def loads(ttgir: str) -> list[Access]:
+    """Every global load of a module in Triton's GPU dialect, its address traced back to a kernel argument.
+
+    An address is an argument that ``tt.addptr``, ``tt.splat`` and the like carry forward as their first operand; one that a loop
+    or branch carries counts as "carried", so that it cannot pass for something else.
+    """
+    origin: dict[str, str] = {}
+    found, depth, blocks = [], 0, []
+    for line in ttgir.splitlines():
+        text = line.split(" loc(")[0].strip()
+        if text.startswith("tt.func"):
+            origin.update((name, name[1:]) for name in re.findall(r"(%[\w]+): !tt\.ptr", line))
+        statement = re.match(r"(?:(%\w+)(?::\d+)? = )?([\w.]+)([^:]*)", text)
+        if statement and (operands := re.findall(r"%\w+(?:#\d+)?", statement.group(3))):
+            result, operation = statement.group(1), statement.group(2)
+            address = operands[0]
+            if operation in ("tt.load", "ttg.async_copy_global_to_local"):
+                cache = re.search(r"cacheModifier = (\w+)", text)
+                found.append(Access(origin.get(address, "carried"), depth, cache.group(1) if cache else ""))
+            elif result and operation == "arith.select":
+                origin[result] = origin.get(operands[1], "carried")
+            elif result and address in origin and not operation.startswith("scf."):
+                origin[result] = origin[address]
+        closed = text.startswith("}")
+        if closed and blocks:
+            depth -= blocks.pop()
+        if text.endswith("{"):
+            loop = bool(re.search(r"\bscf\.(for|while)\b", text)) or (closed and text.startswith("} do"))
+            blocks.append(1 if loop else 0)
+            depth += blocks[-1]
+    return found
