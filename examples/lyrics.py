@@ -22,10 +22,10 @@ from tqdm import tqdm
 if __package__ in (None, ""):  # run as a file: `examples` is found from the repository's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from examples.common.files import prepare_directory
+from examples.common.program import program
 from examples.lm.checkpoint import load_checkpoint, save_checkpoint
 from examples.lm.corpus import load_corpus
-from examples.lm.errors import UserError
-from examples.lm.files import prepare_directory
 from examples.lm.interrupt import Stopped, stop_on_ctrl_c
 from examples.lm.metrics import write_metrics
 from examples.lm.model import build_model, generate
@@ -38,18 +38,13 @@ from examples.lm.vocabulary import Vocabulary
 PREFIXES = ("分开", "不分开")
 
 
+@program("lyrics.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
-    try:
-        options = build_parser().parse_args(arguments)
-        if options.generate is not None:
-            return write(options)
-        return train(start_run(options, arguments), options.out)
-    except UserError as error:
-        print(f"lyrics.py: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    options = build_parser().parse_args(arguments)
+    if options.generate is not None:
+        return write(options)
+    return train(start_run(options, arguments), options.out)
 
 
 def start_run(options: argparse.Namespace, arguments: Sequence[str] | None) -> Run:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from examples.common.errors import UserError
 from examples.lm import corpus as corpus_module
 from examples.lm import published
 from examples.lm.corpus import load_corpus
-from examples.lm.errors import UserError
 from examples.lm.vocabulary import Vocabulary
 
 SONG = "分开 不分开\r\n想要有直升机\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from examples.common.errors import UserError
+from examples.common.files import write_whole
 from examples.lm.checkpoint import load_checkpoint
-from examples.lm.errors import UserError
-from examples.lm.files import write_whole
 from examples.lyrics import main
 
 TINY = ["--hidden", "4", "--batch-size", "2", "--steps", "5", "--epochs", "2", "--device", "cpu"]

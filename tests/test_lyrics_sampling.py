@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from examples.lm.errors import UserError
+from examples.common.errors import UserError
 from examples.lm.sampling import consecutive, epoch_size, shuffled
 
 SIZES = [(101, 3, 5), (97, 2, 7), (40, 7, 4), (19, 3, 5), (350, 1, 11)]  # characters, batch, steps

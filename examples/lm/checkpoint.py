@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UserError
-from .files import write_whole
+from examples.common.errors import UserError
+from examples.common.files import write_whole
+
 from .settings import NAMES
 
 FORMAT = "fusedrnn-lyrics-1"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .errors import UserError
+from examples.common.errors import UserError
+
 from .published import fetch_published
 from .vocabulary import Vocabulary
 

@@ -1,16 +1,10 @@
 """What a run leaves for programs to read."""
 
-import json
-import platform
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
-import torch
+from examples.common.metrics import versions, write_json
 
-import fusedrnn
-
-from .files import write_whole
 from .run import Run
 
 
@@ -18,12 +12,7 @@ def write_metrics(path: Path, run: Run) -> None:
     """Write settings, versions, sizes, times and results as JSON."""
     record = {
         "settings": asdict(run.settings),
-        "versions": {
-            "fusedrnn": fusedrnn.__version__,
-            "torch": torch.__version__,
-            "triton": _version("triton"),
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "finished": len(run.perplexity) >= run.settings.epochs,
         "characters": len(run.corpus.text),
         "characters_per_epoch": run.characters_per_epoch,
@@ -33,11 +22,4 @@ def write_metrics(path: Path, run: Run) -> None:
         "perplexity": run.perplexity,
         "samples": run.samples,
     }
-    write_whole(path, (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    write_json(path, record)

@@ -5,9 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from examples.common.errors import UserError
 from fusedrnn import FusedGRU, FusedLSTM
 
-from .errors import UserError
 from .scratch import ScratchRNN
 from .settings import Settings
 from .vocabulary import Vocabulary

@@ -2,22 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
-import torch
+from examples.common.argument_types import device_name, positive, resolve_device, seed
+from examples.common.parser import BACKENDS, Parser
 
-from .argument_types import device_name, positive, seed
-from .errors import UserError
 from .optimizers import DEFAULT_LR
 from .settings import NAMES, Settings
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like every other error of the example."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as the user's error."""
-        raise UserError(message)
 
 
 def build_parser() -> Parser:
@@ -34,7 +24,7 @@ def build_parser() -> Parser:
         default="gru",
         help="gru: reset gate after the recurrent product (torch.nn); gru-before: before it (Cho et al. 2014)",
     )
-    add("--backend", choices=("auto", "reference", "aten", "triton"), default="auto", help="who runs the cell")
+    add("--backend", choices=BACKENDS, default="auto", help="who runs the cell")
     add(
         "--sampling",
         choices=("consecutive", "random"),
@@ -91,6 +81,5 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Pick the settings out of the options and fill in what depends on others."""
     values = {name: getattr(options, name) for name in NAMES}
     values["lr"] = options.lr if options.lr is not None else DEFAULT_LR[options.optimizer]
-    if options.device == "auto":
-        values["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    values["device"] = str(resolve_device(options.device))
     return Settings(**values)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pooch
 
-from .errors import UserError
+from examples.common.errors import UserError
 
 URL = "https://github.com/d2l-ai/d2l-zh/raw/v1.0.0/data/jaychou_lyrics.txt.zip"
 SHA256 = "3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043"

@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 import torch
 
+from examples.common.errors import UserError
+
 from .checkpoint import Checkpoint
 from .corpus import Corpus
-from .errors import UserError
 from .model import build_model, generate
 from .optimizers import build_optimizer
 from .sampling import Batches, consecutive, epoch_size, shuffled

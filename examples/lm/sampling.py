@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from examples.common.errors import UserError
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from examples.common.errors import UserError
 from fusedrnn.reference.optim import clip_gradients_
 
-from .errors import UserError
 from .model import CharModel, State
 from .optimizers import Optimizer
 from .sampling import Batches

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from examples.common.errors import UserError
 
 
 class Vocabulary:

@@ -1,4 +1,4 @@
-"""The one exception that a user of the example sees."""
+"""The one exception that a user of the examples sees."""
 
 
 class UserError(Exception):

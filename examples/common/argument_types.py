@@ -31,7 +31,7 @@ def seed(text: str) -> int:
 
 
 def device_name(text: str) -> str:
-    """Check that the device is of a kind that the example runs on, and is there."""
+    """Check that the device is of a kind that the examples run on, and is there."""
     if text == "auto":
         return text
     try:
@@ -45,3 +45,10 @@ def device_name(text: str) -> str:
             f"expected a device that is there, got {text!r} with {torch.cuda.device_count()} CUDA devices"
         )
     return text
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn what `device_name` let through into a device; "auto" is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

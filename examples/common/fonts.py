@@ -1,0 +1,31 @@
+"""Chinese text in figures: a font that has it, or its code points; never empty boxes."""
+
+from functools import cache
+
+from matplotlib import font_manager
+
+CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "AR PL UMing CN", "PingFang SC", "Heiti SC",
+    "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "SimSun", "Arial Unicode MS",
+)  # fmt: skip
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the fonts to draw with: matplotlib's own, then the first Chinese one that is installed."""
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return ("DejaVu Sans", *[name for name in CHINESE if name in installed][:1])
+
+
+def legible(text: str) -> str:
+    """Return `text` with every character that none of the fonts has written as its code point, such as U+5206."""
+    known = _characters()
+    spelled = (character if ord(character) in known else f" U+{ord(character):04X} " for character in text)
+    return "".join(spelled).replace("  ", " ").strip()
+
+
+@cache
+def _characters() -> frozenset[int]:
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families()]
+    return frozenset().union(*[font.get_charmap() for font in fonts])

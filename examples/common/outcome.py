@@ -1,0 +1,88 @@
+"""What every experiment ends with: a table, a conclusion, its figures and metrics.json."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from .figures import save_figure
+from .files import prepare_directory
+from .metrics import versions, write_json
+from .tables import Row, format_table
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the data came from: `source` says it in words; `is_fallback` if it stands in for the real data."""
+
+    source: str
+    is_fallback: bool = False
+
+    def announce(self) -> None:
+        """Say what the experiment runs on, loudly if it is not the real thing."""
+        if self.is_fallback:
+            print("!" * 100)
+            print(f"FALLBACK DATA, not the published experiment: {self.source}")
+            print("!" * 100)
+        else:
+            print(f"data: {self.source}")
+
+
+class Experiment:
+    """One run of an experiment, from its options to the files it leaves."""
+
+    def __init__(self, name: str, options: argparse.Namespace, data: Data) -> None:
+        """Make the output folder, say what the data are and start the clock.
+
+        Raises:
+            UserError: the folder cannot be made or written to.
+        """
+        prepare_directory(options.out)
+        self.name, self.options, self.data = name, options, data
+        self.start = time.perf_counter()
+        data.announce()
+
+    def finish(
+        self,
+        *,
+        results: dict[str, Any],
+        table: Sequence[Row],
+        figures: dict[str, Figure],
+        conclusion: str,
+        packages: Sequence[str] = (),
+    ) -> None:
+        """Print the table and the conclusion; write the figures and then metrics.json, which names them.
+
+        Args:
+            results: the measured numbers, as the tests read them.
+            table: the rows a person reads, all with the same columns.
+            figures: file name, such as "errors.png", to figure.
+            conclusion: one paragraph, made from the measured numbers.
+            packages: further packages whose versions matter.
+
+        Raises:
+            UserError: the disk refuses.
+        """
+        out = self.options.out
+        for file, figure in figures.items():
+            save_figure(out / file, figure)
+        record = {
+            "experiment": self.name,
+            "settings": vars(self.options),
+            "versions": versions(*packages),
+            "data": self.data.source,
+            "data_is_fallback": self.data.is_fallback,
+            "seconds": round(time.perf_counter() - self.start, 3),
+            "results": results,
+            "table": list(table),
+            "figures": list(figures),
+            "conclusion": conclusion,
+        }
+        write_json(out / "metrics.json", record)
+        print(f"{format_table(table)}\n\n{conclusion}")
+        if self.data.is_fallback:
+            print("(These numbers come from FALLBACK data.)")
+        print(f"files: {', '.join(str(out / file) for file in [*figures, 'metrics.json'])}")

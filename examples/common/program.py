@@ -1,0 +1,33 @@
+"""How every script ends: an exit code, and one line where something is wrong."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+
+from .errors import UserError
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def program(name: str) -> Callable[[Callable[[Sequence[str] | None], int | None]], Main]:
+    """Decorate a `main(arguments)`: it returns 0, 2 after a user's error (one line on stderr), 130 after Ctrl-C.
+
+    Args:
+        name: what stands before the error, such as "polynomial.py".
+    """
+
+    def decorate(main: Callable[[Sequence[str] | None], int | None]) -> Main:
+        @functools.wraps(main)
+        def run(arguments: Sequence[str] | None = None) -> int:
+            try:
+                return main(arguments) or 0
+            except UserError as error:
+                print(f"{name}: error: {error}", file=sys.stderr)
+                return 2
+            except KeyboardInterrupt:
+                print(f"{name}: stopped", file=sys.stderr)
+                return 130
+
+        return run
+
+    return decorate
