@@ -1,4 +1,4 @@
-"""Inverted dropout (Srivastava et al., "Dropout: a simple way to prevent overfitting", 2014)."""
+"""Inverted dropout (Srivastava et al., "Dropout: a simple way to prevent overfitting", 2014), drawn from torch's generator."""
 
 import torch
 from torch import Tensor

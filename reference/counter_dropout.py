@@ -1,0 +1,82 @@
+"""Dropout whose mask is a function of (seed, element index) alone, so that it is never stored: the backward computes it again.
+
+Element i of a tensor, counted in row-major order of its shape whatever its strides, is kept where its random word (see
+`philox.random_words`) is at least p * 2^32. What is dropped is exactly zero, also where it was NaN or infinite.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .philox import random_words
+
+CHUNK = 1 << 18
+"""Elements at a time, so that a round's words stay in the cache."""
+
+
+def threshold(p: float) -> int:
+    """The smallest word that is kept: p * 2^32 rounded, at most 2^32 - 1; `p` = 0 keeps every word, `p` = 1 none (2^32)."""
+    return 1 << 32 if p == 1 else min(round(p * 2**32), (1 << 32) - 1)
+
+
+def kept(seed: Tensor, p: float, count: int, first: int = 0) -> Tensor:
+    """Whether elements `first` to `first + count - 1` are kept.
+
+    Args:
+        seed: one int64, any of the 2^64.
+        p: probability of dropping an element, 0 to 1.
+        count: how many.
+        first: index of the first.
+
+    Returns:
+        (count,) booleans on the device of `seed`.
+    """
+    if p in (0, 1) or count == 0:
+        return torch.full((count,), p == 0, device=seed.device)
+    limit = threshold(p)
+    starts = range(first, first + count, CHUNK)
+    return torch.cat([random_words(seed, start, min(CHUNK, first + count - start)) >= limit for start in starts])
+
+
+def counter_dropout(x: Tensor, p: float, seed: Tensor, shared_dims: int = 0) -> Tensor:
+    """Zero each element with probability `p` and multiply the rest by 1 / (1 - p).
+
+    Products are formed in float64 for float64, else in float32, and rounded once.
+
+    Args:
+        x: any shape, floating point.
+        p: probability of dropping an element, 0 to 1.
+        seed: one int64 on the device of `x`.
+        shared_dims: the first so many dimensions share one mask, indexed by the other ones; 1 for a time-major sequence is
+            variational dropout (Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent neural
+            networks", 2016).
+
+    Returns:
+        The shape and dtype of `x`.
+    """
+    shape = x.shape[shared_dims:]
+    return _drop(x, kept(seed, p, math.prod(shape)).view(shape), p)
+
+
+def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor) -> Tensor:
+    """Dropout of max(x + bias, 0), rounded once; `bias` has the last dimension of `x`, the rest is as for `counter_dropout`."""
+    wide = _computed_in(x.dtype)
+    return _drop(torch.relu(x.to(wide) + bias.to(wide)), kept(seed, p, x.numel()).view(x.shape), p).to(x.dtype)
+
+
+def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
+    """Gradient of x given that of y = `bias_relu_dropout(x, ...)`: y is zero exactly where nothing flows back."""
+    if p == 1:
+        return torch.zeros_like(grad)
+    wide = _computed_in(grad.dtype)
+    return torch.where(y <= 0, 0.0, grad.to(wide) * (1 / (1 - p))).to(grad.dtype)
+
+
+def _drop(x: Tensor, mask: Tensor, p: float) -> Tensor:
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return torch.where(mask, x.to(_computed_in(x.dtype)) * scale, 0.0).to(x.dtype)
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
