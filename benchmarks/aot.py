@@ -23,11 +23,12 @@ import triton.language as tl
 
 from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
+from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.table import SHARED_BYTES, Row, choose
+from fusedrnn.kernels.table import Row, choose
 
-MULTIPROCESSORS = {80: 108, 86: 82, 90: 132, 100: 148, 120: 170}
-"""Of the largest common card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090 (NVIDIA's architecture white papers)."""
+MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
+"""Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
 CELLS = ("gru", "gru_before", "lstm")
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 DTYPES = {

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
+
 
 @dataclass(frozen=True)
 class Row:
@@ -36,10 +38,6 @@ class Row:
     reason: str = ""
 
 
-SHARED_BYTES = {(8, 0): 166_912, (8, 6): 101_376, (8, 9): 101_376, (9, 0): 232_448, (10, 0): 232_448, (12, 0): 101_376}
-"""Shared memory that one block may use, by compute capability (CUDA C++ Programming Guide, technical specifications)."""
-
-SMALLEST_SHARED = 101_376
 OPERAND_BYTES = 20_480
 """Room that the exchanged state and layout conversions take beside the weights, from the machine code's shared memory."""
 

@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from fusedrnn.kernels.table import SHARED_BYTES, choose
+from fusedrnn.kernels.chips import SHARED_BYTES
+from fusedrnn.kernels.table import choose
 
 WIDTHS = [*range(1, 300), 512, 768, 1000, 1024, 1536, 2048, 4096]
 
