@@ -5,7 +5,7 @@ the latency of a step's dependent instructions, and the traffic and arithmetic t
 they could be. What it is not: a prediction of the time. It knows nothing of instruction scheduling, bank conflicts, clocks
 under load or a busy GPU, and no GPU has been held against it.
 
-Per step of one program, with u units and b samples of H, G gates:
+Per step of one program, with a tile of u units and b samples, which it computes whole even where B or H leave part of it empty:
 
     exchange   stores acknowledged (one L2 round trip), counter raised and seen (one atomic), state read (one L2 round trip)
     latency    product, gates, barriers: what one step waits for even with no work
@@ -97,12 +97,16 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     _, together = waves(chip, layer, row)
     programs = min(slices * together, chip.multiprocessors)
     size, H, G = layer.dtype.itemsize, layer.H, layer.gates
-    units, samples = min(row.block_u, H), min(row.block_b, layer.B)
+    units, samples = row.block_u, min(row.block_b, layer.B)
     exchanging = slices > 1 or not row.resident or layer.cell == "gru_before"
     operand = H * samples * size * (G if sweep == "backward" else 1)
-    weights = units * G * H * size
-    every = weights * slices * layer.D
-    source = chip.l2 if every <= chip.l2_bytes else chip.dram
+    weights = min(units, H) * G * H * size
+    matrix = G * H * H * size
+    if row.resident:
+        reading = weights / (SHARED_PORT * chip.clock)
+    else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
+        missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
+        reading = max(weights / chip.port, matrix * together / chip.l2, missed)
     saved = SAVED[layer.cell] * H
     forward_width = G * H + H + saved + (H if layer.cell == "lstm" else 0)
     backward_width = 2 * saved + 2 * H + (2 * H if layer.cell == "lstm" else 0)
@@ -112,13 +116,9 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
         exchange=EXCHANGES[layer.cell] * (2 * chip.l2_cycles + chip.atomic_cycles) / chip.clock if exchanging else 0.0,
         latency=EXCHANGES[layer.cell] * LATENCY_CYCLES / chip.clock,
         operand=max(operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
-        weights=(
-            weights / (SHARED_PORT * chip.clock)
-            if row.resident
-            else max(weights / chip.port, weights * programs / source)
-        ),
-        tensor=2.0 * units * samples * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
-        special=SPECIALS[sweep, layer.cell] * units * samples / (SPECIAL_UNITS * chip.clock),
+        weights=reading,
+        tensor=2.0 * units * row.block_b * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
+        special=SPECIALS[sweep, layer.cell] * units * row.block_b / (SPECIAL_UNITS * chip.clock),
         memory=rows * width * size / chip.dram,
     )
 

@@ -63,8 +63,8 @@ def path(layer: Layer, capability: tuple[int, int], multiprocessors: int, sweep:
     """The cuDNN algorithm that torch asks for: `STANDARD`, `PERSIST_STATIC` or `SMALL_H`; `sweep` "forward" or "backward"."""
     if layer.projected or layer.packed:
         return STANDARD
-    small = 192 if sweep == "forward" else 128
-    if layer.dtype != torch.float64 and layer.H <= small:
+    small = layer.H <= 192 if sweep == "forward" else layer.H <= 128
+    if layer.dtype != torch.float64 and small:
         return SMALL_H
     shape = layer.L == 1 and layer.D == 1 and layer.H <= 1024 and layer.H % 128 == 0 and layer.I % 128 == 0
     device = capability[0] >= 8 and capability[1] != 6 and multiprocessors >= 98
