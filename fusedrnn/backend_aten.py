@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fusedrnn import backend_reference
 from fusedrnn.backend_reference import run_stack
-from fusedrnn.call import Call
+from fusedrnn.call import Call, Result
 from fusedrnn.circumstances import readable, transformed
 from fusedrnn.layer import operator_layer
 from fusedrnn.packing import sort_and_pack
@@ -23,7 +23,7 @@ def refuse(call: Call) -> str | None:
     return None
 
 
-def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(call: Call) -> Result:
     """Run `call`: torch's kernels for what torch.nn offers, else operators with a backward derived by hand.
 
     Under transforms of torch.func and in forward mode, through which torch's kernels do not pass, the reference's loops run.
@@ -32,14 +32,15 @@ def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
         return backend_reference.run(call)
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     unsortable = call.lengths is not None and not readable(call.lengths)
-    if call.is_ids or call.cell == "gru_before" or call.input.is_meta or compiling or unsortable:
+    unknown = call.is_ids or call.cell == "gru_before" or call.all_states
+    if unknown or call.input.is_meta or compiling or unsortable:
         return run_stack(call, operator_layer("unrolled", call.cell))
     if call.batch_sizes is not None:
-        return _packed(call, call.input, call.batch_sizes, call.states)
+        return *_packed(call, call.input, call.batch_sizes, call.states), ()
     if call.lengths is not None:
-        return _with_lengths(call, call.lengths)
+        return *_with_lengths(call, call.lengths), ()
     output, *states = _torch(call.cell)(call.input, _hx(call.states), call.weights, *_options(call), False)
-    return output, tuple(states)
+    return output, tuple(states), ()
 
 
 def _torch(cell: str) -> Callable[..., tuple[Tensor, ...]]:

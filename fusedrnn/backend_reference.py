@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fusedrnn.call import Call
+from fusedrnn.call import Call, Result
 from fusedrnn.packing import pack, unpack
 from fusedrnn.reference.stack import Layer, Sweep, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
@@ -17,28 +17,30 @@ def refuse(call: Call) -> str | None:
     return None
 
 
-def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `call` through the reference; output as (T, B, D*P) or packed (N, D*P), and the final states."""
+def run(call: Call) -> Result:
+    """Run `call` through the reference."""
     return run_stack(call, layer_of(_sweep_of(call.cell)))
 
 
-def run_stack(call: Call, layer: Layer) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run_stack(call: Call, layer: Layer) -> Result:
     """Run `call` with `layer` as each of its layers: packed input goes through as padded input with lengths."""
-    if call.batch_sizes is None:
-        return run_layers(
-            layer,
-            call.input,
-            call.states,
-            call.layers,
-            dropout=call.dropout,
-            training=call.training,
-            lengths=call.lengths,
-        )
-    padded, lengths = unpack(call.input, call.batch_sizes)
-    output, states = run_layers(
-        layer, padded, call.states, call.layers, dropout=call.dropout, training=call.training, lengths=lengths
+    x, lengths = call.input, call.lengths
+    if call.batch_sizes is not None:
+        x, lengths = unpack(x, call.batch_sizes)
+    output, finals, every = run_layers(
+        layer,
+        x,
+        call.states,
+        call.layers,
+        dropout=call.dropout,
+        training=call.training,
+        lengths=lengths,
+        all_states=call.all_states,
     )
-    return pack(output, call.batch_sizes), states
+    if call.batch_sizes is not None:
+        output = pack(output, call.batch_sizes)
+        every = [tuple(pack(states, call.batch_sizes) for states in trace) for trace in every]
+    return output, finals, tuple(every)
 
 
 def _sweep_of(cell: str) -> Sweep:
@@ -49,10 +51,10 @@ def _sweep_of(cell: str) -> Sweep:
         b_hh: Tensor | None,
         w_hr: Tensor | None,
         lengths: Tensor | None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         h0, c0 = states
-        output, _, h_n, c_n = lstm_sweep(gx, h0, c0, w_hh, b_hh, w_hr, lengths)
-        return output, (h_n, c_n)
+        output, cells, h_n, c_n = lstm_sweep(gx, h0, c0, w_hh, b_hh, w_hr, lengths)
+        return (output, cells), (h_n, c_n)
 
     def gru(
         gx: Tensor,
@@ -61,9 +63,9 @@ def _sweep_of(cell: str) -> Sweep:
         b_hh: Tensor | None,
         w_hr: Tensor | None,
         lengths: Tensor | None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         (h0,) = states
         output, h_n = gru_sweep(gx, h0, w_hh, b_hh, lengths, reset_after=cell == "gru")
-        return output, (h_n,)
+        return (output,), (h_n,)
 
     return lstm if cell == "lstm" else gru

@@ -6,10 +6,9 @@ import importlib.util
 import os
 
 import torch
-from torch import Tensor
 
 from fusedrnn.backend_reference import run_stack
-from fusedrnn.call import Call
+from fusedrnn.call import Call, Result
 from fusedrnn.layer import operator_layer
 
 name = "triton"
@@ -34,8 +33,8 @@ def refuse(call: Call) -> str | None:
     return f"expected tensors on a CUDA device, got {call.input.device}"
 
 
-def run(call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run `call` on the kernels; output as (T, B, D*P) or packed (N, D*P), and the final states."""
+def run(call: Call) -> Result:
+    """Run `call` on the kernels."""
     return run_stack(call, operator_layer("triton", call.cell))
 
 

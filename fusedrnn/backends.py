@@ -13,10 +13,9 @@ from contextvars import ContextVar
 from types import ModuleType
 
 import torch
-from torch import Tensor
 
 from fusedrnn import backend_aten, backend_reference, backend_triton
-from fusedrnn.call import Call
+from fusedrnn.call import Call, Result
 
 AUTO = "auto"
 AUTOMATIC = "aten"
@@ -75,7 +74,7 @@ def _innermost() -> str | None:
     return _open[-1] if _open else None
 
 
-def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(call: Call, name: str | None) -> Result:
     """Run `call` on the backend in force.
 
     Raises:
@@ -89,5 +88,5 @@ def run(call: Call, name: str | None) -> tuple[Tensor, tuple[Tensor, ...]]:
     reason = backend.refuse(call)
     if reason is not None:
         raise BackendUnavailableError(f"backend {wanted!r} cannot serve this call: {reason}")
-    output: tuple[Tensor, tuple[Tensor, ...]] = backend.run(call)
-    return output
+    result: Result = backend.run(call)
+    return result

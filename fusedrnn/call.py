@@ -9,6 +9,10 @@ from torch import Tensor
 
 from fusedrnn.reference.stack import LayerWeights
 
+Result = tuple[Tensor, tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]
+"""What a backend returns: output, (T, B, D*P) or packed (N, D*P); the final states, shaped as the initial ones; and, where
+`Call.all_states` asks for it, by layer every h and every c, laid out as the output, else nothing."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -23,6 +27,7 @@ class Call:
         layers: weights by layer and direction.
         dropout: probability on the outputs of every layer but the last, when `training`.
         training: whether to drop.
+        all_states: whether to return every state of every layer.
     """
 
     cell: str
@@ -33,6 +38,7 @@ class Call:
     layers: Sequence[Sequence[LayerWeights]]
     dropout: float
     training: bool
+    all_states: bool = False
 
     @property
     def is_ids(self) -> bool:

@@ -154,5 +154,5 @@ class FusedLSTMCell(_FusedCell):
         return torch.lstm_cell(input, states, *weights[:4])
 
     def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:
-        _, finals = functional.lstm(input, (states[0], states[1]), [[weights]], backend=self.backend)
-        return finals
+        _, (h, c) = functional.lstm(input, (states[0], states[1]), [[weights]], backend=self.backend)
+        return h, c

@@ -9,12 +9,13 @@ under autocast) and one device; results have the input's dtype.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusedrnn import backends, validation
-from fusedrnn.call import Call
+from fusedrnn.call import Call, Result
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]
@@ -30,8 +31,9 @@ def gru(
     dropout: float = 0.0,
     training: bool = False,
     reset_after: bool = True,
+    return_all_states: bool = False,
     backend: str | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Any, ...]:
     """Run a stack of GRU layers.
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)) as torch.nn and cuDNN
@@ -47,10 +49,12 @@ def gru(
         dropout: probability on the outputs of every layer but the last, when `training`.
         training: whether to drop.
         reset_after: which of the two GRUs.
+        return_all_states: whether to return the states of every layer and step.
         backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND.
 
     Returns:
-        The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H).
+        The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H). With `return_all_states` a third value:
+        a tuple over layers of every h of the layer, laid out as the output and before dropout; the last one is the output.
 
     Raises:
         RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or no such backend; IndexError: a
@@ -58,8 +62,10 @@ def gru(
     """
     cell = "gru" if reset_after else "gru_before"
     states = None if h_0 is None else (h_0,)
-    output, (h_n,) = _run(cell, input, states, layers, batch_sizes, lengths, dropout, training, backend)
-    return output, h_n
+    output, (h_n,), every = _run(
+        cell, input, states, layers, batch_sizes, lengths, dropout, training, return_all_states, backend
+    )
+    return (output, h_n, tuple(h for (h,) in every)) if return_all_states else (output, h_n)
 
 
 def lstm(
@@ -71,8 +77,9 @@ def lstm(
     lengths: Tensor | None = None,
     dropout: float = 0.0,
     training: bool = False,
+    return_all_states: bool = False,
     backend: str | None = None,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Any, ...]:
     """Run a stack of LSTM layers (Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000).
 
     i, f, o = sigmoid and g = tanh of W_i* x + b_i* + W_h* h + b_h*; c' = f c + i g; h' = o tanh(c'), times W_hr with a
@@ -81,10 +88,13 @@ def lstm(
     Args and errors as for `gru`, but hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)).
 
     Returns:
-        The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx.
+        The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
+        value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
     """
-    output, (h_n, c_n) = _run("lstm", input, hx, layers, batch_sizes, lengths, dropout, training, backend)
-    return output, (h_n, c_n)
+    output, finals, every = _run(
+        "lstm", input, hx, layers, batch_sizes, lengths, dropout, training, return_all_states, backend
+    )
+    return (output, finals, every) if return_all_states else (output, finals)
 
 
 def _run(
@@ -96,8 +106,9 @@ def _run(
     lengths: Tensor | None,
     dropout: float,
     training: bool,
+    all_states: bool,
     backend: str | None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+) -> Result:
     """Check everything, put it in normal form and hand it to the backend."""
     validation.check_layers(layers, 4 if cell == "lstm" else 3)
     first = layers[0][0]
@@ -126,4 +137,5 @@ def _run(
     names = ("hidden[0]", "hidden[1]") if cell == "lstm" else ("hidden",)
     for name, state, width in zip(names, states, widths, strict=True):
         validation.check_state(name, state, (rows, batch, width), weight)
-    return backends.run(Call(cell, input, batch_sizes, lengths, tuple(states), layers, dropout, training), backend)
+    call = Call(cell, input, batch_sizes, lengths, tuple(states), layers, dropout, training, all_states)
+    return backends.run(call, backend)

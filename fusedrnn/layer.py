@@ -24,7 +24,7 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
 
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
-    ) -> tuple[Tensor, States]:
+    ) -> tuple[States, States]:
         dtype = autocast_dtype(x.device)
         if dtype is not None:
             x = x.to(dtype) if x.is_floating_point() else x
@@ -43,8 +43,8 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
         if w_hr is not None:
             assert c0 is not None
             return _projected(engine, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, lengths, keep)
-        output, h_n, _, c_n, _ = ops.sweep(engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep)
-        return output, (h_n,) if c0 is None else (h_n, c_n)
+        output, h_n, cells, c_n, _ = ops.sweep(engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep)
+        return ((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))
 
     return layer
 
@@ -61,7 +61,7 @@ def _projected(
     w_hr: Tensor,
     lengths: Tensor | None,
     keep: bool,
-) -> tuple[Tensor, States]:
+) -> tuple[States, States]:
     """The LSTM with projection (Sak et al. 2014) on the sweep without one.
 
     h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the sweep runs over m with that product as its weights, and the
@@ -74,12 +74,14 @@ def _projected(
     entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]
     gx = gx + torch.stack(entered, 2)
     m0 = torch.zeros_like(c0)
-    m, m_n, _, c_n, _ = ops.sweep(engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep)
+    m, m_n, cells, c_n, _ = ops.sweep(
+        engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep
+    )
     output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)
     h_n = m_n @ w_hr.transpose(1, 2)
     if lengths is not None:
         h_n = torch.where((lengths > 0).unsqueeze(-1), h_n, h0)
-    return output, (h_n, c_n)
+    return (output, cells), (h_n, c_n)
 
 
 def _at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:

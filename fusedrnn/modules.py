@@ -6,6 +6,7 @@ which torch.compile refuses to trace whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,16 +48,16 @@ class _FusedRNN(nn.RNNBase):
         ]
         return [every[k : k + directions] for k in range(0, len(every), directions)]
 
-    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
-        """Call the function of the cell on time-major input, with `batch_sizes` or `lengths`; states as a tuple both ways."""
+    def _run(self, input: Tensor, states: States | None, **options: Any) -> tuple[Any, ...]:
+        """Call the function of the cell on time-major input, with `batch_sizes` or `lengths`; states as a tuple."""
         raise NotImplementedError
 
-    def _forward(self, input: Any, states: States | None, lengths: Tensor | None) -> tuple[Any, States]:
+    def _forward(self, input: Any, states: States | None, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...]:
         """Bring the input into time-major batched form, run, and undo that."""
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
-            return self._forward_packed(input, states)
+            return self._forward_packed(input, states, all_states)
         validation.check_tensor("input", input)
         dims = validation.check_input_dims(type(self).__name__, input)
         batched = dims == 3
@@ -69,26 +70,35 @@ class _FusedRNN(nn.RNNBase):
             states = None if states is None else tuple(state.unsqueeze(1) for state in states)
         elif self.batch_first:
             input = input.transpose(0, 1)
-        output, finals = self._run(input, states, lengths=lengths)
+        output, finals, *every = self._run(input, states, lengths=lengths, return_all_states=all_states)
         if not batched:
-            return output.squeeze(1), tuple(state.squeeze(1) for state in finals)
-        return (output.transpose(0, 1) if self.batch_first else output), finals
+            finals = _each(lambda state: state.squeeze(1), finals)
+            output, every = _each(lambda rows: rows.squeeze(1), (output, every))
+        elif self.batch_first:
+            output, every = _each(lambda rows: rows.transpose(0, 1), (output, every))
+        return output, finals, *every
 
-    def _forward_packed(self, input: PackedSequence, states: States | None) -> tuple[PackedSequence, States]:
+    def _forward_packed(self, input: PackedSequence, states: States | None, all_states: bool) -> tuple[Any, ...]:
         """States come and go in the caller's order of samples, the rows in the packed one."""
         data, batch_sizes, order, inverse = input
         if states is not None and order is not None:
             for state in states:
                 validation.check_packed_state(state, int(batch_sizes[0]))
             states = tuple(state.index_select(1, order) for state in states)
-        output, finals = self._run(data, states, batch_sizes=batch_sizes)
+        output, finals, *every = self._run(data, states, batch_sizes=batch_sizes, return_all_states=all_states)
         if inverse is not None:
-            finals = tuple(state.index_select(1, inverse) for state in finals)
-        return PackedSequence(output, batch_sizes, order, inverse), finals
+            finals = _each(lambda state: state.index_select(1, inverse), finals)
+        output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))
+        return output, finals, *every
 
     def extra_repr(self) -> str:
         """As torch.nn's, and the backend if one was chosen."""
         return super().extra_repr() + (f", backend={self.backend!r}" if self.backend else "")
+
+
+def _each(change: Callable[[Tensor], Any], given: Any) -> Any:
+    """Nested tuples and lists of tensors with each tensor changed."""
+    return change(given) if isinstance(given, Tensor) else tuple(_each(change, part) for part in given)
 
 
 class FusedGRU(_FusedRNN):
@@ -102,7 +112,8 @@ class FusedGRU(_FusedRNN):
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
     batch_first, (T,) unbatched or packed, standing for one-hot rows of width input_size. `lengths` (B,) gives the steps of each
-    sample; the output is zero past them. Returns output and h_n.
+    sample; the output is zero past them. Returns output and h_n, and with `return_all_states=True` a third value: a tuple over
+    layers of every h of the layer, laid out as the output (packed where that is) and before dropout.
     """
 
     def __init__(
@@ -131,25 +142,32 @@ class FusedGRU(_FusedRNN):
         self.backend = None if backend is None else check_name(backend)
         self.reset_after = reset_after
 
-    def forward(self, input: Any, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Any, Tensor]:
-        """Run the layers: output and h_n."""
+    def forward(
+        self,
+        input: Any,
+        hx: Tensor | None = None,
+        lengths: Tensor | None = None,
+        *,
+        return_all_states: bool = False,
+    ) -> tuple[Any, ...]:
+        """Run the layers: output, h_n and, if asked for, every h of every layer."""
         if hx is not None:
             validation.check_tensor("hx", hx)
-        output, (h_n,) = self._forward(input, None if hx is None else (hx,), lengths)
-        return output, h_n
+        output, (h_n,), *every = self._forward(input, None if hx is None else (hx,), lengths, return_all_states)
+        return output, h_n, *every
 
-    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
-        output, h_n = functional.gru(
+    def _run(self, input: Tensor, states: States | None, **options: Any) -> tuple[Any, ...]:
+        output, h_n, *every = functional.gru(
             input,
             None if states is None else states[0],
             self._layers(),
-            **layout,
+            **options,
             dropout=self.dropout,
             training=self.training,
             reset_after=self.reset_after,
             backend=self.backend,
         )
-        return output, (h_n,)
+        return output, (h_n,), *every
 
     def extra_repr(self) -> str:
         """As torch.nn's, and which GRU if not torch.nn's."""
@@ -164,7 +182,8 @@ class FusedLSTM(_FusedRNN):
             `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
         backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
-    `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n).
+    `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
+    `return_all_states=True` a third value: a tuple over layers of (every h, every c) of the layer, laid out as the output.
     """
 
     def __init__(
@@ -202,20 +221,24 @@ class FusedLSTM(_FusedRNN):
     permute_hidden = nn.LSTM.permute_hidden  # type: ignore[assignment]
 
     def forward(
-        self, input: Any, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
-    ) -> tuple[Any, tuple[Tensor, Tensor]]:
-        """Run the layers: output and (h_n, c_n)."""
+        self,
+        input: Any,
+        hx: tuple[Tensor, Tensor] | None = None,
+        lengths: Tensor | None = None,
+        *,
+        return_all_states: bool = False,
+    ) -> tuple[Any, ...]:
+        """Run the layers: output, (h_n, c_n) and, if asked for, (every h, every c) of every layer."""
         if hx is not None:
             validation.check_pair(hx)
-        output, (h_n, c_n) = self._forward(input, None if hx is None else tuple(hx), lengths)
-        return output, (h_n, c_n)
+        return self._forward(input, None if hx is None else tuple(hx), lengths, return_all_states)
 
-    def _run(self, input: Tensor, states: States | None, **layout: Tensor | None) -> tuple[Tensor, States]:
+    def _run(self, input: Tensor, states: States | None, **options: Any) -> tuple[Any, ...]:
         return functional.lstm(
             input,
             None if states is None else (states[0], states[1]),
             self._layers(),
-            **layout,
+            **options,
             dropout=self.dropout,
             training=self.training,
             backend=self.backend,

@@ -16,11 +16,12 @@ from torch.nn.functional import linear
 from .dropout import dropout as drop
 from .loop import State, active_steps
 
-Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
-"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (output, final states)``, shapes as in `reference.sweep`."""
+Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[State, State]]
+"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (trace, final states)``, shapes as in `reference.sweep`: the trace is every
+state of every step, h first, whose trace is the output."""
 
-Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[Tensor, State]]
-"""``layer(x, states, directions, lengths) -> (output (T, B, D, P), final states)``: an input projection and a sweep."""
+Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[State, State]]
+"""``layer(x, states, directions, lengths) -> (trace, final states)``: an input projection and a sweep."""
 
 
 class LayerWeights(NamedTuple):
@@ -57,7 +58,7 @@ def layer_of(sweep: Sweep) -> Layer:
 
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[State, State]:
         w_ih = stacked([d.w_ih for d in directions])
         b_ih = stacked_if_any([d.b_ih for d in directions])
         gx = project(x, w_ih.flatten(0, 1), None if b_ih is None else b_ih.flatten())
@@ -82,7 +83,8 @@ def run_layers(
     dropout: float = 0.0,
     training: bool = False,
     lengths: Tensor | None = None,
-) -> tuple[Tensor, State]:
+    all_states: bool = False,
+) -> tuple[Tensor, State, list[State]]:
     """Run L layers of D directions each.
 
     Args:
@@ -93,22 +95,27 @@ def run_layers(
         dropout: probability of dropping each output of every layer but the last, when `training`.
         training: whether to drop.
         lengths: steps of each sample, (B,) integers from 0 to T on the device of `x`; None is T for all.
+        all_states: whether to return the traces.
 
     Returns:
-        The last layer's output, (T, B, D*P), and the final states, shaped as `states`.
+        The last layer's output, (T, B, D*P); the final states, shaped as `states`; and, if `all_states`, the trace of every
+        layer, its states of every step before dropout, each (T, B, D*P or D*H).
     """
     if lengths is not None:  # 0 * NaN is NaN in the gradient of W_ih, so padding is cleared before the product
         active = active_steps(lengths, len(x))
         x = torch.where(active.unsqueeze(-1) if x.is_floating_point() else active, x, 0)
-    finals = []
+    finals, traces = [], []
     layer_states = zip(*(torch.split(state, len(layers[0])) for state in states), strict=True)
     for depth, (directions, state) in enumerate(zip(layers, layer_states, strict=True)):
         if depth > 0:
             x = drop(x, dropout, training)
-        output, final = layer(x, state, directions, lengths)
-        x = output.flatten(2)
+        trace, final = layer(x, state, directions, lengths)
+        flat = tuple(states.flatten(2) for states in trace)
+        x = flat[0]
+        if all_states:
+            traces.append(flat)
         finals.append(final)
-    return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
+    return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True)), traces
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

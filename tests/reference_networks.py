@@ -13,14 +13,14 @@ T, B, I, H, P = 7, 5, 3, 6, 4  # odd or small: no two alike
 def hidden_only(sweep):
     def layer(gx, states, w_hh, b_hh, w_hr, lengths):
         output, h_n = sweep(gx, *states, w_hh, b_hh, lengths)
-        return output, (h_n,)
+        return (output,), (h_n,)
 
     return layer_of(layer)
 
 
 def with_cell_state(gx, states, w_hh, b_hh, w_hr, lengths):
-    output, _, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
-    return output, (h_n, c_n)
+    output, cells, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
+    return (output, cells), (h_n, c_n)
 
 
 LAYER_SWEEPS = {
@@ -57,7 +57,7 @@ def states_for(module, batch=B):
 
 
 def run_reference(cell, module, x, states, lengths=None):
-    return run_layers(
+    output, finals, _ = run_layers(
         LAYER_SWEEPS[cell],
         x,
         states,
@@ -66,6 +66,7 @@ def run_reference(cell, module, x, states, lengths=None):
         training=module.training,
         lengths=lengths,
     )
+    return output, finals
 
 
 def run_torch(module, x, states):

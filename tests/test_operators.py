@@ -115,13 +115,13 @@ def test_projected_layer_equals_the_references(lengths):
             x.mul_((torch.arange(T)[:, None] < lengths)[..., None])
 
     def textbook(gx, states, w_hh, b_hh, w_hr, lengths):
-        output, _, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
-        return output, (h_n, c_n)
+        output, cells, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
+        return (output, cells), (h_n, c_n)
 
     both = []
     for layer in (layer_of(textbook), operator_layer("unrolled", "lstm")):
-        output, states = layer(x, (h0, c0), directions, lengths)
-        results = [output, *states]
+        trace, states = layer(x, (h0, c0), directions, lengths)
+        results = [*trace, *states]
         torch.manual_seed(1)
         both.append([*results, *torch.autograd.grad(results, leaves, [torch.randn_like(r) for r in results])])
     for expected, got in zip(*both, strict=True):

@@ -29,7 +29,7 @@ class ScratchRNN(nn.Module):
         ]
         if h0 is None:
             h0 = self.bias[0].new_zeros(len(layers), ids.shape[1], len(self.bias[0]))
-        output, (last,) = run_layers(layer_of(_sweep), ids, (h0,), layers)
+        output, (last,), _ = run_layers(layer_of(_sweep), ids, (h0,), layers)
         return output, last
 
 
@@ -40,6 +40,6 @@ def _sweep(
     b_hh: Tensor | None,
     w_hr: Tensor | None,
     lengths: Tensor | None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     output, last = rnn_sweep(gx, states[0], w_hh, b_hh, lengths)
-    return output, (last,)
+    return (output,), (last,)
