@@ -1,0 +1,156 @@
+"""The least time that a step of a persistent recurrent sweep can take on a chip, whatever its tiles.
+
+    python -m benchmarks.floor                  # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
+    python -m benchmarks.floor --check          # beside published figures
+
+The step's costs are those of `fusedrnn.kernels.cost`; here every tile of units and samples is tried, half of the registers may
+hold weights beside shared memory, and the exchange may be a better one than today's. A measured time over this floor is the
+gap that is left; the floor itself is computed from published numbers and was never measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from benchmarks.published import FIGURES
+from fusedrnn.kernels import cost
+from fusedrnn.kernels.chips import CHIPS, SHARED_PORT, Chip
+from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.kernels.table import OPERAND_BYTES, Row
+
+WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
+BATCHES = (1, 16, 32, 64, 128, 256)
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
+UNITS = (4, 8, 16, 32, 64, 128, 256)
+SAMPLES = (8, 16, 32, 64, 128, 256)
+CLUSTER_CYCLES = 180
+"""Round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499."""
+EXCHANGES = ("barrier", "flag", "cluster")
+"""How a step's states change hands: by a counter, as the kernels do; by polling the values themselves, one round trip; through
+the shared memory of a cluster of at most 16 SMs."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The best tiles found, the costs of a step with them, and the seconds of a step of the whole batch, waves included."""
+
+    row: Row
+    step: cost.Step
+    seconds: float
+
+
+def exchange_s(chip: Chip, way: str) -> float:
+    """Of one exchange."""
+    cycles = {"barrier": 2 * chip.l2_cycles + chip.atomic_cycles, "flag": chip.l2_cycles, "cluster": CLUSTER_CYCLES}
+    return cycles[way] / chip.clock
+
+
+def _candidates(chip: Chip, layer: Layer, way: str) -> Iterator[tuple[Row, float]]:
+    """Tiles whose lane fits on the chip, with the bytes of weights that registers hold."""
+    registers = chip.registers * 4 // 2
+    for units in UNITS:
+        if units > 4 and units >= 2 * layer.H:
+            continue
+        slices = -(-layer.H // units)
+        if slices > chip.multiprocessors or (way == "cluster" and slices > 16):
+            continue
+        weights = units * layer.gates * layer.H * layer.dtype.itemsize
+        resident = weights <= chip.shared_bytes - OPERAND_BYTES + registers
+        for samples in SAMPLES:
+            if samples == SAMPLES[0] or samples < 2 * layer.B:
+                yield Row(units, samples, layer.H, 1, resident), min(weights, registers)
+
+
+def best(chip: Chip, sweep: str, layer: Layer, way: str = "barrier") -> Floor | None:
+    """The floor over all tiles; None where no lane of any tile fits on the chip (or in a cluster) together."""
+    found: list[Floor] = []
+    for row, in_registers in _candidates(chip, layer, way):
+        one = cost.step(chip, sweep, layer, row)
+        if row.resident:
+            weights = row.block_u * layer.gates * layer.H * layer.dtype.itemsize - in_registers
+            one = replace(one, weights=max(0.0, weights / (SHARED_PORT * chip.clock)))
+        if one.exchange:
+            one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
+        rounds, _ = cost.waves(chip, layer, row)
+        found.append(Floor(row, one, rounds * one.seconds))
+    return min(found, key=lambda floor: floor.seconds, default=None)
+
+
+def call_s(chip: Chip, sweep: str, layer: Layer, way: str = "barrier") -> float | None:
+    """The floor of a whole call: every step of every layer, and the products over all steps."""
+    floor = best(chip, sweep, layer, way)
+    return None if floor is None else layer.L * layer.T * floor.seconds + layer.products_s(chip, sweep)
+
+
+def table(chip: Chip, cell: str, dtype: torch.dtype, sweep: str, way: str) -> str:
+    """Microseconds a step by H and B, with the tiles and the largest cost."""
+    lines = ["| H | " + " | ".join(f"B={B}" for B in BATCHES) + " |", "|---" * (1 + len(BATCHES)) + "|"]
+    for H in WIDTHS:
+        cells = []
+        for B in BATCHES:
+            floor = best(chip, sweep, Layer(cell, dtype, T=1, B=B, I=H, H=H), way)
+            if floor is None:
+                cells.append("does not fit")
+            else:
+                tiles = f"{floor.row.block_u}x{floor.row.block_b}{'' if floor.row.resident else ' streamed'}"
+                cells.append(f"{floor.seconds * 1e6:.2f} {tiles}, {floor.step.bound}")
+        lines.append(f"| {H} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def check() -> list[dict[str, float | str]]:
+    """Every published figure beside the floor of its call, and how far above it is."""
+    rows: list[dict[str, float | str]] = []
+    for figure in FIGURES:
+        chip = CHIPS[figure.capability]
+        parts = [call_s(chip, sweep, figure.layer) for sweep in ("forward", "backward")]
+        if parts[0] is None or parts[1] is None:
+            raise ValueError(f"{figure.implementation}: expected a floor on {chip.name}, got none")
+        for name, measured, floor in (
+            ("forward", figure.forward_ms, parts[0]),
+            ("training", figure.training_ms, parts[0] + parts[1]),
+        ):
+            rows.append(
+                {
+                    "implementation": figure.implementation,
+                    "pass": name,
+                    "published_ms": measured,
+                    "floor_ms": floor * 1e3,
+                    "ratio": measured / (floor * 1e3),
+                    "source": figure.source,
+                }
+            )
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table, or the comparison with published figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    archs = [10 * major + minor for major, minor in CHIPS]
+    parser.add_argument("--arch", type=int, default=90, choices=archs)
+    parser.add_argument("--cell", default="lstm", choices=list(cost.EXCHANGES))
+    parser.add_argument("--dtype", default="bf16", choices=list(DTYPES))
+    parser.add_argument("--sweep", default="forward", choices=["forward", "backward"])
+    parser.add_argument("--exchange", default="barrier", choices=EXCHANGES)
+    parser.add_argument("--check", action="store_true", help="published figures beside their floors")
+    asked = parser.parse_args(arguments)
+    if asked.check:
+        for row in check():
+            print(
+                f"{row['implementation']:42} {row['pass']:8} {row['published_ms']:7.2f} ms, floor {row['floor_ms']:5.2f} ms, "
+                f"published / floor {row['ratio']:6.1f}"
+            )
+        return
+    chip = CHIPS[divmod(asked.arch, 10)]
+    print(
+        f"{asked.cell} {asked.sweep}, {asked.dtype}, {chip.name}, {asked.exchange} exchange: µs a step (tiles, bound)\n"
+    )
+    print(table(chip, asked.cell, DTYPES[asked.dtype], asked.sweep, asked.exchange))
+
+
+if __name__ == "__main__":
+    main()

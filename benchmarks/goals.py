@@ -1,0 +1,175 @@
+"""The speed goals, and what the floor model says of each before anything is measured.
+
+    python -m benchmarks.goals
+
+A goal is a ratio, torch.nn's time over ours, that every shape of its regime should reach. Three predictions stand beside it, each
+the smallest over the regime's shapes on the H100, each a ratio of floors and no measurement:
+
+- *rows*: cuDNN's floor over the floor of the launch table's rows;
+- *limit*: cuDNN's floor over the best floor that any tiles allow, exchange by counter;
+- *limit, slow cuDNN*: the same, each step of cuDNN's standard path taking what FlashRNN published for its own step-by-step
+  kernels of the same structure (10.5 µs forward, 15.3 µs backward) instead of the floor's 4 µs. Persistent paths as published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.floor import best, call_s
+from fusedrnn.kernels import cost, cudnn
+from fusedrnn.kernels.chips import CHIPS, Chip
+from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.kernels.table import choose
+
+CAPABILITY = (9, 0)
+STEP_S = {"forward": 10.5e-6, "backward": 15.3e-6}
+"""FlashRNN 1.0.8, alternating kernels, a step: (10.8 ms, 26.5 ms - 10.8 ms) / 1024, rounded down; `benchmarks.published`."""
+PERSISTENT = {"forward": 2.01e-3 / 1024, "backward": 3.18e-3 / 1024}
+"""torch.nn.LSTM in fp16, a step, as FlashRNN timed it."""
+SWEEPS = ("forward", "backward")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A regime: its shapes, and the ratios wanted forward and for training (forward and backward)."""
+
+    regime: str
+    layers: tuple[Layer, ...]
+    forward: float
+    training: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one goal and pass: the smallest ratios over the regime's shapes, and the shape where the rows' is smallest.
+
+    `persistent`: cuDNN takes a persistent algorithm somewhere in the regime. `tiles`: units x samples of a program there, the
+    rows' and the limit's, for the last sweep.
+    """
+
+    regime: str
+    passes: str
+    goal: float
+    rows: float
+    limit: float
+    slow: float
+    where: Layer
+    persistent: bool
+    tiles: str
+
+    @property
+    def verdict(self) -> str:
+        """What the model says of the goal."""
+        if self.rows >= self.goal:
+            return "within reach of today's rows, if they end near their floor"
+        if self.limit >= self.goal:
+            return "out of reach of today's rows; other tiles could"
+        if self.persistent:
+            return "not decided by floors: cuDNN keeps the weights on chip too"
+        if self.slow >= self.goal:
+            return "only if cuDNN is well above its own floor"
+        return "out of reach of any tiles with this exchange"
+
+
+def _shapes(
+    cells: tuple[str, ...], dtype: torch.dtype, widths: tuple[int, ...], batches: tuple[int, ...], **more: int | bool
+) -> tuple[Layer, ...]:
+    made = [Layer(c, dtype, T=512, B=B, I=H, H=H) for c in cells for H in widths for B in batches]
+    return tuple(Layer(**{**vars(layer), **more}) for layer in made)
+
+
+BOTH, BF16 = ("gru", "lstm"), torch.bfloat16
+GOALS = (
+    Goal("GRU and LSTM bf16, H 256-512, B <= 64", _shapes(BOTH, BF16, (256, 512), (1, 16, 32, 64)), 4, 3),
+    Goal("H 768-1024, B <= 128, bf16", _shapes(BOTH, BF16, (768, 1024), (1, 16, 32, 64, 128)), 2, 1.7),
+    Goal(
+        "LSTM fp16 inside cuDNN's persistent box",
+        _shapes(("lstm",), torch.float16, (256, 512, 768, 1024), (16, 32, 64, 128)),
+        1.15,
+        1.15,
+    ),
+    Goal("H <= 128", _shapes(BOTH, BF16, (64, 128), (1, 16, 32, 64)), 3, 2),
+    Goal(
+        "bidirectional, 2-4 layers, bf16",
+        (*_shapes(BOTH, BF16, (256, 512), (32, 64), D=2, L=2), *_shapes(BOTH, BF16, (256, 512), (32, 64), D=2, L=4)),
+        5,
+        4,
+    ),
+    Goal("packed, T >= 500", _shapes(BOTH, BF16, (256, 512), (32, 64), packed=True), 10, 10),
+    Goal("fp32 (TF32), H 256-512", _shapes(BOTH, torch.float32, (256, 512), (16, 32, 64)), 2.5, 2),
+)
+
+
+def _ours(chip: Chip, layer: Layer, sweep: str) -> tuple[float, float]:
+    """The floor of the table's row, and of the best tiles."""
+    row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
+    limit = call_s(chip, sweep, layer)
+    rows = cost.ours_s(chip, sweep, layer, row)
+    return rows, rows if limit is None else min(limit, rows)
+
+
+def _theirs(chip: Chip, layer: Layer, sweep: str) -> tuple[float, float]:
+    """The floor, and the slow estimate."""
+    floor, path = cost.theirs_s(chip, CAPABILITY, sweep, layer)
+    steps = layer.T * layer.D * layer.L
+    each = {cudnn.STANDARD: STEP_S[sweep], cudnn.PERSIST_STATIC: PERSISTENT[sweep], cudnn.SMALL_H: 0.0}[path]
+    return floor, max(floor, steps * each)
+
+
+def _path(chip: Chip, layer: Layer) -> str:
+    return cudnn.path(layer, CAPABILITY, chip.multiprocessors, "forward")
+
+
+def _tiles(chip: Chip, layer: Layer, sweep: str) -> str:
+    """The row's tiles, and the limit's with what bounds it."""
+    row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
+    floor = best(chip, sweep, layer)
+    now = f"{row.block_u}x{row.block_b}{'' if row.resident else ' streamed'}"
+    if floor is None:
+        return now
+    return f"{now} to {floor.row.block_u}x{floor.row.block_b}{'' if floor.row.resident else ' streamed'} ({floor.step.bound})"
+
+
+def predict(goal: Goal) -> list[Prediction]:
+    """Forward and training predictions of a goal."""
+    chip = CHIPS[CAPABILITY]
+    predictions = []
+    for passes, wanted, sweeps in (("forward", goal.forward, SWEEPS[:1]), ("training", goal.training, SWEEPS)):
+        ratios = []
+        for layer in goal.layers:
+            ours = [_ours(chip, layer, sweep) for sweep in sweeps]
+            theirs = [_theirs(chip, layer, sweep) for sweep in sweeps]
+            rows, limit = (sum(o[k] for o in ours) for k in (0, 1))
+            floor, slow = (sum(t[k] for t in theirs) for k in (0, 1))
+            ratios.append((floor / rows, floor / limit, slow / limit, layer))
+        where = min(ratios, key=lambda r: r[0])[3]
+        smallest = [min(r[k] for r in ratios) for k in range(3)]
+        persistent = any(_path(chip, layer) != cudnn.STANDARD for layer in goal.layers)
+        predictions.append(
+            Prediction(goal.regime, passes, wanted, *smallest, where, persistent, _tiles(chip, where, sweeps[-1]))
+        )
+    return predictions
+
+
+def table() -> str:
+    """Every goal beside its predictions."""
+    lines = [
+        "| regime | pass | goal | rows | limit | limit, slow cuDNN | worst shape | its tiles | the model says |",
+        "|---" * 9 + "|",
+    ]
+    for goal in GOALS:
+        for p in predict(goal):
+            shape = f"{p.where.cell} H={p.where.H} B={p.where.B}" + (
+                f" D={p.where.D} L={p.where.L}" if p.where.D > 1 else ""
+            )
+            lines.append(
+                f"| {p.regime} | {p.passes} | {p.goal:g} | {p.rows:.2f} | {p.limit:.2f} | {p.slow:.2f} | {shape} | {p.tiles} "
+                f"| {p.verdict} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
