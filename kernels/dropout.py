@@ -1,0 +1,132 @@
+"""Dropout without a stored mask: forward, its own backward, and after a bias and a ReLU. See `philox` for which elements are kept.
+
+``threshold`` and ``scale`` of every kernel are the bits of a uint32 and of a float64, as signed integers: a float argument
+would be rounded to float32, and no value may lead to another compilation.
+"""
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.philox import kept_at, kept_from
+
+RUNTIME = ["size", "rows", "counter", "threshold", "scale"]
+
+
+@triton.jit
+def _scaled(x, keep, scale, WIDE: tl.constexpr):
+    """x * scale in the dtype that products are formed in, exactly zero where dropped."""
+    return tl.where(keep, x.to(WIDE) * scale.to(tl.float64, bitcast=True).to(WIDE), 0.0)
+
+
+@triton.jit
+def _flat_block(
+    x_ptr, bias_ptr, y_ptr, seed_ptr,
+    start, size, width, counter, threshold, scale,
+    BIAS_RELU: tl.constexpr, ALIGNED: tl.constexpr, DROP: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """Elements ``start`` to ``start + BLOCK - 1``; ``WHOLE`` where all of them exist."""
+    local = tl.arange(0, BLOCK)
+    mask = None if WHOLE else local < (size - start).to(tl.int32)
+    x = tl.load(x_ptr + start + local, mask=mask)
+    if BIAS_RELU:
+        column = ((start % width).to(tl.int32) + local) % width
+        if ALIGNED:
+            column = tl.max_contiguous(tl.multiple_of(column, 8), 8)
+        x = x.to(WIDE) + tl.load(bias_ptr + column).to(WIDE)
+        x = tl.where(x < 0, 0.0, x)  # NaN stays NaN
+    if DROP:
+        keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
+        x = _scaled(x, keep, scale, WIDE)
+    tl.store(y_ptr + start + local, x.to(y_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def dropout_flat(
+    x_ptr,     # (size,) contiguous
+    bias_ptr,  # (width,), or None
+    y_ptr,     # (size,) contiguous, may be x
+    seed_ptr,  # (1,) int64
+    size, width, counter, threshold, scale,
+    BIAS_RELU: tl.constexpr, ALIGNED: tl.constexpr, DROP: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Dropout of x, or of relu(x + bias) with ``BIAS_RELU``, alone without ``DROP``; a block of elements a program.
+
+    Whole blocks have no mask, so that their loads and stores are as wide as the alignment of the tensors allows for any size.
+    ``ALIGNED`` says that width is a multiple of 8: then no eight elements in a row wrap around in the bias.
+    """
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    if start + BLOCK <= size:
+        _flat_block(x_ptr, bias_ptr, y_ptr, seed_ptr, start, size, width, counter, threshold, scale,
+                    BIAS_RELU, ALIGNED, DROP, WIDE, BLOCK, True)  # fmt: skip
+    else:
+        _flat_block(x_ptr, bias_ptr, y_ptr, seed_ptr, start, size, width, counter, threshold, scale,
+                    BIAS_RELU, ALIGNED, DROP, WIDE, BLOCK, False)  # fmt: skip
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def dropout_shared(
+    x_ptr,     # (rows, width) contiguous
+    y_ptr,     # (rows, width) contiguous, may be x
+    seed_ptr,  # (1,) int64
+    rows, width, counter, threshold, scale,
+    ROWS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Dropout with one mask for all rows: a program draws a block of it once, for ``ROWS`` rows."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    local = tl.arange(0, BLOCK)
+    mask = start + local < width
+    keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
+    first = tl.program_id(1).to(tl.int64) * ROWS
+    for row in range(first, min(first + ROWS, rows)):
+        at = row * width + start
+        x = tl.load(x_ptr + at + local, mask=mask)
+        tl.store(y_ptr + at + local, _scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def dropout_strided(
+    x_ptr, y_ptr,
+    seed_ptr,  # (1,) int64
+    size, width, counter, threshold, scale,
+    sizes, x_strides, y_strides,  # of the dimensions, the last one first
+    NDIM: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Dropout of tensors of any strides, in the order of their elements; ``SHARED`` repeats the mask every ``width`` elements."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    index = start + tl.arange(0, BLOCK)
+    mask = index < size
+    rest = index
+    x_at = tl.zeros((BLOCK,), tl.int64)
+    y_at = tl.zeros((BLOCK,), tl.int64)
+    for k in tl.static_range(NDIM):
+        place = rest % sizes[k] if k < NDIM - 1 else rest
+        rest = rest // sizes[k]
+        x_at += place * x_strides[k]
+        y_at += place * y_strides[k]
+    if SHARED:
+        keep = kept_at(tl.load(seed_ptr), counter * 4 + index % width, threshold)
+    else:
+        keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
+    x = tl.load(x_ptr + x_at, mask=mask)
+    tl.store(y_ptr + y_at, _scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def relu_dropout_backward(
+    dy_ptr, y_ptr, dx_ptr,  # (size,) contiguous
+    size, scale,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """dx = dy * scale where y is not zero: dropped or negative elements are those where it is."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    local = tl.arange(0, BLOCK)
+    if start + BLOCK <= size:
+        kept = tl.load(y_ptr + start + local) != 0
+        dx = _scaled(tl.load(dy_ptr + start + local), kept, scale, WIDE)
+        tl.store(dx_ptr + start + local, dx.to(dx_ptr.dtype.element_ty))
+    else:
+        mask = local < (size - start).to(tl.int32)
+        kept = tl.load(y_ptr + start + local, mask=mask) != 0
+        dx = _scaled(tl.load(dy_ptr + start + local, mask=mask), kept, scale, WIDE)
+        tl.store(dx_ptr + start + local, dx.to(dx_ptr.dtype.element_ty), mask=mask)

@@ -1,0 +1,132 @@
+"""Launchers of dropout: choose the kernel for the strides, allocate, run. No autograd; the caller guarantees shapes and devices."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fusedrnn.kernels.dropout import dropout_flat, dropout_shared, dropout_strided, relu_dropout_backward
+from fusedrnn.kernels.launch import INTERPRETED
+
+BLOCK = 2048
+"""Elements a program. No GPU has measured it: 128 threads move 16 bytes each in 2 (16-bit) to 8 (float64) accesses."""
+ROWS = 16
+"""Rows that use a mask once drawn, where rows share one."""
+
+
+def dropout(
+    x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, out: Tensor | None = None, counter: int = 0
+) -> Tensor:
+    """Drop elements of x with probability ``p``, in 0 <= p <= 1, and scale the rest by 1 / (1 - p).
+
+    x has any shape and strides; seed is one int64 on its device; the first ``shared_dims`` dimensions share one mask; the
+    result goes into ``out``, which may be x, by default a new tensor laid out as x. Element 0 is that of index 4 * ``counter``.
+    """
+    out = torch.empty_like(x) if out is None else out
+    if p == 1 or x.numel() == 0:
+        return out.zero_()
+    if _inexact(x):
+        return out.copy_(dropout(x.float(), p, seed, shared_dims, counter=counter))
+    size, width = x.numel(), math.prod(x.shape[shared_dims:])
+    numbers = (counter, _threshold(p), _scale(p))
+    options = _options(x)
+    with torch.cuda.device_of(x):
+        if not (x.is_contiguous() and out.is_contiguous()):
+            dims = _collapsed(x, out)
+            dropout_strided[(triton.cdiv(size, BLOCK),)](
+                x, out, seed, size, width, *numbers, *dims, NDIM=len(dims[0]), SHARED=width < size, **options
+            )
+        elif width < size:
+            rows = size // width
+            grid = (triton.cdiv(width, BLOCK), triton.cdiv(rows, ROWS))
+            dropout_shared[grid](x, out, seed, rows, width, *numbers, ROWS=ROWS, **options)
+        else:
+            dropout_flat[(triton.cdiv(size, BLOCK),)](
+                x, None, out, seed, size, 1, *numbers, BIAS_RELU=False, ALIGNED=False, DROP=True, **options
+            )
+    return out
+
+
+def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
+    """Dropout of relu(x + bias), one read and one write: x (*, F), bias (F,); ``p`` = 0 needs no seed. Contiguous."""
+    x, bias = x.contiguous(), bias.contiguous()
+    y = torch.empty_like(x)
+    if p == 1 or x.numel() == 0:
+        return y.zero_()
+    if _inexact(x):
+        return bias_relu_dropout(x.float(), bias.float(), p, seed).to(x.dtype)
+    size, numbers = x.numel(), (0, _threshold(p), _scale(p))
+    with torch.cuda.device_of(x):
+        dropout_flat[(triton.cdiv(size, BLOCK),)](
+            x,
+            bias,
+            y,
+            seed,
+            size,
+            len(bias),
+            *numbers,
+            BIAS_RELU=True,
+            ALIGNED=len(bias) % 8 == 0,
+            DROP=p > 0,
+            **_options(x),
+        )
+    return y
+
+
+def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
+    """Gradient of x given that of y = ``bias_relu_dropout(x, ...)``. Contiguous."""
+    grad, y = grad.contiguous(), y.contiguous()
+    dx = torch.empty_like(grad)
+    if p == 1 or grad.numel() == 0:
+        return dx.zero_()
+    if _inexact(grad):
+        return bias_relu_dropout_gradient(grad.float(), y.float(), p).to(grad.dtype)
+    with torch.cuda.device_of(grad):
+        relu_dropout_backward[(triton.cdiv(grad.numel(), BLOCK),)](
+            grad, y, dx, grad.numel(), _scale(p), **_options(grad)
+        )
+    return dx
+
+
+def _inexact(x: Tensor) -> bool:
+    """Whether the kernel would round wrongly: Triton's interpreter cuts a float32 off where bfloat16 is stored."""
+    return INTERPRETED and x.dtype == torch.bfloat16
+
+
+def _options(x: Tensor) -> dict[str, Any]:
+    return {
+        "WIDE": tl.float64 if x.dtype == torch.float64 else tl.float32,
+        "BLOCK": BLOCK,
+        "enable_fp_fusion": True,
+    }
+
+
+def _threshold(p: float) -> int:
+    """The smallest kept word, as int32 bits."""
+    word = min(round(p * 2**32), (1 << 32) - 1)
+    return word - (word >> 31 << 32)
+
+
+def _scale(p: float) -> int:
+    """The float64 1 / (1 - p), as int64 bits."""
+    return int.from_bytes(struct.pack("<d", 1 / (1 - p)), "little")
+
+
+def _collapsed(x: Tensor, out: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Sizes and strides of both, the last dimension first, without dimensions of one and with those joined that lie in a row."""
+    dims: list[list[int]] = []
+    for size, a, b in zip(reversed(x.shape), reversed(x.stride()), reversed(out.stride()), strict=True):
+        if size == 1:
+            continue
+        if dims and a == dims[-1][0] * dims[-1][1] and b == dims[-1][0] * dims[-1][2]:
+            dims[-1][0] *= size
+        else:
+            dims.append([size, a, b])
+    sizes, x_strides, out_strides = zip(*dims or [[1, 1, 1]], strict=True)
+    return sizes, x_strides, out_strides
