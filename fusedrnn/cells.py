@@ -57,7 +57,8 @@ class _FusedCell(RNNCellBase):
         if states is None:
             like = weights.w_hh if ids else input
             states = (like.new_zeros(len(input), self.hidden_size),) * len(names)
-        validation.check_cell(input, states, self.input_size, self.hidden_size)
+        named = tuple(zip(names, states, strict=True))
+        validation.check_cell(input, named, weights.w_ih, self.input_size, self.hidden_size)
         if backends.requested(self.backend) in ("auto", "aten") and self._has_step(input):
             states = self._step(input, states, weights)
         else:

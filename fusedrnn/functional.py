@@ -45,7 +45,8 @@ def gru(
         h_0: (L*D, B, H); None is zeros.
         layers: weights, a sequence over layers of a sequence over directions.
         batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`.
-        lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order; the output is zero past them.
+        lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; the output is zero
+            past them.
         dropout: probability on the outputs of every layer but the last, when `training`.
         training: whether to drop.
         reset_after: which of the two GRUs.
@@ -128,7 +129,7 @@ def _run(
         steps, batch = len(batch_sizes), int(batch_sizes[0])
     validation.check_steps(steps)
     if lengths is not None:
-        validation.check_lengths(lengths, steps, batch)
+        validation.check_lengths(lengths, input)
     rows = len(layers) * len(layers[0])
     widths = [first.w_hh.shape[1], first.w_hh.shape[0] // 4][: 2 if cell == "lstm" else 1]
     if states is None:

@@ -111,17 +111,29 @@ def check_state(name: str, state: Tensor, expected: tuple[int, ...], weight: Ten
     """A state has the shape, dtype and device that the call needs."""
     if tuple(state.shape) != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(state.shape)}")
+    check_state_kind(name, state, weight)
+
+
+def check_state_kind(name: str, state: Tensor, weight: Tensor) -> None:
+    """A state has the weights' dtype, unless autocast will see to that, and is on their device."""
     if state.dtype != weight.dtype and autocast_dtype(state.device) is None:
         raise ValueError(f"{name}: expected dtype {weight.dtype}, that of the weights, got {state.dtype}")
     if state.device != weight.device:
         raise RuntimeError(f"{name}: expected device {weight.device}, where the weights are, got {state.device}")
 
 
-def check_cell(input: Tensor, states: Sequence[Tensor], input_size: int, hidden_size: int) -> None:
-    """Input (B, I), or ids (B,), and states (B, H) of one step fit the cell and each other."""
+def check_cell(
+    input: Tensor, states: Sequence[tuple[str, Tensor]], weight: Tensor, input_size: int, hidden_size: int
+) -> None:
+    """Input (B, I), or ids (B,), and named states (B, H) of one step fit the cell and each other."""
+    if input.dim() == 2:
+        check_dtype(input, weight)
+    check_device(input, weight)
+    for name, state in states:
+        check_state_kind(name, state, weight)
     if input.dim() == 2 and input.shape[1] != input_size:
         raise RuntimeError(f"input has inconsistent input_size: got {input.shape[1]} expected {input_size}")
-    for k, state in enumerate(states):
+    for k, (_, state) in enumerate(states):
         if state.dim() != 2:
             raise RuntimeError(f"hidden{k}: expected a batch dimension where the input has one, got {state.dim()}-D")
         if state.shape[1] != hidden_size:
@@ -130,12 +142,16 @@ def check_cell(input: Tensor, states: Sequence[Tensor], input_size: int, hidden_
             raise RuntimeError(f"Input batch size {len(input)} doesn't match hidden{k} batch size {len(state)}")
 
 
-def check_lengths(lengths: Tensor, steps: int, batch: int) -> None:
-    """(B,) integers from 1 to T."""
+def check_lengths(lengths: Tensor, input: Tensor) -> None:
+    """(B,) integers from 1 to T on the device of the input (T, B, ...)."""
+    steps, batch = input.shape[:2]
+    check_tensor("lengths", lengths)
     if lengths.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"lengths: expected int32 or int64, got {lengths.dtype}")
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"lengths: expected shape ({batch},), got {tuple(lengths.shape)}")
+    if lengths.device != input.device:
+        raise RuntimeError(f"lengths: expected device {input.device}, that of the input, got {lengths.device}")
     if not readable(lengths):
         return
     low, high = (int(bound) for bound in torch.aminmax(lengths))

@@ -80,6 +80,18 @@ def test_bad_options(trained, tmp_path, capsys, options, message):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA says")
+@pytest.mark.parametrize("what", ["train", "generate"])
+def test_a_backend_that_cannot_serve_here(trained, tmp_path, monkeypatch, capsys, what):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    if what == "train":
+        arguments = ["--corpus", str(trained / "song.txt"), "--out", str(tmp_path), *TINY]
+    else:
+        arguments = ["--generate", "a", "--out", str(trained / "out"), "--device", "cpu"]
+    message = error_of(capsys, *arguments, "--backend", "triton")
+    assert message.startswith("backend 'triton' cannot serve this call: expected a CUDA device, got none")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA says")
 def test_cuda_where_there_is_none(capsys):
     assert "got 'cuda' with 0 CUDA devices" in error_of(capsys, "--device", "cuda")
 

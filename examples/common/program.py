@@ -4,6 +4,8 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 
+from fusedrnn import BackendUnavailableError
+
 from .errors import UserError
 
 Main = Callable[[Sequence[str] | None], int]
@@ -21,7 +23,7 @@ def program(name: str) -> Callable[[Callable[[Sequence[str] | None], int | None]
         def run(arguments: Sequence[str] | None = None) -> int:
             try:
                 return main(arguments) or 0
-            except UserError as error:
+            except (UserError, BackendUnavailableError) as error:
                 print(f"{name}: error: {error}", file=sys.stderr)
                 return 2
             except KeyboardInterrupt:
