@@ -1,5 +1,6 @@
 """Chinese text in figures: a font that has it, or its code points; never empty boxes."""
 
+import logging
 from functools import cache
 
 from matplotlib import font_manager
@@ -9,6 +10,9 @@ CHINESE = (
     "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "AR PL UMing CN", "PingFang SC", "Heiti SC",
     "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "SimSun", "Arial Unicode MS",
 )  # fmt: skip
+
+
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it warns of a font that has one weight only
 
 
 @cache

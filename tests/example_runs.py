@@ -1,0 +1,19 @@
+"""Run an example as a user does, in this process, and read what it left."""
+
+import json
+
+
+def run_example(main, out, *options) -> dict:
+    """Run with --quick into `out`; return metrics.json, after checking what every experiment must leave."""
+    assert main(["--quick", "--out", str(out), *map(str, options)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    figures = metrics["figures"]
+    assert figures
+    for figure in figures:
+        assert (out / figure).read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in out.iterdir()} >= {"metrics.json", *figures}
+    assert not list(out.glob("*.part"))
+    assert len(metrics["conclusion"]) > 100
+    assert "nan" not in metrics["conclusion"]
+    assert metrics["table"]
+    return metrics
