@@ -1,0 +1,80 @@
+"""Where a record was made: device, driver, clocks, versions, commit."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fusedrnn
+
+ROOT = Path(__file__).parents[1]
+QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _commit() -> str:
+    commit = _output("git", "rev-parse", "HEAD")
+    if commit is None:
+        return "unknown: not a git checkout"
+    return commit + (" with local changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+def _triton() -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return None
+    import triton
+
+    return str(triton.__version__)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Everything about this machine that a time depends on, and that tells nothing else of it."""
+    found: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "fusedrnn": fusedrnn.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "triton": _triton(),
+        "cudnn": torch.backends.cudnn.version(),
+        "tf32": bool(torch.backends.cudnn.allow_tf32),
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+    }
+    if device.type != "cuda":
+        return {**found, "device": "cpu"}
+    properties = torch.cuda.get_device_properties(device)
+    values = _output(
+        "nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader", f"--id={device.index or 0}"
+    )
+    smi = dict(zip(QUERY, values.split(", "), strict=False)) if values else {}
+    return {
+        **found,
+        "device": properties.name,
+        "capability": list(torch.cuda.get_device_capability(device)),
+        "multiprocessors": properties.multi_processor_count,
+        "memory_bytes": properties.total_memory,
+        "cuda": torch.version.cuda,
+        **smi,
+    }

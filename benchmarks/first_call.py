@@ -1,0 +1,56 @@
+"""What the first call of a fresh process costs, compilation included, with an empty cache and with the cache it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmarks.cases import Case
+from benchmarks.records import Row
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Options
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = """
+import json, sys, time
+started = time.perf_counter()
+import torch
+from benchmarks.cases import Case
+from benchmarks.peers import peers
+case, device, name = Case(**json.loads(sys.argv[1])), torch.device(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+peer = peers(case, device)[name]
+imported = time.perf_counter()
+seconds = []
+for _ in range(2):
+    begun = time.perf_counter()
+    peer.call()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds.append(time.perf_counter() - begun)
+print(imported - started, *seconds)
+"""
+
+
+def first_calls(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """Seconds of import and set-up, of the first call and of the second, for torch.nn and for ours twice over one cache."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as cache:
+        for peer, state in (("torch.nn", "none"), ("ours", "empty"), ("ours", "filled")):
+            environment = {**os.environ, "TRITON_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-c", PROGRAM, json.dumps(vars(case)), str(device), peer]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+            if done.returncode:
+                rows.append({"peer": peer, "cache": state, "error": done.stderr.strip().splitlines()[-1]})
+                continue
+            setup, first, second = map(float, done.stdout.split())
+            rows.append({"peer": peer, "cache": state, "setup_s": setup, "first_s": first, "second_s": second})
+    return rows

@@ -1,0 +1,87 @@
+"""What a training step holds in memory and how many kernels it launches."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import Case
+from benchmarks.peers import Peer, peers
+from benchmarks.records import Row
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Options
+
+
+def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """Bytes that autograd keeps between forward and backward, inputs and weights left out; on a GPU also the peak of a step."""
+    rows: list[Row] = []
+    for name, peer in peers(case, device).items():
+        if name == "reference":
+            continue  # it keeps every operator's operands, which is not its purpose
+        row: Row = {"peer": name, "saved_bytes": saved_bytes(peer)}
+        if device.type == "cuda":
+            peer.call()
+            torch.cuda.synchronize(device)
+            before = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            peer.call()
+            torch.cuda.synchronize(device)
+            row["peak_bytes"] = torch.cuda.max_memory_allocated(device) - before
+        rows.append(row)
+    base = next((row for row in rows if row["peer"] == "torch.nn"), None)
+    for row in rows:
+        if base is not None and row is not base:
+            row |= {
+                f"{name}_ratio": base[name] / max(row[name], 1) for name in ("saved_bytes", "peak_bytes") if name in row
+            }
+    return rows
+
+
+def saved_bytes(peer: Peer) -> int:
+    """Bytes of the distinct storages that a training step saves for its backward, what it was given left out."""
+    given = {tensor.untyped_storage().data_ptr() for tensor in peer.given}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        peer.call()
+    return sum(seen.values())
+
+
+def launches(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """The host's seconds to issue a step, nothing waited for; on a GPU also the kernels of a step, by the profiler."""
+    rows: list[Row] = []
+    for name, peer in peers(case, device).items():
+        if name == "reference":
+            continue
+        peer.call()
+        seconds = []
+        for _ in range(options.rounds):
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            start = time.perf_counter()
+            peer.call()
+            seconds.append(time.perf_counter() - start)
+        row: Row = {"peer": name, "host_s": sorted(seconds)[len(seconds) // 2]}
+        if device.type == "cuda":
+            row["kernels"] = kernels(peer)
+        rows.append(row)
+    return rows
+
+
+def kernels(peer: Peer) -> int:
+    """Kernels that one call runs on the GPU, copies and fills included."""
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CPU, activity.CUDA]) as profile:
+        peer.call()
+        torch.cuda.synchronize()
+    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())

@@ -1,0 +1,80 @@
+"""The lyrics experiment end to end: characters a second of an epoch of training, backend by backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from benchmarks.cases import Case
+from benchmarks.peers import ours_backend
+from benchmarks.records import Row
+from benchmarks.timing import clock_for, paired, ratios, summarize
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Options
+
+CHARACTERS = {"cpu": 2_000, "cuda": 10_000}
+
+
+class OneHotRNN(nn.Module):
+    """torch.nn's own module where the experiment passes ids: they become one-hot rows first."""
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, ids: Tensor, hx: Any = None) -> Any:
+        """Output and states of `module`."""
+        return self.module(one_hot(ids, self.module.input_size).to(self.module.weight_hh_l0.dtype), hx)
+
+
+def _with_torch_nn(run: Any) -> Any:
+    """The run with torch.nn's module in place of ours, weights kept."""
+    from examples.lm.optimizers import build_optimizer
+
+    ours = run.model.recurrent
+    kind = nn.LSTM if run.settings.cell == "lstm" else nn.GRU
+    theirs = kind(ours.input_size, ours.hidden_size, ours.num_layers).to(run.ids.device)
+    theirs.load_state_dict(ours.state_dict())
+    for name, parameter in theirs.named_parameters():
+        parameter.requires_grad_("bias_hh" not in name)
+    run.model.recurrent = OneHotRNN(theirs)
+    run.optimizer = build_optimizer(run.settings.optimizer, run.model.parameters(), run.settings.lr)
+    return run
+
+
+def epochs(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """An epoch of truncated backpropagation on the lyrics, optimiser included."""
+    from examples.lm.corpus import load_corpus
+    from examples.lm.run import Run
+    from examples.lm.settings import Settings
+
+    size = CHARACTERS[device.type] if case.T > 10 else 200
+    corpus = load_corpus("default", size)
+    runs = {}
+    for peer, backend in {"torch.nn": "reference", "ours": ours_backend(device), "reference": "reference"}.items():
+        settings = Settings(
+            cell=case.cell, backend=backend, sampling="consecutive", optimizer="sgd", lr=100.0, clip=0.01, epochs=1,
+            hidden=case.H, layers=case.L, steps=case.T, batch_size=case.B, corpus="default", max_chars=size,
+            device=str(device), seed=0, report_every=1,
+        )  # fmt: skip
+        run = Run(settings, corpus)
+        runs[peer] = _with_torch_nn(run) if peer == "torch.nn" else run
+    calls = {peer: lambda run=run: run.train_epoch(lambda _: None) for peer, run in runs.items()}
+    clock = clock_for(device)
+    samples = paired(calls, clock, rounds=max(1, options.rounds // 3), warmup=min(1, options.warmup))
+    rows: list[Row] = []
+    for peer, seconds in samples.items():
+        found, ratio = summarize(seconds), ratios(samples["torch.nn"], seconds)
+        characters = runs[peer].characters_per_epoch
+        row: Row = {
+            "peer": peer, "median_s": found.median, "p20_s": found.p20, "p80_s": found.p80, "samples": len(seconds),
+            "characters_per_s": characters / found.median, "clock": clock.name, "perplexity": runs[peer].perplexity[0],
+        }  # fmt: skip
+        if peer != "torch.nn":
+            row |= {"ratio": ratio.median, "ratio_p20": ratio.p20, "ratio_p80": ratio.p80}
+        rows.append(row)
+    return rows

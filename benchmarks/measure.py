@@ -1,0 +1,116 @@
+"""Measure a case: one row a peer, and a row that says why where a peer could not be measured. Nothing raises."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks import first_call, footprint, lyrics
+from benchmarks.cases import Case
+from benchmarks.floor import call_s
+from benchmarks.peers import TOLERANCE, Peer, error, ours_backend, peers
+from benchmarks.published import figures_for
+from benchmarks.records import Row
+from benchmarks.timing import clock_for, paired, ratios, summarize
+from fusedrnn.kernels.chips import chip_of
+from fusedrnn.kernels.cudnn import path
+from fusedrnn.kernels.table import choose
+
+BASE = "torch.nn"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to measure. `rounds` and `warmup` of each case; `compiled`: with the compiled reference."""
+
+    rounds: int = 15
+    warmup: int = 3
+    compiled: bool = False
+
+
+def measure(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """The rows of a case; an exception becomes a row with `error`."""
+    kinds: dict[str, Callable[[Case, torch.device, Options], list[Row]]] = {
+        "time": _times, "memory": footprint.memory, "launches": footprint.launches, "lyrics": lyrics.epochs,
+        "first call": first_call.first_calls,
+    }  # fmt: skip
+    try:
+        rows = kinds[case.quantity](case, device, options)
+    except Exception as failure:
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        rows = [{"peer": "all", "error": f"{type(failure).__name__}: {failure} ({where.name}, line {where.lineno})"}]
+    return [{**case.columns(), **row} for row in rows]
+
+
+def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
+    """Parity first, then paired times of the peers that passed."""
+    candidates = peers(case, device, compiled=options.compiled)
+    right, rows = _sorted_by_parity(case, candidates)
+    samples = paired(
+        {n: p.call for n, p in right.items()}, clock := clock_for(device), rounds=options.rounds, warmup=options.warmup
+    )
+    facts = model_columns(case, device)
+    for name, seconds in samples.items():
+        found = summarize(seconds)
+        row: Row = {
+            "peer": name,
+            "median_s": found.median,
+            "p20_s": found.p20,
+            "p80_s": found.p80,
+            "samples": len(seconds),
+        }
+        if BASE in samples and name != BASE:
+            ratio = ratios(samples[BASE], seconds)
+            row |= {"ratio": ratio.median, "ratio_p20": ratio.p20, "ratio_p80": ratio.p80}
+        if facts.get("floor_s"):
+            row["over_floor"] = found.median / facts["floor_s"]
+        rows.append({**row, "clock": clock.name, **facts})
+    return rows
+
+
+def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str, Peer], list[Row]]:
+    """The peers whose results are right, and a row for each that is not."""
+    right: dict[str, Peer] = {}
+    rows: list[Row] = []
+    expected = None
+    for name, peer in candidates.items():
+        try:
+            got = peer.results()
+        except Exception as failure:
+            rows.append({"peer": name, "error": f"{type(failure).__name__}: {failure}"})
+            continue
+        expected = got if expected is None else expected
+        found = error(got, expected)
+        if found <= TOLERANCE[case.dtype]:
+            right[name] = peer
+        else:
+            limit = TOLERANCE[case.dtype]
+            rows.append(
+                {"peer": name, "error": f"wrong result: expected a relative error up to {limit:g}, got {found:.3g}"}
+            )
+    return right, rows
+
+
+def model_columns(case: Case, device: torch.device) -> dict[str, Any]:
+    """What is known of a case beside its time: the cuDNN path, our launch rows, the floor, published figures. On a CPU, nothing."""
+    if device.type != "cuda":
+        return {"backend": ours_backend(device)}
+    capability = torch.cuda.get_device_capability(device)
+    sms = torch.cuda.get_device_properties(device).multi_processor_count
+    chip = chip_of(capability, sms)
+    columns: dict[str, Any] = {"backend": ours_backend(device)}
+    columns["cudnn_path"] = [path(case.layer, capability, sms, sweep) for sweep in case.sweeps]
+    rows = [choose(s, case.cell, case.torch_dtype, case.H, case.B, case.D, capability, sms) for s in case.sweeps]
+    columns["launch_rows"] = [[r.block_u, r.block_b, r.block_k, r.chunks, r.resident, r.warps, r.stages] for r in rows]
+    floors = [] if chip is None else [call_s(chip, sweep, case.layer) for sweep in case.sweeps]
+    columns["floor_s"] = sum(f for f in floors if f is not None) if floors and None not in floors else None
+    if case.L == case.D == 1:
+        figures = figures_for(case.cell, case.torch_dtype, case.T, case.B, case.H, capability)
+        columns["published_ms"] = {
+            f.implementation: f.forward_ms if case.passes == "forward" else f.training_ms for f in figures
+        }
+    return columns

@@ -1,0 +1,135 @@
+"""Who is timed on a case: torch.nn, ours and others, all on the same weights and inputs.
+
+A peer is a call without arguments. Before anything is timed, what each peer returns is held to torch.nn's: a wrong result has
+no speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+from benchmarks.cases import Case
+from fusedrnn import FusedGRU, FusedLSTM, available_backends
+
+LYRICS = Path(__file__).parents[1] / "examples" / "data" / "lyrics_zh.txt"
+TOLERANCE = {"bf16": 6e-2, "fp16": 8e-3, "fp32": 2e-3, "fp64": 1e-10}
+"""Relative error allowed against torch.nn in the same dtype: both round in their own order, fp32 with TF32 on a GPU."""
+COMPILED_STEPS = 64
+"""The compiled reference is a graph of T steps; beyond this many its compilation takes minutes."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A call; what it returns: the output, and for training the gradients of the recurrent weights; and what it was given."""
+
+    call: Callable[[], Any]
+    results: Callable[[], list[Tensor]]
+    given: tuple[Tensor, ...]
+
+
+def lengths(case: Case) -> Tensor:
+    """B lengths spread as those of the lyrics' lines, stretched until the longest is T: (B,) int64, longest first."""
+    lines = LYRICS.read_text(encoding="utf-8").split()
+    sizes = torch.tensor(sorted(map(len, lines)), dtype=torch.float64)
+    shares = torch.quantile(sizes / sizes[-1], torch.linspace(0, 1, case.B, dtype=torch.float64))
+    return (shares * case.T).ceil().long().clamp(1, case.T).flip(0)
+
+
+def inputs(case: Case, device: torch.device) -> Tensor:
+    """Dense rows or ids, from torch's seed."""
+    if case.input == "ids":
+        return torch.randint(case.I, (case.T, case.B), device=device)
+    return torch.randn(case.T, case.B, case.I, device=device, dtype=case.torch_dtype)
+
+
+def ours_backend(device: torch.device) -> str:
+    """The kernels where they run (on a CPU that is in Triton's interpreter, if it is asked for), else what "auto" chooses."""
+    return "triton" if available_backends()["triton"] is None else "auto"
+
+
+def _module(case: Case, device: torch.device, backend: str | None) -> nn.Module:
+    """torch.nn's module, or ours on `backend`; every one with the same weights."""
+    sizes: dict[str, Any] = {
+        "num_layers": case.L,
+        "bidirectional": case.D == 2,
+        "device": device,
+        "dtype": case.torch_dtype,
+    }
+    torch.manual_seed(1)
+    if backend is None:
+        return (nn.LSTM if case.cell == "lstm" else nn.GRU)(case.I, case.H, **sizes)
+    if case.cell == "lstm":
+        return FusedLSTM(case.I, case.H, backend=backend, **sizes)
+    return FusedGRU(case.I, case.H, backend=backend, reset_after=case.cell == "gru", **sizes)
+
+
+def _peer(case: Case, module: nn.Module, arguments: tuple[Any, ...], upstream: Tensor) -> Peer:
+    """A call of `module`, with its backward if the case trains."""
+    module.train()
+    parameters = dict(module.named_parameters())
+
+    def output() -> Tensor:
+        result = module(*arguments)[0]
+        return result.data if isinstance(result, PackedSequence) else result
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            return output()
+
+    def training() -> None:
+        for parameter in parameters.values():
+            parameter.grad = None
+        output().backward(upstream)
+
+    def results() -> list[Tensor]:
+        if case.passes == "forward":
+            return [forward()]
+        training()
+        gradients = [parameters[name].grad for name in sorted(parameters) if name.startswith("weight_hh")]
+        return [forward(), *(gradient for gradient in gradients if gradient is not None)]
+
+    passed = [a.data if isinstance(a, PackedSequence) else a for a in arguments]
+    given = (*parameters.values(), *passed, upstream)
+    return Peer(forward if case.passes == "forward" else training, results, given)
+
+
+def peers(case: Case, device: torch.device, *, compiled: bool = False) -> dict[str, Peer]:
+    """The peers of a case; torch.nn is missing for a cell that it lacks, the compiled reference unless asked for."""
+    torch.manual_seed(0)
+    x = inputs(case, device)
+    plain: Any = one_hot(x, case.I).to(case.torch_dtype) if case.input == "ids" else x
+    fused: Any = x
+    rows = case.T * case.B
+    if case.input == "packed":
+        plain = fused = pack_padded_sequence(x, lengths(case))
+        rows = len(plain.data)
+    upstream = torch.randn(rows, case.D * case.H, device=device, dtype=case.torch_dtype)
+    if case.input != "packed":
+        upstream = upstream.view(case.T, case.B, -1)
+    wanted: dict[str, tuple[str | None, Any]] = {
+        "torch.nn": (None, plain), "ours": (ours_backend(device), fused), "reference": ("reference", fused)
+    }  # fmt: skip
+    if case.cell == "gru_before":
+        del wanted["torch.nn"]
+    found = {name: _peer(case, _module(case, device, backend), (x,), upstream) for name, (backend, x) in wanted.items()}
+    if compiled and case.T <= COMPILED_STEPS and case.input == "dense":
+        module = torch.compile(_module(case, device, "reference"), fullgraph=True)
+        found["compiled reference"] = _peer(case, module, (plain,), upstream)
+    return found
+
+
+def error(got: list[Tensor], expected: list[Tensor]) -> float:
+    """The largest relative error of any result; NaN if any number is not finite."""
+    worst = 0.0
+    for g, e in zip(got, expected, strict=True):
+        relative = ((g.double() - e.double()).norm() / e.double().norm().clamp_min(1e-30)).item()
+        worst = relative if not relative <= worst else worst
+    return worst

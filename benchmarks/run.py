@@ -1,0 +1,83 @@
+"""Measure a suite and write a record.
+
+    python -m benchmarks.run --suite cpu --device cpu --json benchmarks/results/cpu.json
+
+Peers are timed in interleaved rounds, after a warm-up and after their results were held to torch.nn's. Rows are written after
+every case, so that a run that is cut short leaves what it has measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from benchmarks.environment import environment
+from benchmarks.measure import Options, measure
+from benchmarks.records import Record, Row
+from benchmarks.suites import SUITES, suite
+
+
+def say(row: Row) -> str:
+    """A row in one line."""
+    if "error" in row:
+        return f"  {row['peer']:20} {row['error']}"
+    parts = []
+    if "median_s" in row:
+        parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
+    if "ratio" in row:
+        parts.append(f"torch.nn / this {row['ratio']:.3f} [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]")
+    if row.get("over_floor"):
+        parts.append(f"over the floor {row['over_floor']:.1f}")
+    for name in (
+        "saved_bytes",
+        "peak_bytes",
+        "kernels",
+        "host_s",
+        "characters_per_s",
+        "cache",
+        "setup_s",
+        "first_s",
+        "second_s",
+    ):
+        if name in row:
+            value = row[name]
+            parts.append(f"{name} {value:.6g}" if isinstance(value, float | int) else f"{name} {value}")
+    return f"  {row['peer']:20} " + ", ".join(parts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; exit status 1 if any peer of any case could not be measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", required=True, nargs="+", choices=list(SUITES))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--json", type=Path, required=True, help="where the record goes")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
+    parser.add_argument("--compiled", action="store_true", help="also the reference under torch.compile")
+    parser.add_argument("--tiny", action="store_true", help="a few cases of a few units, to try the program itself")
+    asked = parser.parse_args(arguments)
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: expected a CUDA device, got none")
+    if asked.rounds < 1 or asked.warmup < 0:
+        parser.error(f"--rounds, --warmup: expected at least 1 and 0, got {asked.rounds} and {asked.warmup}")
+    if asked.device == "cpu":
+        torch.set_num_threads(asked.threads)
+    device = torch.device(asked.device)
+    options = Options(asked.rounds, asked.warmup, asked.compiled)
+    record = Record({**environment(device), "interpreted": os.environ.get("TRITON_INTERPRET") == "1"})
+    for case in (case for name in asked.suite for case in suite(name, tiny=asked.tiny)):
+        print(case.key, flush=True)
+        rows = measure(case, device, options)
+        for row in rows:
+            print(say(row), flush=True)
+        record.rows += rows
+        record.save(asked.json)
+    return 1 if any("error" in row for row in record.rows) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

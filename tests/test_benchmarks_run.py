@@ -1,0 +1,171 @@
+"""A suite leaves a record: a row a peer, the environment, an error in place of what could not be measured."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from benchmarks import measure as measuring
+from benchmarks import peers, run
+from benchmarks.cases import Case
+from benchmarks.footprint import saved_bytes
+from benchmarks.measure import Options, measure
+from benchmarks.records import Record, RecordError, load
+from benchmarks.suites import SUITES, suite
+
+CPU = torch.device("cpu")
+QUICK = Options(rounds=3, warmup=0)
+CASE = Case("cpu", "lstm", "fp32", T=5, B=3, I=4, H=6, passes="training")
+
+
+@pytest.fixture(autouse=True)
+def without_kernels(monkeypatch):
+    """Ours is what "auto" chooses on a CPU, which takes milliseconds; the interpreter would take seconds."""
+    monkeypatch.setattr(peers, "ours_backend", lambda device: "auto")
+
+
+def test_every_case_has_its_own_name():
+    keys = [case.key for name in SUITES for case in suite(name)]
+    assert len(keys) == len(set(keys))
+    assert len(keys) > 400
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_tiny_cases_are_few_and_small(name):
+    cases = suite(name, tiny=True)
+    assert 1 <= len(cases) <= 4
+    assert all(case.T <= 3 and case.H <= 8 and case.dtype == "fp32" for case in cases)
+
+
+@pytest.mark.parametrize("kind", ["dense", "ids", "packed"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_rows_hold_every_peer_with_its_spread_and_ratio(cell, kind):
+    rows = measure(dataclasses.replace(CASE, cell=cell, input=kind), CPU, QUICK)
+    assert [row["peer"] for row in rows] == ["torch.nn", "ours", "reference"]
+    for row in rows:
+        assert row["p20_s"] <= row["median_s"] <= row["p80_s"]
+        assert row["samples"] == 3
+        assert row["key"].startswith("cpu: time of ")
+        assert ("ratio" in row) == (row["peer"] != "torch.nn")
+    reference = rows[2]
+    assert reference["ratio_p20"] <= reference["ratio"] <= reference["ratio_p80"]
+    assert reference["ratio"] == pytest.approx(rows[0]["median_s"] / reference["median_s"], rel=0.7)
+
+
+def test_a_cell_that_torch_lacks_has_no_ratio():
+    rows = measure(dataclasses.replace(CASE, cell="gru_before"), CPU, QUICK)
+    assert [row["peer"] for row in rows] == ["ours", "reference"]
+    assert not any("ratio" in row for row in rows)
+
+
+def test_a_wrong_result_has_no_speed(monkeypatch):
+    original = peers._peer
+
+    def wrong(case, module, arguments, upstream):
+        peer = original(case, module, arguments, upstream)
+        if getattr(module, "backend", None) == "auto":
+            return dataclasses.replace(peer, results=lambda: [r * 1.01 for r in peer.results()])
+        return peer
+
+    monkeypatch.setattr(peers, "_peer", wrong)
+    rows = measure(CASE, CPU, QUICK)
+    (row,) = [row for row in rows if row["peer"] == "ours"]
+    assert row["error"].startswith("wrong result: expected a relative error up to 0.002, got 0.01")
+    assert "median_s" not in row
+
+
+def test_nan_is_a_wrong_result():
+    assert not peers.error([torch.tensor([float("nan")])], [torch.ones(1)]) <= 1.0
+    assert not peers.error([torch.tensor([1.0]), torch.tensor([float("nan")])], [torch.ones(1)] * 2) <= 1.0
+
+
+def test_a_failing_peer_or_case_becomes_a_row_and_not_an_exception(monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("out of everything")
+
+    monkeypatch.setattr(peers.FusedLSTM, "forward", failing)
+    rows = measure(CASE, CPU, QUICK)
+    assert [row["peer"] for row in rows if "error" not in row] == ["torch.nn"]
+    monkeypatch.setattr(measuring, "peers", failing)
+    (row,) = measure(CASE, CPU, QUICK)
+    assert row["error"].startswith("RuntimeError: out of everything")
+    assert row["key"] == CASE.key
+
+
+def test_lengths_fall_from_the_longest():
+    case = dataclasses.replace(CASE, T=500, B=32)
+    found = peers.lengths(case)
+    assert found[0] == 500
+    assert found.min() >= 1
+    assert torch.equal(found, found.sort(descending=True).values)
+    assert 100 < found.float().mean() < 400  # or packing would not matter
+
+
+def test_saved_bytes_are_those_of_the_tape():
+    """x * w, then tanh: autograd keeps x and w, which were given, and tanh's output."""
+    w = torch.ones(10, requires_grad=True)
+    x = torch.ones(7, 10)
+
+    def step():
+        (x * w).tanh().sum().backward()
+
+    assert saved_bytes(peers.Peer(step, list, (w, x))) == 7 * 10 * 4
+    assert saved_bytes(peers.Peer(step, list, (w,))) == 2 * 7 * 10 * 4
+
+
+@pytest.mark.parametrize("quantity", ["memory", "launches"])
+def test_footprints_name_their_peers(quantity):
+    rows = measure(dataclasses.replace(CASE, quantity=quantity), CPU, QUICK)
+    assert [row["peer"] for row in rows] == ["torch.nn", "ours"]
+    assert all(row.get("saved_bytes", row.get("host_s")) > 0 for row in rows)
+
+
+def test_lyrics_reports_characters_a_second_of_the_same_training(monkeypatch):
+    monkeypatch.setattr("benchmarks.lyrics.ours_backend", lambda device: "auto")
+    case = Case("lyrics", "gru", "fp32", T=5, B=4, I=0, H=8, passes="training", input="ids", quantity="lyrics")
+    rows = measure(case, CPU, QUICK)
+    assert [row["peer"] for row in rows] == ["torch.nn", "ours", "reference"]
+    assert all(row["characters_per_s"] * row["median_s"] == pytest.approx(180, abs=30) for row in rows)
+    assert rows[1]["perplexity"] == pytest.approx(rows[0]["perplexity"], rel=1e-4)
+
+
+def test_the_program_writes_a_record_with_its_environment(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "suite", lambda name, tiny: [CASE, dataclasses.replace(CASE, cell="gru")])
+    path = tmp_path / "deep" / "cpu.json"
+    assert run.main(["--suite", "cpu", "--device", "cpu", "--json", str(path), "--rounds", "2", "--warmup", "0"]) == 0
+    record = load(path)
+    assert len(record.rows) == 6
+    for name in ("commit", "torch", "triton", "python", "device", "threads", "cudnn", "date"):
+        assert name in record.environment
+    assert "torch.nn / this" in capsys.readouterr().out
+
+
+def test_the_program_fails_where_a_peer_failed_and_refuses_what_cannot_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "measure", lambda *_: [{"peer": "ours", "error": "no"}])
+    path = str(tmp_path / "r.json")
+    assert run.main(["--suite", "cpu", "--tiny", "--device", "cpu", "--json", path]) == 1
+    with pytest.raises(SystemExit):
+        run.main(["--suite", "cpu", "--device", "cpu", "--json", path, "--rounds", "0"])
+    assert "--rounds, --warmup: expected at least 1 and 0, got 0 and 3" in capsys.readouterr().err
+
+
+def test_a_record_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    Record({"a": 1}, [{"key": "k"}]).save(path)
+    assert json.loads(path.read_text()) == {"environment": {"a": 1}, "rows": [{"key": "k"}]}
+    broken = Record({"a": 2}, [{"key": object()}])
+    with pytest.raises(TypeError):
+        broken.save(path)
+    assert load(path).environment == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+    Record({}, []).save(path)
+    assert load(path).rows == []
+
+
+def test_what_is_no_record_is_refused_in_one_line(tmp_path):
+    with pytest.raises(RecordError, match="expected a record, got no file"):
+        load(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("[1]")
+    with pytest.raises(RecordError, match="expected a record with environment and rows"):
+        load(tmp_path / "bad.json")
