@@ -13,7 +13,7 @@ from examples.common.files import write_whole
 
 from .settings import NAMES
 
-FORMAT = "fusedrnn-lyrics-1"
+FORMAT = "fusedrnn-lyrics-2"
 
 
 @dataclass(frozen=True)

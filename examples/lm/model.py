@@ -51,9 +51,9 @@ def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
     sizes = (vocabulary_size, settings.hidden, settings.layers)
     recurrent: nn.Module
     if settings.cell == "rnn":
-        if settings.backend not in ("auto", "reference"):
-            raise UserError(f"expected --backend auto or reference with --cell rnn, got {settings.backend}")
-        recurrent = ScratchRNN(*sizes)
+        if settings.backend == "triton":
+            raise UserError("expected --backend auto, reference or aten with --cell rnn, got triton")
+        recurrent = ScratchRNN(*sizes, backend=settings.backend)
     elif settings.cell == "lstm":
         recurrent = FusedLSTM(*sizes, backend=settings.backend)
     else:

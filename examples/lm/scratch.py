@@ -1,35 +1,37 @@
-"""The plain recurrent net of Elman (1990), run by the textbook loop."""
+"""The plain recurrent net of Elman (1990), run by the textbook loop or by torch."""
 
-import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from fusedrnn.reference.stack import LayerWeights, layer_of, run_layers
 from fusedrnn.reference.sweep import rnn_sweep
 
 
-class ScratchRNN(nn.Module):
-    """h' = tanh(W_ih x + W_hh h + b), layer on layer, over characters.
+class ScratchRNN(nn.RNN):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), layer on layer, with the parameters of `torch.nn.RNN`.
 
-    Called like the fused modules: ids (steps, batch) int64 and h0 (layers, batch, hidden) or None give
-    the outputs (steps, batch, hidden) and the last h.
+    Called like the fused modules: x (steps, batch, input_size), or ids (steps, batch) int64, and h0
+    (layers, batch, hidden_size) or None give the outputs (steps, batch, hidden_size) and the last h of every layer.
+
+    Args:
+        input_size, hidden_size, num_layers: as for `torch.nn.RNN`.
+        backend: "reference" or "auto" for the textbook's loop, "aten" for torch's own. There is no kernel for this cell.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int) -> None:
-        super().__init__()
-        widths = [input_size, *[hidden_size] * (num_layers - 1)]
-        self.weight_ih = nn.ParameterList(torch.empty(hidden_size, width) for width in widths)
-        self.weight_hh = nn.ParameterList(torch.empty(hidden_size, hidden_size) for _ in widths)
-        self.bias = nn.ParameterList(torch.empty(hidden_size) for _ in widths)
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, backend: str = "auto") -> None:
+        if backend not in ("auto", "reference", "aten"):
+            raise ValueError(f"backend: expected auto, reference or aten for the plain RNN, got {backend}")
+        super().__init__(input_size, hidden_size, num_layers)
+        self.backend = backend
 
-    def forward(self, ids: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run all layers over all steps."""
-        layers = [
-            [LayerWeights(w_ih, w_hh, b, None, None)]
-            for w_ih, w_hh, b in zip(self.weight_ih, self.weight_hh, self.bias, strict=True)
-        ]
+        dtype = self.weight_hh_l0.dtype
+        if self.backend == "aten":
+            return super().forward(x if x.is_floating_point() else one_hot(x, self.input_size).to(dtype), h0)
         if h0 is None:
-            h0 = self.bias[0].new_zeros(len(layers), ids.shape[1], len(self.bias[0]))
-        output, (last,), _ = run_layers(layer_of(_sweep), ids, (h0,), layers)
+            h0 = self.weight_hh_l0.new_zeros(self.num_layers, x.shape[1], self.hidden_size)
+        output, (last,), _ = run_layers(layer_of(_sweep), x, (h0,), [[LayerWeights(*w)] for w in self.all_weights])
         return output, last
 
 
