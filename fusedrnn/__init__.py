@@ -3,11 +3,13 @@
 from fusedrnn import functional
 from fusedrnn.backends import BackendUnavailableError, available_backends, use_backend
 from fusedrnn.cells import FusedGRUCell, FusedLSTMCell
+from fusedrnn.dropout import FusedDropout
 from fusedrnn.modules import FusedGRU, FusedLSTM
 from fusedrnn.version import __version__
 
 __all__ = [
     "BackendUnavailableError",
+    "FusedDropout",
     "FusedGRU",
     "FusedGRUCell",
     "FusedLSTM",

@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 import torch
+from torch import Tensor
 
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call, Result
@@ -25,12 +26,17 @@ def missing() -> str | None:
 
 def refuse(call: Call) -> str | None:
     """Why `call` cannot be served, or None."""
+    return refuse_input(call.input)
+
+
+def refuse_input(input: Tensor) -> str | None:
+    """Why kernels cannot read `input`, or None."""
     reason = missing()
     if reason is not None:
         return reason
-    if call.input.is_cuda or _interpreted():
-        return None if call.input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
-    return f"expected tensors on a CUDA device, got {call.input.device}"
+    if input.is_cuda or _interpreted():
+        return None if input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
+    return f"expected tensors on a CUDA device, got {input.device}"
 
 
 def run(call: Call) -> Result:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from fusedrnn import backend_aten, backend_reference, backend_triton
 from fusedrnn.call import Call, Result
@@ -90,3 +91,18 @@ def run(call: Call, name: str | None) -> Result:
         raise BackendUnavailableError(f"backend {wanted!r} cannot serve this call: {reason}")
     result: Result = backend.run(call)
     return result
+
+
+def pointwise_engine(name: str | None, input: Tensor) -> str:
+    """Name what runs an operation on `input` that every backend computes alike, to the bit: "triton" or "plain".
+
+    Raises:
+        BackendUnavailableError: "triton" was asked for and cannot.
+    """
+    wanted = requested(name)
+    if wanted == AUTO:
+        return "triton" if input.is_cuda and backend_triton.missing() is None else "plain"
+    reason = backend_triton.refuse_input(input) if wanted == "triton" else None
+    if reason is not None:
+        raise BackendUnavailableError(f"backend 'triton' cannot serve this call: {reason}")
+    return "triton" if wanted == "triton" else "plain"

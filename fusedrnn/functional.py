@@ -1,4 +1,4 @@
-"""Recurrent layers as pure functions of tensors: what the modules call.
+"""Recurrent layers and dropout as pure functions of tensors: what the modules call.
 
 Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs a direction (H without projection),
 G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from fusedrnn import backends, validation
 from fusedrnn.call import Call, Result
+from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
+from fusedrnn.dropout import dropout as dropout
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]

@@ -157,3 +157,33 @@ def check_lengths(lengths: Tensor, input: Tensor) -> None:
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 1 or high > steps:
         raise ValueError(f"lengths: expected 1 to {steps} (the number of steps), got {low} to {high}")
+
+
+def check_probability(name: str, p: float) -> float:
+    """A number from 0 to 1, NaN excluded; returned as it is."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: expected a probability from 0 to 1, got {p}")
+    return p
+
+
+def check_floating(name: str, input: Tensor) -> None:
+    """Real numbers that can be scaled."""
+    if not input.is_floating_point():
+        raise RuntimeError(f"{name}: expected a floating-point input, got {input.dtype}")
+
+
+def check_writable(name: str, input: Tensor) -> None:
+    """No two elements share a place in memory."""
+    if any(size > 1 and stride == 0 for size, stride in zip(input.shape, input.stride(), strict=True)):
+        raise RuntimeError(f"{name}: expected an input that is not expanded for inplace, got strides {input.stride()}")
+
+
+def check_bias(bias: Tensor, input: Tensor) -> None:
+    """A bias of the last dimension of `input`, like it."""
+    if input.dim() == 0 or tuple(bias.shape) != tuple(input.shape[-1:]):
+        raise RuntimeError(
+            f"bias: expected shape {tuple(input.shape[-1:])}, the last dimension of input, got {tuple(bias.shape)}"
+        )
+    if bias.dtype != input.dtype:
+        raise RuntimeError(f"bias: expected dtype {input.dtype}, that of input, got {bias.dtype}")
+    check_device(bias, input)

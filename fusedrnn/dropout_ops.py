@@ -1,0 +1,159 @@
+"""Dropout as torch operators: shapes for tracing, derivatives of every order, vmap.
+
+`fusedrnn::dropout` is linear in its input and its own derivative, so the backward is the same operator with the same seed, and
+the seed is all that is kept. `fusedrnn::bias_relu_dropout` keeps its output, whose zeros say where no gradient flows. The
+Triton kernels are imported when they first run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
+
+from fusedrnn.circumstances import transformed
+from fusedrnn.reference import counter_dropout as plain
+
+
+def _triton() -> Any:
+    from fusedrnn.kernels import pointwise
+
+    return pointwise
+
+
+@torch.library.custom_op("fusedrnn::dropout", mutates_args=(), device_types=("cpu", "cuda"))
+def dropout(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) -> Tensor:
+    """`reference.counter_dropout` on `engine` ("plain" or "triton"), laid out as x."""
+    if engine == "triton":
+        result: Tensor = _triton().dropout(x, p, seed, shared_dims)
+        return result
+    return _laid_out_as(x, plain.counter_dropout(x, p, seed, shared_dims))
+
+
+@dropout.register_fake
+def _(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+@dropout.register_vmap
+def _(
+    info: Any, dims: tuple[int | None, ...], engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int
+) -> tuple[Tensor, int]:
+    """Every sample has the mask of its seed, as in a loop."""
+    _, x_dim, _, seed_dim, _ = dims
+    if seed_dim is None:
+        assert x_dim is not None
+        return dropout(engine, x.movedim(x_dim, 0), p, seed, shared_dims + 1), 0
+    samples = x.expand(info.batch_size, *x.shape) if x_dim is None else x.movedim(x_dim, 0)
+    pairs = zip(samples, seed.movedim(seed_dim, 0), strict=True)
+    return torch.stack([dropout(engine, sample, p, own, shared_dims) for sample, own in pairs]), 0
+
+
+@torch.library.custom_op("fusedrnn::bias_relu_dropout", mutates_args=(), device_types=("cpu", "cuda"))
+def bias_relu_dropout(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
+    """`reference.bias_relu_dropout` on `engine`, contiguous; `p` = 0 or 1 needs no seed."""
+    if engine == "triton":
+        result: Tensor = _triton().bias_relu_dropout(x, bias, p, seed)
+        return result
+    seed = x.new_empty(1, dtype=torch.int64) if seed is None else seed
+    return plain.bias_relu_dropout(x, bias, p, seed).contiguous()
+
+
+@bias_relu_dropout.register_fake
+def _(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("fusedrnn::bias_relu_dropout_gradient", mutates_args=(), device_types=("cpu", "cuda"))
+def bias_relu_dropout_gradient(engine: str, grad: Tensor, y: Tensor, p: float) -> Tensor:
+    """`reference.bias_relu_dropout_gradient` on `engine`, contiguous."""
+    if engine == "triton":
+        result: Tensor = _triton().bias_relu_dropout_gradient(grad, y, p)
+        return result
+    return plain.bias_relu_dropout_gradient(grad, y, p).contiguous()
+
+
+@bias_relu_dropout_gradient.register_fake
+def _(engine: str, grad: Tensor, y: Tensor, p: float) -> Tensor:
+    return torch.empty_like(grad, memory_format=torch.contiguous_format)
+
+
+@bias_relu_dropout_gradient.register_vmap
+def _(info: Any, dims: tuple[int | None, ...], engine: str, grad: Tensor, y: Tensor, p: float) -> tuple[Tensor, int]:
+    _, grad_dim, y_dim, _ = dims
+    y = y.expand(info.batch_size, *y.shape) if y_dim is None else y.movedim(y_dim, 0)
+    grad = grad.expand(y.shape) if grad_dim is None else grad.movedim(grad_dim, 0)
+    return bias_relu_dropout_gradient(engine, grad, y, p), 0
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.engine, _, ctx.p, seed, ctx.shared_dims = inputs
+    ctx.save_for_backward(seed)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (seed,) = ctx.saved_tensors
+    return None, dropout(ctx.engine, grad, ctx.p, seed, ctx.shared_dims), None, None, None
+
+
+def _setup_fused(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.engine, _, _, ctx.p, _ = inputs
+    ctx.save_for_backward(output)
+
+
+def _backward_fused(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (y,) = ctx.saved_tensors
+    dx = bias_relu_dropout_gradient(ctx.engine, grad, y, ctx.p)
+    return None, dx, dx.sum_to_size(dx.shape[-1:]) if ctx.needs_input_grad[2] else None, None, None
+
+
+def _setup_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.engine, _, y, ctx.p = inputs
+    ctx.save_for_backward(y)
+
+
+def _backward_gradient(ctx: Any, second: Tensor) -> tuple[Tensor | None, ...]:
+    (y,) = ctx.saved_tensors
+    return None, bias_relu_dropout_gradient(ctx.engine, second, y, ctx.p), None, None
+
+
+dropout.register_autograd(_backward, setup_context=_setup)
+bias_relu_dropout.register_autograd(_backward_fused, setup_context=_setup_fused)
+bias_relu_dropout_gradient.register_autograd(_backward_gradient, setup_context=_setup_gradient)
+
+
+class _InPlace(torch.autograd.Function):
+    """Dropout that overwrites its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, engine: str, p: float, seed: Tensor, shared_dims: int) -> Tensor:
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(seed)
+        ctx.rest = engine, p, shared_dims
+        if engine == "triton":
+            _triton().dropout(x, p, seed, shared_dims, out=x)
+        else:
+            x.copy_(plain.counter_dropout(x, p, seed, shared_dims))
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        engine, p, shared_dims = ctx.rest
+        return dropout(engine, grad, p, ctx.saved_tensors[0], shared_dims), None, None, None, None
+
+
+def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *, inplace: bool = False) -> Tensor:
+    """Dropout under whatever is going on: transforms of torch.func go through plain operators, tracing through the operator."""
+    through = transformed()
+    if inplace and not (through or torch.compiler.is_compiling() or x.is_meta or is_fake(x)):
+        result: Tensor = _InPlace.apply(x, engine, p, seed, shared_dims)  # type: ignore[no-untyped-call]
+        return result
+    y = plain.counter_dropout(x, p, seed, shared_dims) if through else dropout(engine, x, p, seed, shared_dims)
+    return x.copy_(y) if inplace else y
+
+
+def _laid_out_as(x: Tensor, y: Tensor) -> Tensor:
+    like = torch.empty_like(x)
+    return y if y.stride() == like.stride() else like.copy_(y)
