@@ -181,9 +181,9 @@ def check_writable(name: str, input: Tensor) -> None:
 def check_bias(bias: Tensor, input: Tensor) -> None:
     """A bias of the last dimension of `input`, like it."""
     if input.dim() == 0 or tuple(bias.shape) != tuple(input.shape[-1:]):
-        raise RuntimeError(
-            f"bias: expected shape {tuple(input.shape[-1:])}, the last dimension of input, got {tuple(bias.shape)}"
-        )
+        expected = f"shape {tuple(input.shape[-1:])}, the last dimension of input"
+        raise RuntimeError(f"bias: expected {expected}, got {tuple(bias.shape)}")
     if bias.dtype != input.dtype:
         raise RuntimeError(f"bias: expected dtype {input.dtype}, that of input, got {bias.dtype}")
-    check_device(bias, input)
+    if bias.device != input.device:
+        raise RuntimeError(f"bias: expected device {input.device}, that of input, got {bias.device}")
