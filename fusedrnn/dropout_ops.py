@@ -29,7 +29,7 @@ def dropout(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) ->
     if engine == "triton":
         result: Tensor = _triton().dropout(x, p, seed, shared_dims)
         return result
-    return _laid_out_as(x, plain.counter_dropout(x, p, seed, shared_dims))
+    return _with_strides_of(plain.counter_dropout(x, p, seed, shared_dims), torch.empty_like(x))
 
 
 @dropout.register_fake
@@ -58,7 +58,7 @@ def bias_relu_dropout(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tens
         result: Tensor = _triton().bias_relu_dropout(x, bias, p, seed)
         return result
     seed = x.new_empty(1, dtype=torch.int64) if seed is None else seed
-    return plain.bias_relu_dropout(x, bias, p, seed).contiguous()
+    return _contiguous(plain.bias_relu_dropout(x, bias, p, seed))
 
 
 @bias_relu_dropout.register_fake
@@ -72,7 +72,7 @@ def bias_relu_dropout_gradient(engine: str, grad: Tensor, y: Tensor, p: float) -
     if engine == "triton":
         result: Tensor = _triton().bias_relu_dropout_gradient(grad, y, p)
         return result
-    return plain.bias_relu_dropout_gradient(grad, y, p).contiguous()
+    return _contiguous(plain.bias_relu_dropout_gradient(grad, y, p))
 
 
 @bias_relu_dropout_gradient.register_fake
@@ -154,6 +154,10 @@ def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *
     return x.copy_(y) if inplace else y
 
 
-def _laid_out_as(x: Tensor, y: Tensor) -> Tensor:
-    like = torch.empty_like(x)
+def _contiguous(y: Tensor) -> Tensor:
+    return _with_strides_of(y, torch.empty_like(y, memory_format=torch.contiguous_format))
+
+
+def _with_strides_of(y: Tensor, like: Tensor) -> Tensor:
+    """`y` with the strides of `like`, which tracing promises; also where a dimension of one makes no difference in memory."""
     return y if y.stride() == like.stride() else like.copy_(y)

@@ -16,6 +16,8 @@ from fusedrnn.kernels.launch import INTERPRETED
 
 BLOCK = 2048
 """Elements a program. No GPU has measured it: 128 threads move 16 bytes each in 2 (16-bit) to 8 (float64) accesses."""
+STRIDED = 512
+"""Elements a program where strides are arbitrary: 4 a thread, because the addresses of 16 take 254 registers."""
 ROWS = 16
 """Rows that use a mask once drawn, where rows share one."""
 
@@ -39,9 +41,10 @@ def dropout(
     with torch.cuda.device_of(x):
         if not (x.is_contiguous() and out.is_contiguous()):
             dims = _collapsed(x, out)
-            dropout_strided[(triton.cdiv(size, BLOCK),)](
-                x, out, seed, size, width, *numbers, *dims, NDIM=len(dims[0]), SHARED=width < size, **options
-            )
+            dropout_strided[(triton.cdiv(size, STRIDED),)](
+                x, out, seed, size, width, *numbers, *dims,
+                NDIM=len(dims[0]), SHARED=width < size, **{**options, "BLOCK": STRIDED},
+            )  # fmt: skip
         elif width < size:
             rows = size // width
             grid = (triton.cdiv(width, BLOCK), triton.cdiv(rows, ROWS))
@@ -56,7 +59,7 @@ def dropout(
 def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
     """Dropout of relu(x + bias), one read and one write: x (*, F), bias (F,); ``p`` = 0 needs no seed. Contiguous."""
     x, bias = x.contiguous(), bias.contiguous()
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
     if p == 1 or x.numel() == 0:
         return y.zero_()
     if _inexact(x):
@@ -64,25 +67,16 @@ def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) ->
     size, numbers = x.numel(), (0, _threshold(p), _scale(p))
     with torch.cuda.device_of(x):
         dropout_flat[(triton.cdiv(size, BLOCK),)](
-            x,
-            bias,
-            y,
-            seed,
-            size,
-            len(bias),
-            *numbers,
-            BIAS_RELU=True,
-            ALIGNED=len(bias) % 8 == 0,
-            DROP=p > 0,
-            **_options(x),
-        )
+            x, bias, y, seed, size, len(bias), *numbers,
+            BIAS_RELU=True, ALIGNED=len(bias) % 8 == 0, DROP=p > 0, **_options(x),
+        )  # fmt: skip
     return y
 
 
 def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
     """Gradient of x given that of y = ``bias_relu_dropout(x, ...)``. Contiguous."""
     grad, y = grad.contiguous(), y.contiguous()
-    dx = torch.empty_like(grad)
+    dx = torch.empty_like(grad, memory_format=torch.contiguous_format)
     if p == 1 or grad.numel() == 0:
         return dx.zero_()
     if _inexact(grad):
