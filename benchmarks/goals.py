@@ -1,6 +1,6 @@
 """The speed goals, and what the floor model says of each before anything is measured.
 
-    python -m benchmarks.goals
+    python -m benchmarks.goals --json benchmarks/results/predictions.json
 
 A goal is a ratio, torch.nn's time over ours, that every shape of its regime should reach. Three predictions stand beside it, each
 the smallest over the regime's shapes on the H100, each a ratio of floors and no measurement:
@@ -13,11 +13,15 @@ the smallest over the regime's shapes on the H100, each a ratio of floors and no
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from benchmarks.environment import environment
 from benchmarks.floor import best, call_s
+from benchmarks.records import Record, Row
 from fusedrnn.kernels import cost, cudnn
 from fusedrnn.kernels.chips import CHIPS, Chip
 from fusedrnn.kernels.cudnn import Layer
@@ -153,23 +157,44 @@ def predict(goal: Goal) -> list[Prediction]:
     return predictions
 
 
-def table() -> str:
-    """Every goal beside its predictions."""
-    lines = [
-        "| regime | pass | goal | rows | limit | limit, slow cuDNN | worst shape | its tiles | the model says |",
-        "|---" * 9 + "|",
+def rows() -> list[Row]:
+    """Every goal beside its predictions, as rows of a record."""
+    return [
+        {
+            "key": f"goal: {p.regime}, {p.passes}",
+            "peer": "floor model",
+            "measured": False,
+            "regime": p.regime,
+            "passes": p.passes,
+            "goal": p.goal,
+            "rows_ratio": round(p.rows, 2),
+            "limit_ratio": round(p.limit, 2),
+            "slow_ratio": round(p.slow, 2),
+            "worst": f"{p.where.cell} H={p.where.H} B={p.where.B}"
+            + (f" D={p.where.D} L={p.where.L}" if p.where.D > 1 else ""),
+            "tiles": p.tiles,
+            "verdict": p.verdict,
+        }
+        for goal in GOALS
+        for p in predict(goal)
     ]
-    for goal in GOALS:
-        for p in predict(goal):
-            shape = f"{p.where.cell} H={p.where.H} B={p.where.B}" + (
-                f" D={p.where.D} L={p.where.L}" if p.where.D > 1 else ""
-            )
-            lines.append(
-                f"| {p.regime} | {p.passes} | {p.goal:g} | {p.rows:.2f} | {p.limit:.2f} | {p.slow:.2f} | {shape} | {p.tiles} "
-                f"| {p.verdict} |"
-            )
-    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the predictions, and write them as a record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where the record goes")
+    asked = parser.parse_args(arguments)
+    found = rows()
+    for row in found:
+        print(
+            f"{row['key']:62} goal {row['goal']:5g}  rows {row['rows_ratio']:6.2f}  limit {row['limit_ratio']:6.2f}  "
+            f"slow cuDNN {row['slow_ratio']:6.2f}  {row['worst']}: {row['tiles']}  {row['verdict']}"
+        )
+    if asked.json:
+        told = {**environment(torch.device("cpu")), "chip": CHIPS[CAPABILITY].name, "measured": False}
+        Record(told, found).save(asked.json)
 
 
 if __name__ == "__main__":
-    print(table())
+    main()

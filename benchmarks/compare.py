@@ -1,0 +1,102 @@
+"""Compare two records and report what became slower.
+
+    python -m benchmarks.compare OLD.json NEW.json
+
+Times of two runs on a busy machine differ for many reasons, so what is compared is each peer's ratio to torch.nn, measured round by
+round beside it in its own run; only where there is none, the median. A regression is a loss above 5% that is also above the
+spreads (p20 to p80, relative) of both measurements together. Exit status: 1 if there is a regression or a peer
+that used to work and no longer does, else 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.records import Record, RecordError, Row, load
+
+LEAST = 0.05
+"""A loss that is not reported however small the spread."""
+PLAIN = ("saved_bytes", "peak_bytes", "kernels")
+"""Quantities without a spread: any increase above `LEAST` is reported."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One peer on one case. `loss`: new time over old minus one, positive where it became slower; `allowed`: up to which."""
+
+    name: str
+    quantity: str
+    loss: float
+    allowed: float
+
+    @property
+    def regressed(self) -> bool:
+        """Whether the loss is above what is allowed."""
+        return self.loss > self.allowed
+
+    def __str__(self) -> str:
+        """One line."""
+        verdict = "REGRESSION" if self.regressed else "faster" if self.loss < -self.allowed else "as before"
+        return f"{verdict:10} {self.loss:+8.1%} (allowed {self.allowed:.1%}) {self.quantity} of {self.name}"
+
+
+def _by_name(record: Record) -> dict[str, Row]:
+    return {f"{row['peer']}{' ' + row['cache'] if 'cache' in row else ''}, {row['key']}": row for row in record.rows}
+
+
+def _relative(low: float, high: float, median: float) -> float:
+    return (high - low) / median
+
+
+def changes(old: Record, new: Record) -> tuple[list[Change], list[str]]:
+    """What both records measured, and the names of what only the old one could measure."""
+    before, after = _by_name(old), _by_name(new)
+    found: list[Change] = []
+    lost: list[str] = []
+    for name, was in before.items():
+        now = after.get(name)
+        if now is None or "error" in was:
+            continue
+        if "error" in now:
+            lost.append(f"{name}: {now['error']}")
+            continue
+        if "ratio" in was and "ratio" in now:
+            spreads = [_relative(row["ratio_p20"], row["ratio_p80"], row["ratio"]) for row in (was, now)]
+            found.append(
+                Change(name, "time against torch.nn's", was["ratio"] / now["ratio"] - 1, max(LEAST, sum(spreads)))
+            )
+        elif "median_s" in was and "median_s" in now and was["peer"] != "torch.nn":
+            spreads = [_relative(row["p20_s"], row["p80_s"], row["median_s"]) for row in (was, now)]
+            found.append(Change(name, "time", now["median_s"] / was["median_s"] - 1, max(LEAST, sum(spreads))))
+        for quantity in PLAIN:
+            if quantity in was and quantity in now:
+                found.append(Change(name, quantity, now[quantity] / max(was[quantity], 1) - 1, LEAST))
+    return found, lost
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print every change, regressions last."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    asked = parser.parse_args(arguments)
+    try:
+        found, lost = changes(load(asked.old), load(asked.new))
+    except RecordError as error:
+        parser.error(str(error))
+    if not found and not lost:
+        parser.error(f"expected {asked.old} and {asked.new} to have a case in common, got none")
+    for change in sorted(found, key=lambda change: (change.regressed, change.loss)):
+        print(change)
+    for name in lost:
+        print(f"LOST       {name}")
+    worse = sum(change.regressed for change in found)
+    print(f"{len(found)} compared, {worse} regressions, {len(lost)} lost")
+    return 1 if worse or lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""A kernel that does its work twice is reported; noise within the spread is not."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import compare, peers
+from benchmarks.cases import Case
+from benchmarks.compare import changes
+from benchmarks.measure import Options, measure
+from benchmarks.records import Record
+from fusedrnn import unrolled
+
+ROOT = Path(__file__).parents[1]
+CASE = Case("cpu", "gru", "fp32", T=24, B=8, I=32, H=64, input="ids")  # token ids run on the unrolled sweeps
+
+
+def record(tmp_path, name, **change):
+    row = {"key": "k", "peer": "ours", "median_s": 1.0, "ratio": 2.0, "ratio_p20": 1.98, "ratio_p80": 2.02}
+    path = tmp_path / f"{name}.json"
+    Record({}, [{**row, **change}, {"key": "k", "peer": "torch.nn", "median_s": 1.0}]).save(path)
+    return str(path)
+
+
+def measured(monkeypatch):
+    monkeypatch.setattr(peers, "ours_backend", lambda device: "auto")
+    torch.set_num_threads(1)
+    return Record({}, measure(CASE, torch.device("cpu"), Options(rounds=9, warmup=1)))
+
+
+def test_a_sweep_with_doubled_work_is_a_regression_and_the_same_sweep_is_none(tmp_path, monkeypatch, capsys):
+    original = unrolled.forward
+
+    def doubled(*arguments, **options):
+        original(*arguments, **options)
+        return original(*arguments, **options)
+
+    files = []
+    for name, sweep in (("old", original), ("slow", doubled), ("same", original)):
+        monkeypatch.setattr(unrolled, "forward", sweep)
+        files.append(tmp_path / f"{name}.json")
+        measured(monkeypatch).save(files[-1])
+    old, slow, same = map(str, files)
+    assert compare.main([old, slow]) == 1
+    printed = capsys.readouterr().out
+    assert any(line.startswith("REGRESSION") and "of ours, cpu: time of gru" in line for line in printed.splitlines())
+    assert not any(line.startswith("REGRESSION") and "of reference" in line for line in printed.splitlines())
+    assert compare.main([old, same]) == 0
+    assert compare.main([slow, same]) == 0
+    assert "faster" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"ratio": 1.8, "ratio_p20": 1.79, "ratio_p80": 1.81}, 1),
+        ({"ratio": 1.96, "ratio_p20": 1.95, "ratio_p80": 1.97}, 0),  # 2% is not reported
+        ({"ratio": 1.8, "ratio_p20": 1.6, "ratio_p80": 2.0}, 0),  # 11% lost, spreads of 24%
+        ({"ratio": 3.0, "ratio_p20": 2.99, "ratio_p80": 3.01}, 0),
+        ({"error": "wrong result"}, 1),
+        ({"peak_bytes": 9}, 0),
+    ],
+    ids=["slower", "hardly", "noisy", "faster", "lost", "new quantity"],
+)
+def test_threshold_follows_the_spread(tmp_path, change, expected):
+    assert compare.main([record(tmp_path, "old"), record(tmp_path, "new", **change)]) == expected
+
+
+def test_more_memory_and_more_kernels_are_regressions(tmp_path):
+    old = record(tmp_path, "old", peak_bytes=100, kernels=40)
+    assert compare.main([old, record(tmp_path, "a", peak_bytes=104, kernels=40)]) == 0
+    assert compare.main([old, record(tmp_path, "b", peak_bytes=120, kernels=40)]) == 1
+    assert compare.main([old, record(tmp_path, "c", peak_bytes=100, kernels=44)]) == 1
+
+
+def test_without_torch_nn_the_times_themselves_are_compared():
+    row = {"key": "k", "peer": "ours", "median_s": 1.0, "p20_s": 0.99, "p80_s": 1.01}
+    slower = {**row, "median_s": 1.2, "p20_s": 1.19, "p80_s": 1.21}
+    ((change,), _) = changes(Record({}, [row]), Record({}, [slower]))
+    assert (change.regressed, change.quantity, round(change.loss, 6)) == (True, "time", 0.2)
+    assert not dataclasses.replace(change, loss=-change.loss).regressed
+
+
+def test_records_with_nothing_in_common_are_an_error(tmp_path):
+    other = record(tmp_path, "other", key="another")
+    (tmp_path / "empty.json").write_text('{"environment": {}, "rows": []}')
+    command = [sys.executable, "-m", "benchmarks.compare", str(tmp_path / "empty.json"), other]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "to have a case in common, got none" in done.stderr
+    done = subprocess.run([*command[:3], str(tmp_path / "no.json"), other], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no.json: expected a record, got no file" in done.stderr
