@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from fusedrnn import backend_reference
+from fusedrnn import backend_reference, backend_triton
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call, Result
 from fusedrnn.circumstances import readable, transformed
 from fusedrnn.layer import operator_layer
 from fusedrnn.packing import sort_and_pack
+from fusedrnn.reference.stack import Layer, LayerWeights
 
 name = "aten"
 
@@ -26,6 +28,10 @@ def refuse(call: Call) -> str | None:
 def run(call: Call) -> Result:
     """Run `call`: torch's kernels for what torch.nn offers, else operators with a backward derived by hand.
 
+    With dropout, torch's kernels run layer by layer, for the masks are ours: the same on every backend, and reproduced with the
+    random numbers around them, which cuDNN's own are not (it keeps their state in a cache that `torch.manual_seed` does not
+    reach). On a CPU torch does the same; on a GPU this gives up that cuDNN runs one layer beside the next.
+
     Under transforms of torch.func and in forward mode, through which torch's kernels do not pass, the reference's loops run.
     """
     if transformed():
@@ -34,13 +40,28 @@ def run(call: Call) -> Result:
     unsortable = call.lengths is not None and not readable(call.lengths)
     unknown = call.is_ids or call.cell == "gru_before" or call.all_states
     if unknown or call.input.is_meta or compiling or unsortable:
-        return run_stack(call, operator_layer("unrolled", call.cell))
+        return run_stack(call, operator_layer("unrolled", call.cell), backend_triton.pointwise_engine(call.input))
+    if call.seeds is not None:
+        return run_stack(call, _torch_layer(call), backend_triton.pointwise_engine(call.input))
     if call.batch_sizes is not None:
         return *_packed(call, call.input, call.batch_sizes, call.states), ()
     if call.lengths is not None:
         return *_with_lengths(call, call.lengths), ()
     output, *states = _torch(call.cell)(call.input, _hx(call.states), call.weights, *_options(call), False)
     return output, tuple(states), ()
+
+
+def _torch_layer(call: Call) -> Layer:
+    """A layer of `call` on torch's kernels."""
+
+    def layer(
+        x: Tensor, states: tuple[Tensor, ...], directions: Sequence[LayerWeights], lengths: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        one = replace(call, input=x, batch_sizes=None, lengths=lengths, states=states, layers=[directions], seeds=None)
+        output, finals, _ = run(one)
+        return (torch.unflatten(output, -1, (len(directions), -1)),), finals
+
+    return layer
 
 
 def _torch(cell: str) -> Callable[..., tuple[Tensor, ...]]:
@@ -53,7 +74,7 @@ def _hx(states: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
 
 def _options(call: Call) -> tuple[bool, int, float, bool, bool]:
     has_bias = call.layers[0][0].b_ih is not None
-    return has_bias, len(call.layers), call.dropout, call.training, call.directions == 2
+    return has_bias, len(call.layers), 0.0, call.training, call.directions == 2
 
 
 def _packed(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from fusedrnn.call import Call, Result
+from fusedrnn.dropout_ops import drop
 from fusedrnn.packing import pack, unpack
 from fusedrnn.reference.stack import Layer, Sweep, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
@@ -22,8 +25,11 @@ def run(call: Call) -> Result:
     return run_stack(call, layer_of(_sweep_of(call.cell)))
 
 
-def run_stack(call: Call, layer: Layer) -> Result:
-    """Run `call` with `layer` as each of its layers: packed input goes through as padded input with lengths."""
+def run_stack(call: Call, layer: Layer, engine: str = "plain") -> Result:
+    """Run `call` with `layer` as each of its layers and dropout by `engine`.
+
+    Packed input goes through as padded input with lengths, so that a mask is indexed as (T, B, D*P) whatever the layout.
+    """
     x, lengths = call.input, call.lengths
     if call.batch_sizes is not None:
         x, lengths = unpack(x, call.batch_sizes)
@@ -32,8 +38,7 @@ def run_stack(call: Call, layer: Layer) -> Result:
         x,
         call.states,
         call.layers,
-        dropout=call.dropout,
-        training=call.training,
+        between=_dropout_between(call, engine),
         lengths=lengths,
         all_states=call.all_states,
     )
@@ -41,6 +46,13 @@ def run_stack(call: Call, layer: Layer) -> Result:
         output = pack(output, call.batch_sizes)
         every = [tuple(pack(states, call.batch_sizes) for states in trace) for trace in every]
     return output, finals, tuple(every)
+
+
+def _dropout_between(call: Call, engine: str) -> Callable[[int, Tensor], Tensor] | None:
+    seeds, shared_dims = call.seeds, 1 if call.variational else 0
+    if seeds is None:
+        return None
+    return lambda depth, output: drop(engine, output, call.dropout, seeds[depth : depth + 1], shared_dims)
 
 
 def _sweep_of(cell: str) -> Sweep:

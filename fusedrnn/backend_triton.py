@@ -41,7 +41,12 @@ def refuse_input(input: Tensor) -> str | None:
 
 def run(call: Call) -> Result:
     """Run `call` on the kernels."""
-    return run_stack(call, operator_layer("triton", call.cell))
+    return run_stack(call, operator_layer("triton", call.cell), "triton")
+
+
+def pointwise_engine(input: Tensor) -> str:
+    """What is fastest for an operation on `input` that has the same bits everywhere: "triton" on a GPU, else "plain"."""
+    return "triton" if input.is_cuda and missing() is None else "plain"
 
 
 def _interpreted() -> bool:

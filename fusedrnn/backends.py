@@ -101,7 +101,7 @@ def pointwise_engine(name: str | None, input: Tensor) -> str:
     """
     wanted = requested(name)
     if wanted == AUTO:
-        return "triton" if input.is_cuda and backend_triton.missing() is None else "plain"
+        return backend_triton.pointwise_engine(input)
     reason = backend_triton.refuse_input(input) if wanted == "triton" else None
     if reason is not None:
         raise BackendUnavailableError(f"backend 'triton' cannot serve this call: {reason}")

@@ -25,8 +25,10 @@ class Call:
         lengths: steps of each sample, (B,) integers on the input's device, or None; never together with `batch_sizes`.
         states: (h_0,) or (h_0, c_0), each (L*D, B, P or H).
         layers: weights by layer and direction.
-        dropout: probability on the outputs of every layer but the last, when `training`.
-        training: whether to drop.
+        dropout: probability of dropping an output of any layer but the last.
+        seeds: of the masks of those layers, (L - 1,) int64 on the input's device, or None where nothing is dropped.
+        variational: whether all time steps share a mask.
+        training: whether a backward may follow (cuDNN asks).
         all_states: whether to return every state of every layer.
     """
 
@@ -37,6 +39,8 @@ class Call:
     states: tuple[Tensor, ...]
     layers: Sequence[Sequence[LayerWeights]]
     dropout: float
+    seeds: Tensor | None
+    variational: bool
     training: bool
     all_states: bool = False
 

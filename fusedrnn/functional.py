@@ -18,6 +18,7 @@ from fusedrnn import backends, validation
 from fusedrnn.call import Call, Result
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
 from fusedrnn.dropout import dropout as dropout
+from fusedrnn.dropout import seed_for
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]
@@ -31,6 +32,7 @@ def gru(
     batch_sizes: Tensor | None = None,
     lengths: Tensor | None = None,
     dropout: float = 0.0,
+    variational: bool = False,
     training: bool = False,
     reset_after: bool = True,
     return_all_states: bool = False,
@@ -49,7 +51,9 @@ def gru(
         batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`.
         lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; the output is zero
             past them.
-        dropout: probability on the outputs of every layer but the last, when `training`.
+        dropout: probability on the outputs of every layer but the last, when `training`; the mask is that of
+            `functional.dropout` on (T, B, D*P), padded where the input is packed, with a seed a layer from torch's generator.
+        variational: whether all time steps share a mask (Gal & Ghahramani 2016).
         training: whether to drop.
         reset_after: which of the two GRUs.
         return_all_states: whether to return the states of every layer and step.
@@ -66,7 +70,7 @@ def gru(
     cell = "gru" if reset_after else "gru_before"
     states = None if h_0 is None else (h_0,)
     output, (h_n,), every = _run(
-        cell, input, states, layers, batch_sizes, lengths, dropout, training, return_all_states, backend
+        cell, input, states, layers, batch_sizes, lengths, dropout, variational, training, return_all_states, backend
     )
     return (output, h_n, tuple(h for (h,) in every)) if return_all_states else (output, h_n)
 
@@ -79,6 +83,7 @@ def lstm(
     batch_sizes: Tensor | None = None,
     lengths: Tensor | None = None,
     dropout: float = 0.0,
+    variational: bool = False,
     training: bool = False,
     return_all_states: bool = False,
     backend: str | None = None,
@@ -95,7 +100,7 @@ def lstm(
         value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
     """
     output, finals, every = _run(
-        "lstm", input, hx, layers, batch_sizes, lengths, dropout, training, return_all_states, backend
+        "lstm", input, hx, layers, batch_sizes, lengths, dropout, variational, training, return_all_states, backend
     )
     return (output, finals, every) if return_all_states else (output, finals)
 
@@ -108,6 +113,7 @@ def _run(
     batch_sizes: Tensor | None,
     lengths: Tensor | None,
     dropout: float,
+    variational: bool,
     training: bool,
     all_states: bool,
     backend: str | None,
@@ -140,5 +146,9 @@ def _run(
     names = ("hidden[0]", "hidden[1]") if cell == "lstm" else ("hidden",)
     for name, state, width in zip(names, states, widths, strict=True):
         validation.check_state(name, state, (rows, batch, width), weight)
-    call = Call(cell, input, batch_sizes, lengths, tuple(states), layers, dropout, training, all_states)
+    drops = training and validation.check_probability("dropout", dropout) > 0 and len(layers) > 1
+    seeds = seed_for(dropout, weight.device, len(layers) - 1) if drops else None
+    call = Call(
+        cell, input, batch_sizes, lengths, tuple(states), layers, dropout, seeds, variational, training, all_states
+    )
     return backends.run(call, backend)

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fusedrnn import functional, validation
 from fusedrnn.backends import check_name
+from fusedrnn.packing import pack, unpack
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]
@@ -24,6 +25,28 @@ class _FusedRNN(nn.RNNBase):
     """What both modules share: weights by layer, and the layouts that a caller may use."""
 
     backend: str | None
+    variational: bool
+    input_dropout: float
+    weight_dropout: float
+
+    def _set_options(self, backend: str | None, variational: bool, input_dropout: float, weight_dropout: float) -> None:
+        """What torch.nn has no argument for."""
+        self.backend = None if backend is None else check_name(backend)
+        self.variational = variational
+        self.input_dropout = validation.check_probability("input_dropout", input_dropout)
+        self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
+
+    def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None) -> Tensor:
+        """Time-major input with `input_dropout`; a packed one is padded for it, so that the mask is that of its padded form."""
+        if not self.training or self.input_dropout == 0:
+            return input
+        if not input.is_floating_point():
+            raise RuntimeError(f"input_dropout: expected floating-point input, got {input.dtype}")
+        padded = input if batch_sizes is None else unpack(input, batch_sizes)[0]
+        dropped = functional.dropout(
+            padded, self.input_dropout, shared_dims=1 if self.variational else 0, backend=self.backend
+        )
+        return dropped if batch_sizes is None else pack(dropped, batch_sizes)
 
     @property
     def _flat_weights(self) -> list[Any]:
@@ -39,6 +62,8 @@ class _FusedRNN(nn.RNNBase):
         if not torch.compiler.is_compiling() and torch.backends.cudnn.is_available():
             self._update_flat_weights()  # cuDNN wants them in one block of memory, also after they were replaced
         named = [[getattr(self, name) for name in names] for names in self._all_weights]
+        for w in named:
+            w[1] = functional.dropout(w[1], self.weight_dropout, self.training, backend=self.backend)
         directions = 2 if self.bidirectional else 1
         every = [
             LayerWeights(
@@ -70,6 +95,7 @@ class _FusedRNN(nn.RNNBase):
             states = None if states is None else tuple(state.unsqueeze(1) for state in states)
         elif self.batch_first:
             input = input.transpose(0, 1)
+        input = self._drop_input(input)
         output, finals, *every = self._run(input, states, lengths=lengths, return_all_states=all_states)
         if not batched:
             finals = _each(lambda state: state.squeeze(1), finals)
@@ -85,6 +111,7 @@ class _FusedRNN(nn.RNNBase):
             for state in states:
                 validation.check_packed_state(state, int(batch_sizes[0]))
             states = tuple(state.index_select(1, order) for state in states)
+        data = self._drop_input(data, batch_sizes)
         output, finals, *every = self._run(data, states, batch_sizes=batch_sizes, return_all_states=all_states)
         if inverse is not None:
             finals = _each(lambda state: state.index_select(1, inverse), finals)
@@ -92,8 +119,9 @@ class _FusedRNN(nn.RNNBase):
         return output, finals, *every
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and the backend if one was chosen."""
-        return super().extra_repr() + (f", backend={self.backend!r}" if self.backend else "")
+        """As torch.nn's, and the options that differ from their defaults."""
+        rates = ((name, getattr(self, name)) for name in ("input_dropout", "weight_dropout", "variational", "backend"))
+        return super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
 
 
 def _each(change: Callable[[Tensor], Any], given: Any) -> Any:
@@ -108,6 +136,11 @@ class FusedGRU(_FusedRNN):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as for `torch.nn.GRU`;
             the same seed gives the same parameters, and state_dicts load both ways.
         backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        variational: the masks of `dropout` and `input_dropout` are shared by all time steps (Gal & Ghahramani, "A theoretically
+            grounded application of dropout in recurrent neural networks", 2016).
+        input_dropout: probability of dropping an element of a floating-point input, when training.
+        weight_dropout: probability of dropping an element of `weight_hh`, drawn once a call (DropConnect as in AWD-LSTM: Merity
+            et al., "Regularizing and optimizing LSTM language models", 2018), when training.
         reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
@@ -129,6 +162,9 @@ class FusedGRU(_FusedRNN):
         dtype: Any = None,
         *,
         backend: str | None = None,
+        variational: bool = False,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         reset_after: bool = True,
         **unsupported: Any,
     ) -> None:
@@ -139,7 +175,7 @@ class FusedGRU(_FusedRNN):
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self.backend = None if backend is None else check_name(backend)
+        self._set_options(backend, variational, input_dropout, weight_dropout)
         self.reset_after = reset_after
 
     def forward(
@@ -163,6 +199,7 @@ class FusedGRU(_FusedRNN):
             self._layers(),
             **options,
             dropout=self.dropout,
+            variational=self.variational,
             training=self.training,
             reset_after=self.reset_after,
             backend=self.backend,
@@ -180,7 +217,7 @@ class FusedLSTM(_FusedRNN):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype: as for
             `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        backend, variational, input_dropout, weight_dropout: as for `FusedGRU`.
 
     `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
     `return_all_states=True` a third value: a tuple over layers of (every h, every c) of the layer, laid out as the output.
@@ -200,6 +237,9 @@ class FusedLSTM(_FusedRNN):
         dtype: Any = None,
         *,
         backend: str | None = None,
+        variational: bool = False,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
     ) -> None:
         super().__init__(
             "LSTM",
@@ -214,7 +254,7 @@ class FusedLSTM(_FusedRNN):
             device,
             dtype,
         )
-        self.backend = None if backend is None else check_name(backend)
+        self._set_options(backend, variational, input_dropout, weight_dropout)
 
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
     check_forward_args = nn.LSTM.check_forward_args  # type: ignore[assignment]
@@ -240,6 +280,7 @@ class FusedLSTM(_FusedRNN):
             self._layers(),
             **options,
             dropout=self.dropout,
+            variational=self.variational,
             training=self.training,
             backend=self.backend,
         )

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from .dropout import dropout as drop
 from .loop import State, active_steps
 
 Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[State, State]]
@@ -80,8 +79,7 @@ def run_layers(
     states: State,
     layers: Sequence[Sequence[LayerWeights]],
     *,
-    dropout: float = 0.0,
-    training: bool = False,
+    between: Callable[[int, Tensor], Tensor] | None = None,
     lengths: Tensor | None = None,
     all_states: bool = False,
 ) -> tuple[Tensor, State, list[State]]:
@@ -92,14 +90,13 @@ def run_layers(
         x: (T, B, I), or ids (T, B); see `project`. What it holds past `lengths` has no effect.
         states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
         layers: the weights, a list over layers of a list over directions.
-        dropout: probability of dropping each output of every layer but the last, when `training`.
-        training: whether to drop.
+        between: called as ``between(k, output)`` on what layer k hands to the next one; dropout, for instance.
         lengths: steps of each sample, (B,) integers from 0 to T on the device of `x`; None is T for all.
         all_states: whether to return the traces.
 
     Returns:
         The last layer's output, (T, B, D*P); the final states, shaped as `states`; and, if `all_states`, the trace of every
-        layer, its states of every step before dropout, each (T, B, D*P or D*H).
+        layer, its states of every step before `between`, each (T, B, D*P or D*H).
     """
     if lengths is not None:  # 0 * NaN is NaN in the gradient of W_ih, so padding is cleared before the product
         active = active_steps(lengths, len(x))
@@ -107,8 +104,8 @@ def run_layers(
     finals, traces = [], []
     layer_states = zip(*(torch.split(state, len(layers[0])) for state in states), strict=True)
     for depth, (directions, state) in enumerate(zip(layers, layer_states, strict=True)):
-        if depth > 0:
-            x = drop(x, dropout, training)
+        if depth > 0 and between is not None:
+            x = between(depth - 1, x)
         trace, final = layer(x, state, directions, lengths)
         flat = tuple(states.flatten(2) for states in trace)
         x = flat[0]

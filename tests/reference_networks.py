@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 
+from fusedrnn.reference.dropout import dropout
 from fusedrnn.reference.stack import LayerWeights, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
 
@@ -62,8 +63,7 @@ def run_reference(cell, module, x, states, lengths=None):
         x,
         states,
         weights_of(module),
-        dropout=module.dropout,
-        training=module.training,
+        between=lambda _, output: dropout(output, module.dropout, module.training),
         lengths=lengths,
     )
     return output, finals
