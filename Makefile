@@ -1,10 +1,11 @@
 # Everything runs in .venv; `make setup PYTHON=python3.12` chooses what it is made with.
 PYTHON ?= python3
+MINUTES ?= 20
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test lint gpu
+.PHONY: help setup demo test lint bench gpu
 .DELETE_ON_ERROR:
 
 help:  ## show these lines
@@ -30,7 +31,10 @@ lint: setup  ## check style, formatting and types
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
-gpu: setup  ## run the tests that need a GPU, where there is one
+bench: setup  ## time the modules beside torch.nn, in tables for people
+	$(RUN) -m pytest benchmarks/speed.py -q --benchmark-only --benchmark-columns=median,iqr,rounds
+
+gpu: setup  ## on a CUDA machine: the GPU tests, then benchmarks, tuning, records and plots, in MINUTES
 	@if $(RUN) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
-	then $(RUN) -m pytest -m gpu; \
+	then $(RUN) -m benchmarks.gpu --minutes $(MINUTES); \
 	else echo "make gpu: not run: PyTorch finds no CUDA device here"; fi

@@ -10,7 +10,7 @@ import torch
 from fusedrnn.kernels.cudnn import Layer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
-QUANTITIES = ("time", "memory", "launches", "lyrics", "first call")
+QUANTITIES = ("time", "memory", "launches", "lyrics", "first call", "dropout")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Case:
 
     Attributes:
         suite: the suite it belongs to.
-        cell: "gru", "gru_before" or "lstm".
+        cell: "gru", "gru_before" or "lstm"; of the quantity "dropout" the function, "dropout" or "bias_relu_dropout", on
+            T x B x H values.
         dtype: a key of `DTYPES`.
         T, B, I, H, L, D: steps, samples, inputs, units, layers, directions.
         passes: "forward", without gradients, or "training", forward and backward.

@@ -20,7 +20,7 @@ from benchmarks.published import FIGURES
 from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.kernels.cudnn import Layer
-from fusedrnn.kernels.table import OPERAND_BYTES, Row
+from fusedrnn.kernels.table import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (1, 16, 32, 64, 128, 256)
@@ -29,6 +29,8 @@ UNITS = (4, 8, 16, 32, 64, 128, 256)
 SAMPLES = (8, 16, 32, 64, 128, 256)
 CLUSTER_CYCLES = 180
 """Round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499."""
+OPERAND_BYTES = 16_384
+"""Shared memory left for the exchanged states."""
 EXCHANGES = ("barrier", "flag", "cluster")
 """How a step's states change hands: by a counter, as the kernels do; by polling the values themselves, one round trip; through
 the shared memory of a cluster of at most 16 SMs."""

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 from benchmarks.cases import Case
 from benchmarks.peers import ours_backend
 from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratios, summarize
+from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
 
 if TYPE_CHECKING:
     from benchmarks.measure import Options
@@ -52,7 +52,7 @@ def epochs(case: Case, device: torch.device, options: Options) -> list[Row]:
     from examples.lm.run import Run
     from examples.lm.settings import Settings
 
-    size = CHARACTERS[device.type] if case.T > 10 else 200
+    size = CHARACTERS[device.type] if case.T > 10 else 20  # of a tiny case
     corpus = load_corpus("default", size)
     runs = {}
     for peer, backend in {"torch.nn": "reference", "ours": ours_backend(device), "reference": "reference"}.items():
@@ -68,13 +68,9 @@ def epochs(case: Case, device: torch.device, options: Options) -> list[Row]:
     samples = paired(calls, clock, rounds=max(1, options.rounds // 3), warmup=min(1, options.warmup))
     rows: list[Row] = []
     for peer, seconds in samples.items():
-        found, ratio = summarize(seconds), ratios(samples["torch.nn"], seconds)
-        characters = runs[peer].characters_per_epoch
-        row: Row = {
-            "peer": peer, "median_s": found.median, "p20_s": found.p20, "p80_s": found.p80, "samples": len(seconds),
-            "characters_per_s": characters / found.median, "clock": clock.name, "perplexity": runs[peer].perplexity[0],
-        }  # fmt: skip
+        row: Row = {"peer": peer, **time_columns(seconds), "clock": clock.name, "perplexity": runs[peer].perplexity[0]}
+        row["characters_per_s"] = runs[peer].characters_per_epoch / row["median_s"]
         if peer != "torch.nn":
-            row |= {"ratio": ratio.median, "ratio_p20": ratio.p20, "ratio_p80": ratio.p80}
+            row |= ratio_columns(samples["torch.nn"], seconds)
         rows.append(row)
     return rows

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import first_call, footprint, lyrics
+from benchmarks import dropout, first_call, footprint, lyrics
 from benchmarks.cases import Case
 from benchmarks.floor import call_s
 from benchmarks.peers import TOLERANCE, Peer, error, ours_backend, peers
 from benchmarks.published import figures_for
 from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratios, summarize
+from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
 from fusedrnn.kernels.chips import chip_of
 from fusedrnn.kernels.cudnn import path
 from fusedrnn.kernels.table import choose
@@ -36,7 +36,7 @@ def measure(case: Case, device: torch.device, options: Options) -> list[Row]:
     """The rows of a case; an exception becomes a row with `error`."""
     kinds: dict[str, Callable[[Case, torch.device, Options], list[Row]]] = {
         "time": _times, "memory": footprint.memory, "launches": footprint.launches, "lyrics": lyrics.epochs,
-        "first call": first_call.first_calls,
+        "first call": first_call.first_calls, "dropout": dropout.times,
     }  # fmt: skip
     try:
         rows = kinds[case.quantity](case, device, options)
@@ -55,19 +55,11 @@ def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
     )
     facts = model_columns(case, device)
     for name, seconds in samples.items():
-        found = summarize(seconds)
-        row: Row = {
-            "peer": name,
-            "median_s": found.median,
-            "p20_s": found.p20,
-            "p80_s": found.p80,
-            "samples": len(seconds),
-        }
+        row: Row = {"peer": name, **time_columns(seconds)}
         if BASE in samples and name != BASE:
-            ratio = ratios(samples[BASE], seconds)
-            row |= {"ratio": ratio.median, "ratio_p20": ratio.p20, "ratio_p80": ratio.p80}
+            row |= ratio_columns(samples[BASE], seconds)
         if facts.get("floor_s"):
-            row["over_floor"] = found.median / facts["floor_s"]
+            row["over_floor"] = row["median_s"] / facts["floor_s"]
         rows.append({**row, "clock": clock.name, **facts})
     return rows
 

@@ -19,6 +19,11 @@ from benchmarks.measure import Options, measure
 from benchmarks.records import Record, Row
 from benchmarks.suites import SUITES, suite
 
+OTHERS = (
+    "copy_share", "saved_bytes", "peak_bytes", "kernels", "host_s", "characters_per_s", "cache", "setup_s", "first_s", "second_s",
+)  # fmt: skip
+"""Columns that are printed as they are."""
+
 
 def say(row: Row) -> str:
     """A row in one line."""
@@ -28,7 +33,8 @@ def say(row: Row) -> str:
     if "median_s" in row:
         parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
     if "ratio" in row:
-        parts.append(f"torch.nn / this {row['ratio']:.3f} [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]")
+        base = "table" if row["peer"] == "variant" else "torch.nn"
+        parts.append(f"{base} / this {row['ratio']:.3f} [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]")
     if row.get("over_floor"):
         parts.append(f"over the floor {row['over_floor']:.1f}")
     for name in (

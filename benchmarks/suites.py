@@ -53,6 +53,15 @@ def _ids() -> Iterator[Case]:
             yield Case("ids", cell, "bf16", T=128, B=64, I=1000, H=256, passes=passes, input="ids")
 
 
+def _dropout() -> Iterator[Case]:
+    """Elementwise functions, bound by memory: tensors far larger than the caches, and one that fits in them."""
+    for T, B in ((512, 128), (64, 32)):
+        for function in ("dropout", "bias_relu_dropout"):
+            for dtype in ("bf16", "fp32"):
+                for passes in BOTH:
+                    yield Case("dropout", function, dtype, T=T, B=B, I=0, H=1024, passes=passes, quantity="dropout")
+
+
 def _memory() -> Iterator[Case]:
     """What a training step keeps and how much it holds at once."""
     for H, B in ((512, 64), (256, 32), (1024, 32)):
@@ -91,7 +100,7 @@ def _cpu() -> Iterator[Case]:
 
 
 SUITES = {
-    "layer": _layer, "deep": _deep, "packed": _packed, "ids": _ids, "memory": _memory, "launches": _launches,
+    "layer": _layer, "deep": _deep, "packed": _packed, "ids": _ids, "dropout": _dropout, "memory": _memory, "launches": _launches,
     "lyrics": _lyrics, "first": _first_call, "cpu": _cpu,
 }  # fmt: skip
 
@@ -101,5 +110,5 @@ def suite(name: str, *, tiny: bool = False) -> list[Case]:
     cases = list(SUITES[name]())
     if not tiny:
         return cases
-    small = [replace(c, dtype="fp32", T=3, B=2, I=min(c.I, 5), H=min(c.H, 8)) for c in cases]
+    small = [replace(c, dtype="fp32", T=3, B=2, I=min(c.I, 5), H=min(c.H, 8), L=min(c.L, 2)) for c in cases]
     return list({case.key: case for case in small}.values())[:4]

@@ -125,3 +125,15 @@ def summarize(samples: list[float]) -> Summary:
 def ratios(base: list[float], other: list[float]) -> Summary:
     """base / other round by round, summarized: above 1 where `other` is faster."""
     return summarize([b / o for b, o in zip(base, other, strict=True)])
+
+
+def time_columns(samples: list[float]) -> dict[str, float]:
+    """The columns of a record that hold a time."""
+    found = summarize(samples)
+    return {"median_s": found.median, "p20_s": found.p20, "p80_s": found.p80, "samples": len(samples)}
+
+
+def ratio_columns(base: list[float], other: list[float]) -> dict[str, float]:
+    """The columns of a record that hold a ratio of two peers: above 1 where `other` is faster."""
+    found = ratios(base, other)
+    return {"ratio": found.median, "ratio_p20": found.p20, "ratio_p80": found.p80}

@@ -1,0 +1,165 @@
+"""A bounded search for better launch rows: variants of the table's row, those the floor model likes best first.
+
+The results of each are held to those of the table's row before it is timed beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import DTYPES
+from benchmarks.peers import TOLERANCE, error
+from benchmarks.records import Row
+from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
+from fusedrnn.kernels import cost
+from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
+from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.kernels.table import Row as Launch
+from fusedrnn.kernels.table import choose
+
+GAIN = 1.03
+"""A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """One sweep to tune: `sweep` "forward" or "backward", `dtype` a key of `DTYPES`; steps, samples, units, directions."""
+
+    sweep: str
+    cell: str
+    dtype: str
+    T: int
+    B: int
+    H: int
+    D: int = 1
+
+    @property
+    def key(self) -> str:
+        """Its name in records."""
+        return f"tune: {self.sweep} of {self.cell} {self.dtype} T{self.T} B{self.B} H{self.H} D{self.D}"
+
+    @property
+    def layer(self) -> Layer:
+        """As the model takes it."""
+        return Layer(self.cell, DTYPES[self.dtype], self.T, self.B, self.H, self.H, self.D)
+
+
+def shapes() -> list[Tune]:
+    """What is tuned, the most wanted first."""
+    sizes = ((512, 32), (256, 32), (1024, 64), (512, 64), (128, 32), (768, 16), (2048, 32))
+    return [
+        Tune(sweep, cell, "bf16", T=256, B=B, H=H)
+        for H, B in sizes
+        for cell in ("gru", "lstm")
+        for sweep in ("forward", "backward")
+    ]
+
+
+def variants(row: Launch, H: int) -> Iterator[Launch]:
+    """Rows one or two steps away from `row`: other tiles, warps and stages; chunks follow the width of a chunk."""
+    parts = getattr(row, "split", 1)
+    seen: list[Launch] = []
+    for units, samples, width, warps, stages in itertools.product(
+        (16, 32, 64), (16, 32, 64), (32, 64, 128), (4, 8), (1, 2)
+    ):
+        single = units >= H  # all weights in one program: one chunk, as wide as the tile of units
+        width = units if single else width
+        chunks = 1 if single or not row.resident else -(-H // (width * parts))
+        new = replace(row, block_u=units, block_b=samples, block_k=width, chunks=chunks, warps=warps, stages=stages)
+        changed = sum(a != b for a, b in zip(asdict(new).values(), asdict(row).values(), strict=True))
+        if new != row and changed <= 4 and new not in seen:
+            seen.append(new)
+            yield new
+
+
+def candidates(chip: Chip, tune: Tune, row: Launch, count: int) -> list[Launch]:
+    """The `count` variants that the floor model likes best among those whose weights fit and whose lane fits on the chip."""
+    layer = tune.layer
+    size = layer.dtype.itemsize
+
+    def fits(new: Launch) -> bool:
+        weights = layer.gates * new.block_u * layer.H * size
+        operand = 2 * new.block_k * new.block_b * size
+        inside = weights + operand <= chip.shared_bytes if new.resident else 2 * operand <= chip.shared_bytes
+        return inside and -(-layer.H // new.block_u) <= chip.multiprocessors
+
+    fitting = [new for new in variants(row, layer.H) if fits(new)]
+    return sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]
+
+
+def problem(tune: Tune, device: torch.device) -> Callable[[Launch], list[Tensor]]:
+    """The sweep as a function of its row, on random tensors."""
+    from fusedrnn.kernels import sweeps
+
+    torch.manual_seed(0)
+    layer = tune.layer
+    T, B, H, D, G = layer.T, layer.B, layer.H, layer.D, layer.gates
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, device=device, dtype=layer.dtype)
+
+    gx, h0, w_hh, b_hh = draw(T, B, D, G * H), draw(D, B, H), draw(D, G * H, H) / H**0.5, draw(D, G * H)
+    c0 = draw(D, B, H) if tune.cell == "lstm" else None
+
+    def forward(row: Launch | None) -> Any:
+        return sweeps.forward(tune.cell, gx, h0, c0, w_hh, b_hh, None, row, save=True)
+
+    if tune.sweep == "forward":
+        return lambda row: [forward(row).output]
+    done, upstream = forward(None), draw(T, B, D, H)
+    d_h, d_c = torch.zeros_like(h0), torch.zeros_like(h0) if c0 is not None else None
+
+    def backward(row: Launch) -> list[Tensor]:
+        back = sweeps.backward(
+            tune.cell, done.gates, done.output, done.cells, h0, c0, w_hh, None, upstream, d_h, None, d_c, row
+        )
+        return [back.dgates, back.dh0]
+
+    return backward
+
+
+def tune_shape(tune: Tune, device_name: str, count: int, rounds: int, warmup: int) -> list[Row]:
+    """Rows: the table's, then each variant with its ratio to it (above 1: faster), `proposed` where it should replace it."""
+    device = torch.device(device_name)
+    if device.type == "cuda":
+        capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
+        sms = torch.cuda.get_device_properties(device).multi_processor_count
+        chip = chip_of(capability or (0, 0), sms) or CHIPS[9, 0]
+    else:
+        capability, chip, sms = None, CHIPS[9, 0], 1
+    base = choose(tune.sweep, tune.cell, DTYPES[tune.dtype], tune.H, tune.B, tune.D, capability, sms)
+    run = problem(tune, device)
+    clock = clock_for(device)
+    expected = run(base)
+    found: list[Row] = []
+    for new in candidates(chip, tune, base, count):
+        told: Row = {"key": tune.key, "peer": "variant", **asdict(tune), "row": asdict(new)}
+        try:
+            wrong = error(run(new), expected)
+        except Exception as failure:
+            found.append({**told, "error": f"{type(failure).__name__}: {failure}"})
+            if "CUDA error" in str(failure):
+                break
+            continue
+        if not wrong <= TOLERANCE[tune.dtype]:
+            found.append(
+                {**told, "error": f"wrong result: expected the table's row's, got a relative error of {wrong:.3g}"}
+            )
+            continue
+        calls = {"table": lambda: run(base), "variant": lambda new=new: run(new)}
+        samples = paired(calls, clock, rounds=rounds, warmup=warmup)
+        if not any(row["peer"] == "table" for row in found):
+            found.append({**told, "peer": "table", "row": asdict(base), **time_columns(samples["table"])})
+        ratio = ratio_columns(samples["table"], samples["variant"])
+        found.append({**told, **time_columns(samples["variant"]), **ratio, "proposed": False})
+    right = [row for row in found if "ratio" in row]
+    best = max(right, key=lambda row: row["ratio"], default=None)
+    if best is not None and best["ratio_p20"] > GAIN:
+        best["proposed"] = True
+    return found
