@@ -1,0 +1,76 @@
+"""One network, written three ways: by hand, with torch.nn, and with the fused function."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fusedrnn.functional import bias_relu_dropout
+from fusedrnn.reference.counter_dropout import counter_dropout
+
+HIDDEN, CLASSES = 256, 10
+
+
+class Scratch(nn.Module):
+    """Two hidden layers of 256, each followed by max(., 0) and dropout, then ten scores.
+
+    Dropout draws one number a call, torch's generator deciding, and that number decides the mask, as in the fused
+    function: so both drop the same units.
+    """
+
+    def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
+        super().__init__()
+        sizes = [inputs, HIDDEN, HIDDEN, CLASSES]
+        self.weights = nn.ParameterList(torch.empty(o, i) for i, o in pairwise(sizes))
+        self.biases = nn.ParameterList(torch.empty(o) for o in sizes[1:])
+        self.drop = drop
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score images, (n, inputs) to (n, 10)."""
+        for p, w, b in zip(self.drop, self.weights, self.biases, strict=False):
+            x = self.hidden(x @ w.T, b, p)
+        return x @ self.weights[-1].T + self.biases[-1]
+
+    def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
+        """Add the bias, cut at 0 and drop with probability p when training."""
+        x = (product + b).clamp(min=0)
+        if not self.training or p == 0:
+            return x
+        seed = torch.randint(-(1 << 63), (1 << 63) - 1, (1,), dtype=torch.int64, device=x.device)
+        return counter_dropout(x, p, seed)
+
+
+class Fused(Scratch):
+    """The same, each hidden layer's bias, ReLU and dropout being one call."""
+
+    def __init__(self, inputs: int, drop: tuple[float, float], backend: str) -> None:
+        super().__init__(inputs, drop)
+        self.backend = backend
+
+    def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
+        """Do it in one read and one write where there is a kernel."""
+        return bias_relu_dropout(product, b, p, self.training, backend=self.backend)
+
+
+class Torch(nn.Sequential):
+    """The same with torch.nn, whose dropout has random numbers of its own."""
+
+    def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
+        one, two = drop
+        super().__init__(
+            nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(one),
+            nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Dropout(two), nn.Linear(HIDDEN, CLASSES),
+        )  # fmt: skip
+
+
+def build(way: str, inputs: int, drop: tuple[float, float], backend: str, seed: int) -> nn.Module:
+    """Build a network "from scratch", "torch.nn" or "fused": weights N(0, 0.01^2), the same for a seed, biases 0."""
+    makers = {"from scratch": Scratch, "torch.nn": Torch, "fused": lambda *a: Fused(*a, backend)}
+    model: nn.Module = makers[way](inputs, drop)
+    generator = torch.Generator().manual_seed(seed)
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    for matrix in matrices:
+        nn.init.normal_(matrix, std=0.01, generator=generator)
+    return model
