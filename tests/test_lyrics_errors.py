@@ -108,7 +108,7 @@ def test_a_text_that_is_too_short(trained, tmp_path, capsys, sampling):
 
 def test_output_that_cannot_be_written(trained, capsys):
     corpus = ["--corpus", str(trained / "song.txt")]
-    for out in (trained / "song.txt", trained / "song.txt" / "below", Path("/dev/null/out")):
+    for out in (trained / "song.txt", trained / "song.txt" / "below", Path("/dev/null/out"), Path("/proc")):
         message = error_of(capsys, *corpus, "--out", str(out), *TINY)
         assert message.startswith(f"expected a writable output directory, got {out}: ")
 

@@ -14,6 +14,7 @@ import torch
 import fusedrnn
 from examples.lm import training
 from examples.lm.checkpoint import load_checkpoint
+from examples.lm.interrupt import Stopped, stop_on_ctrl_c
 from examples.lyrics import main
 
 SMALL = ["--hidden", "24", "--batch-size", "3", "--steps", "7", "--device", "cpu"]
@@ -220,7 +221,8 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_never_cut(song, tmp_pat
 
 
 def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, monkeypatch, capsys):
-    whole = train(song, tmp_path / "whole", "--sampling", "random", "--epochs", 6)
+    options = ["--sampling", "random", "--optimizer", "adam", "--epochs", 6]  # what there is to remember
+    whole = train(song, tmp_path / "whole", *options)
     clip, calls = training.clip_gradients_, []
 
     def press_ctrl_c_in_the_fourth_epoch(*arguments):
@@ -231,7 +233,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "clip_gradients_", press_ctrl_c_in_the_fourth_epoch)
-        cut = train(song, tmp_path / "cut", "--sampling", "random", "--epochs", 6, expect=130)
+        cut = train(song, tmp_path / "cut", *options, expect=130)
     assert cut["perplexity"] == whole["perplexity"][:3]
     assert cut["finished"] is False
     assert f"go on with: python examples/lyrics.py --resume --out {tmp_path / 'cut'}" in capsys.readouterr().out
@@ -240,6 +242,18 @@ def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, 
     resumed = json.loads((tmp_path / "cut" / "metrics.json").read_text(encoding="utf-8"))
     assert resumed["perplexity"] == whole["perplexity"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_ctrl_c() as stop:
+        stop.check()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Stopped):
+            stop.check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_process_that_gets_sigint_leaves_a_usable_checkpoint_and_exits_130(song, tmp_path):

@@ -26,7 +26,6 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     sampler: Tensor  # state of the generator that shuffles windows
-    random: Tensor  # state of torch's own generator
     perplexity: list[float]  # one an epoch: their number is the number of epochs trained
     samples: list[dict[str, str | int]]
     seconds: float

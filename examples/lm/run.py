@@ -63,7 +63,6 @@ class Run:
             model=copy.deepcopy(dict(self.model.state_dict())),
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
             sampler=self.generator.get_state(),
-            random=torch.get_rng_state(),
             perplexity=list(self.perplexity),
             samples=list(self.samples),
             seconds=self.seconds,
@@ -91,7 +90,6 @@ class Run:
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.generator.set_state(checkpoint.sampler)
-        torch.set_rng_state(checkpoint.random)
         self.perplexity = list(checkpoint.perplexity)
         self.samples = list(checkpoint.samples)
         self.seconds = checkpoint.seconds
