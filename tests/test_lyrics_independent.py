@@ -92,14 +92,6 @@ def test_the_curve_is_that_of_an_independent_loop(tmp_path, cell, backend):
     settings = settings_of(build_parser().parse_args([str(option) for option in options]))
     run = Run(settings, load_corpus(settings.corpus, settings.max_chars))
     weights = {name: value.double() for name, value in run.model.state_dict().items()}
-    if cell == "rnn":  # the scratch cell has names of its own, and one bias where torch.nn has two
-        for ours, theirs in (
-            ("weight_ih.0", "weight_ih_l0"),
-            ("weight_hh.0", "weight_hh_l0"),
-            ("bias.0", "bias_ih_l0"),
-        ):
-            weights[f"recurrent.{theirs}"] = weights.pop(f"recurrent.{ours}")
-        weights["recurrent.bias_hh_l0"] = torch.zeros(HIDDEN)
     expected = curve_of(text, cell, weights)
     for _ in range(EPOCHS):
         run.train_epoch(lambda characters: None)
