@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 
 from fusedrnn import functional, validation
@@ -59,7 +60,7 @@ class _FusedRNN(nn.RNNBase):
 
     def _layers(self) -> list[list[LayerWeights]]:
         """The weights as they are now, by layer and direction; each is read once, for a parametrization may be costly."""
-        if not torch.compiler.is_compiling() and torch.backends.cudnn.is_available():
+        if not torch.compiler.is_compiling() and torch.backends.cudnn.is_available() and not is_parametrized(self):
             self._update_flat_weights()  # cuDNN wants them in one block of memory, also after they were replaced
         named = [[getattr(self, name) for name in names] for names in self._all_weights]
         for w in named:

@@ -223,7 +223,10 @@ def test_a_parametrized_weight_is_the_current_one_and_passes_its_gradient_on(pai
     torch.testing.assert_close(module(X)[0], plain(X)[0])
 
 
-def test_a_parametrization_is_computed_once_a_forward(pair):
+@pytest.mark.parametrize("cudnn", [False, True], ids=["without cudnn", "with cudnn"])
+def test_a_parametrization_is_computed_once_a_forward(pair, cudnn, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "is_available", lambda: cudnn)
+
     class Counted(nn.Module):
         calls = 0
 
