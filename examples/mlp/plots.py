@@ -27,11 +27,15 @@ def plot(published: dict[str, Curve], scarce: dict[str, Sequence[Curve]], titles
                 label = name if curve is curves[0] else None
                 axes.plot(range(1, len(values) + 1), values, f"C{3 if number else 0}", lw=1, label=label)
         axes.set_title(titles[1])
-    low = min(min(curve.test[len(curve.test) // 4 :]) for curves in scarce.values() for curve in curves)
-    high = max(max(curve.test) for curves in scarce.values() for curve in curves)
-    second.set_ylim(low - 0.03, high + 0.01)
+    late = {  # the first half of the training is another story: let the second fill the panels
+        measure: [
+            value for curves in scarce.values() for c in curves for value in getattr(c, measure)[len(c.test) // 2 :]
+        ]
+        for measure in ("test", "test_loss")
+    }
+    second.set_ylim(min(late["test"]) - 0.02, max(late["test"]) + 0.01)
     second.set_ylabel("test accuracy, a line a seed")
-    third.set_yscale("log")
+    third.set_ylim(0.9 * min(late["test_loss"]), 1.1 * max(late["test_loss"]))
     third.set_ylabel("test loss, a line a seed")
     for axes in (first, second, third):
         axes.set_xlabel("epoch")
