@@ -16,6 +16,14 @@ class RecordError(ValueError):
     """A file that is not a record."""
 
 
+def write(path: Path, text: str) -> None:
+    """Replace `path` at once, its folder made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
 @dataclass
 class Record:
     """What one run measured, and where."""
@@ -27,10 +35,7 @@ class Record:
         """Replace `path` at once: a reader finds the old file or the new one, whole."""
         text = json.dumps({"environment": self.environment}, indent=1)[:-2]
         lines = ",\n".join("  " + json.dumps(row, sort_keys=False) for row in self.rows)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_text(f'{text},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
-        aside.replace(path)
+        write(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 def load(path: Path) -> Record:

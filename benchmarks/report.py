@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks import aot_record
 from benchmarks.records import RESULTS, Record, load
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +114,7 @@ def aot(results: Path) -> str:
     path = results / "aot.json"
     if not path.exists():
         return "No record yet."
-    rows = pd.DataFrame(load(path).rows)
+    rows = pd.DataFrame(aot_record.load(path)[1])
     rows["spills"] = rows["spill_bytes"] > 0
     by = rows.groupby("arch", sort=False).agg(
         rows=("registers", "size"), fewest=("registers", "min"), most=("registers", "max"), spilling=("spills", "sum"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, peers
+from benchmarks import compare, peers, repeat
 from benchmarks.cases import Case
 from benchmarks.compare import changes
 from benchmarks.measure import Options, measure
@@ -95,3 +95,16 @@ def test_records_with_nothing_in_common_are_an_error(tmp_path):
     done = subprocess.run([*command[:3], str(tmp_path / "no.json"), other], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no.json: expected a record, got no file" in done.stderr
+
+
+@pytest.mark.parametrize(("third", "expected"), [(2.15, 0), (2.3, 1), (1.8, 1)])
+def test_ratios_that_differ_by_a_tenth_do_not_repeat(tmp_path, third, expected, capsys):
+    paths = [record(tmp_path, str(k), ratio=ratio) for k, ratio in enumerate((2.0, 2.05, third))]
+    assert repeat.main(paths) == expected
+    assert f"2.000  2.050  {third:.3f}  ours      k" in capsys.readouterr().out
+
+
+def test_one_record_cannot_repeat(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        repeat.main([record(tmp_path, "only")])
+    assert "expected at least two records with a case in common, got 1" in capsys.readouterr().err

@@ -60,6 +60,8 @@ def test_floor_grows_with_samples_and_units():
         by_width = [floor.best(H100, sweep, lstm(32, H)).seconds for H in floor.WIDTHS]
         assert by_batch == sorted(by_batch)
         assert by_width == sorted(by_width)
+        few, many = (floor.best(H100, sweep, lstm(B, 1024)).seconds for B in (64, 256))
+        assert many > 1.5 * few  # samples beyond one wave cost another one
 
 
 def test_a_lane_that_no_tiles_fit_has_no_floor():

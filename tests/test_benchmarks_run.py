@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import measure as measuring
-from benchmarks import peers, run
+from benchmarks import peers, run, speed
 from benchmarks.cases import Case
 from benchmarks.footprint import saved_bytes
 from benchmarks.measure import Options, measure
@@ -150,6 +151,11 @@ def test_the_program_fails_where_a_peer_failed_and_refuses_what_cannot_be(tmp_pa
     assert "--rounds, --warmup: expected at least 1 and 0, got 0 and 3" in capsys.readouterr().err
 
 
+def half_written(path, text, **options):
+    path.write_bytes(text.encode()[: len(text) // 2])
+    raise OSError("disk full")
+
+
 def test_a_record_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "r.json"
     Record({"a": 1}, [{"key": "k"}]).save(path)
@@ -159,6 +165,11 @@ def test_a_record_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         broken.save(path)
     assert load(path).environment == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+    with monkeypatch.context() as half:
+        half.setattr(Path, "write_text", half_written)
+        with pytest.raises(OSError, match="disk full"):
+            Record({"a": 3}, []).save(path)
+    assert load(path).environment == {"a": 1}
     Record({}, []).save(path)
     assert load(path).rows == []
 
@@ -169,3 +180,16 @@ def test_what_is_no_record_is_refused_in_one_line(tmp_path):
     (tmp_path / "bad.json").write_text("[1]")
     with pytest.raises(RecordError, match="expected a record with environment and rows"):
         load(tmp_path / "bad.json")
+
+
+def test_the_tables_for_people_time_every_peer():
+    class Benchmark:
+        group = None
+
+        def pedantic(self, call, **options):
+            call()
+
+    benchmark = Benchmark()
+    for peer in ("torch.nn", "ours", "reference"):
+        speed.test_speed(benchmark, speed.CASES[0], peer)
+    assert benchmark.group == speed.CASES[0].key

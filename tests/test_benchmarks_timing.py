@@ -51,6 +51,7 @@ def test_ratio_is_taken_within_a_round(clock):
     found = ratios(samples["b"], samples["a"])
     assert (found.median, found.p20, found.p80) == (2.0, 2.0, 2.0)
     assert ratios(samples["a"], samples["c"]).median == pytest.approx(0.2)
+    assert ratios([1.0, 2.0, 30.0], [2.0, 1.0, 10.0]).median == 2.0  # of medians it would be 1
     with pytest.raises(ValueError, match="shorter"):
         ratios([1.0, 2.0], [1.0])
 

@@ -180,6 +180,16 @@ def test_choice_follows_the_two_floors():
     assert decision("lstm", FP16, 32, 256, packed=True).backend == "triton"
 
 
+def test_a_win_must_be_larger_than_the_margin():
+    between = 0
+    for H in (256, 512, 768, 1024):
+        for B in (16, 32, 64, 128, 256):
+            made = decision("lstm", BF16, B, H)
+            assert (made.backend == "triton") == (1.5 * made.ours_s < made.theirs_s)
+            between += made.ours_s < made.theirs_s <= 1.5 * made.ours_s
+    assert between
+
+
 def test_reason_names_the_model_the_path_and_both_times():
     reason = decision("lstm", FP16, 32, 256).reason
     assert reason.startswith("floor model: ")

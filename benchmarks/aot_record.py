@@ -1,0 +1,119 @@
+"""The committed machine-code record: compact, and compared with fresh compiles.
+
+    python -m benchmarks.aot --json out/aot.json && python -m benchmarks.aot_record out/aot.json
+    python -m benchmarks.aot_record --check 12     # compile a sample anew and report what changed
+
+The record keeps one array a row under one list of column names, so that a diff of it shows a kernel a line. A change that costs
+registers, spills or shared memory shows there, in review.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import RESULTS, RecordError, Row, write
+
+PATH = RESULTS / "aot.json"
+IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
+COMPARED = ("form", "tiles", "warps", "registers", "spill_bytes", "shared_bytes")
+DROPPED = ("options", "faults")
+
+
+def pack(environment: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
+    """The compact form; rows with faults are refused, for none may be committed.
+
+    Raises:
+        RecordError: a row has faults, or the rows do not have the same columns.
+    """
+    columns = [name for name in rows[0] if name not in DROPPED]
+    for row in rows:
+        if row["faults"]:
+            raise RecordError(f"{name_of(row)}: expected a row without faults, got {row['faults'][0]}")
+        if [name for name in row if name not in DROPPED] != columns:
+            raise RecordError(f"{name_of(row)}: expected the columns {columns}, got {list(row)}")
+    return {"environment": environment, "columns": columns, "rows": [[row[name] for name in columns] for row in rows]}
+
+
+def unpack(packed: dict[str, Any]) -> list[Row]:
+    """The rows of the compact form."""
+    return [dict(zip(packed["columns"], row, strict=True)) for row in packed["rows"]]
+
+
+def name_of(row: Row) -> str:
+    """A row in words."""
+    return " ".join(f"{name}={row[name]}" for name in IDENTITY)
+
+
+def save(path: Path, packed: dict[str, Any]) -> None:
+    """One line a row, written aside and renamed."""
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in packed["rows"])
+    head = json.dumps({"environment": packed["environment"], "columns": packed["columns"]})[:-1]
+    write(path, f'{head},\n"rows":[\n{lines}\n]}}\n')
+
+
+def load(path: Path = PATH) -> tuple[dict[str, Any], list[Row]]:
+    """The environment and the rows.
+
+    Raises:
+        RecordError: there is no such record.
+    """
+    try:
+        packed = json.loads(path.read_text(encoding="utf-8"))
+        return packed["environment"], unpack(packed)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: expected a machine-code record, got {error!r}") from None
+
+
+def sample(rows: list[Row], count: int) -> list[Row]:
+    """`count` rows spread evenly over the record, so that chips, dtypes, cells and both sweeps are among them."""
+    return [rows[(2 * k + 1) * len(rows) // (2 * count)] for k in range(count)] if count < len(rows) else rows
+
+
+def differences(rows: list[Row]) -> Iterator[str]:
+    """Compile each row's case anew: a line for every column of `COMPARED` that is not as recorded."""
+    from benchmarks import aot
+
+    for row in rows:
+        sweep, arch = row["kernel"].removesuffix("_sweep"), int(row["arch"].removeprefix("sm_"))
+        got = aot.record(aot.Case(sweep, row["cell"], row["dtype"], arch, row["H"], row["B"]))
+        for name in COMPARED:
+            if got[name] != row[name]:
+                yield f"{name_of(row)}: expected {name} {row[name]} as recorded, got {got[name]}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compact a record, or compare the committed one; exit status 1 if anything changed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path, nargs="?", help="what benchmarks.aot wrote, to become the committed record")
+    parser.add_argument("--check", type=int, metavar="COUNT", help="rows to compile and compare; 0: all")
+    parser.add_argument("--record", type=Path, default=PATH)
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.rows is not None:
+            written = json.loads(asked.rows.read_text(encoding="utf-8"))
+            save(asked.record, pack(written["versions"], written["rows"]))
+            return 0
+        if asked.check is None:
+            parser.error("expected a file of rows or --check COUNT, got neither")
+        environment, rows = load(asked.record)
+    except RecordError as error:
+        parser.error(str(error))
+    import triton
+
+    if triton.__version__ != environment["triton"]:
+        parser.error(
+            f"expected Triton {environment['triton']}, with which the record was made, got {triton.__version__}"
+        )
+    chosen = sample(rows, asked.check) if asked.check else rows
+    found = list(differences(chosen))
+    print(*found, f"{len(chosen)} of {len(rows)} rows compiled anew, {len(found)} differences", sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
