@@ -5,11 +5,11 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: help setup demo test lint bench gpu
+.PHONY: help setup demo examples test lint bench gpu
 .DELETE_ON_ERROR:
 
 help:  ## show these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv and install the package in it, editable, in the pinned versions
 
@@ -22,6 +22,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup  ## train a GRU on the lyrics that come with the examples and let it write; figure in out/demo
 	$(RUN) examples/lyrics.py --epochs 240 --out out/demo
+
+examples: setup  ## run every experiment and write out/report/report.md; QUICK=1: in seconds each
+	$(RUN) -m examples.report $(if $(QUICK),--quick)
 
 test: setup  ## run the tests that need no GPU
 	$(RUN) -m pytest -n auto --timeout 600 -m "not gpu and not slow"
