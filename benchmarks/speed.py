@@ -11,6 +11,8 @@ from benchmarks.peers import peers
 from benchmarks.suites import suite
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cpu":
+    torch.set_num_threads(1)  # as the records
 CASES = (
     [case for name in ("layer", "deep", "packed") for case in suite(name)[:6]]
     if DEVICE.type == "cuda"
@@ -30,4 +32,4 @@ def test_speed(benchmark, case, peer):
         if DEVICE.type == "cuda":
             torch.cuda.synchronize()
 
-    benchmark.pedantic(finished, rounds=5, warmup_rounds=1)
+    benchmark.pedantic(finished, rounds=20, warmup_rounds=2)
