@@ -25,10 +25,11 @@ BASE = "torch.nn"
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure. `rounds` and `warmup` of each case; `compiled`: with the compiled reference."""
+    """How much to measure: `rounds` and `warmup` of each case; with the reference, and with the compiled one."""
 
     rounds: int = 15
     warmup: int = 3
+    reference: bool = True
     compiled: bool = False
 
 
@@ -49,6 +50,8 @@ def measure(case: Case, device: torch.device, options: Options) -> list[Row]:
 def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
     """Parity first, then paired times of the peers that passed."""
     candidates = peers(case, device, compiled=options.compiled)
+    if not options.reference and BASE in candidates:
+        del candidates["reference"]
     right, rows = _sorted_by_parity(case, candidates)
     samples = paired(
         {n: p.call for n, p in right.items()}, clock := clock_for(device), rounds=options.rounds, warmup=options.warmup
@@ -65,11 +68,11 @@ def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
 
 
 def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str, Peer], list[Row]]:
-    """The peers whose results are right, and a row for each that is not."""
+    """The peers whose results are those of torch.nn (the reference where torch has none), and a row for each whose are not."""
     right: dict[str, Peer] = {}
     rows: list[Row] = []
     expected = None
-    for name, peer in candidates.items():
+    for name, peer in sorted(candidates.items(), key=lambda item: (item[0] != BASE, item[0] != "reference")):
         try:
             got = peer.results()
         except Exception as failure:
@@ -84,7 +87,7 @@ def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str
             rows.append(
                 {"peer": name, "error": f"wrong result: expected a relative error up to {limit:g}, got {found:.3g}"}
             )
-    return right, rows
+    return {name: peer for name, peer in candidates.items() if name in right}, rows
 
 
 def model_columns(case: Case, device: torch.device) -> dict[str, Any]:

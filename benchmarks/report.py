@@ -18,7 +18,10 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import aot_record
+from benchmarks.cases import DTYPES
+from benchmarks.goals import GOALS
 from benchmarks.records import RESULTS, Record, load
+from fusedrnn.kernels.cudnn import Layer
 
 ROOT = Path(__file__).parents[1]
 FILES = ("README.md", "benchmarks/README.md")
@@ -60,10 +63,36 @@ def ratio_table(rows: pd.DataFrame) -> str:
     order = list(dict.fromkeys(timed["key"]))
     wide = timed.pivot_table(index="key", columns="peer", values="shown", aggfunc="last").reindex(order)
     table = pd.DataFrame({"case": [key.partition(": ")[2].removeprefix("time of ") for key in order]})
-    table["torch.nn, ms"] = [f"{base[key] * 1e3:.3f}" for key in order]
+    table["torch.nn, ms"] = [f"{base[key] * 1e3:.3f}" if key in base else "" for key in order]
     for peer in [name for name in ("ours", "reference", "compiled reference") if name in wide.columns]:
         table[f"torch.nn / {peer}"] = wide[peer].fillna("").tolist()
     return markdown(table)
+
+
+def _shape(layer: Layer) -> tuple[Any, ...]:
+    dtype = {value: name for name, value in DTYPES.items()}[layer.dtype]
+    return (layer.cell, dtype, layer.H, layer.B, layer.D, layer.L, "packed" if layer.packed else "dense")
+
+
+def goal_table(rows: pd.DataFrame) -> str:
+    """Each goal and pass, and the smallest, median and largest ratio of the measured shapes of its regime, whatever their T."""
+    ours = rows[(rows["peer"] == "ours") & rows["ratio"].notna()]
+    names = ["cell", "dtype", "H", "B", "D", "L", "input"]
+    ours = ours.assign(shape=[tuple(row) for row in ours[names].itertuples(index=False)])
+    lines = []
+    for goal in GOALS:
+        wanted = {_shape(layer) for layer in goal.layers}
+        for passes, least in (("forward", goal.forward), ("training", goal.training)):
+            mine = ours[ours["shape"].map(wanted.__contains__) & (ours["passes"] == passes)]
+            got = mine["ratio"]
+            shown = (
+                [f"{got.min():.2f}", f"{got.median():.2f}", f"{got.max():.2f}"] if len(got) else ["unmeasured", "", ""]
+            )
+            floors = mine["over_floor"].dropna() if "over_floor" in mine else got[:0]
+            over = f"{floors.median():.1f}" if len(floors) else ""
+            lines.append([goal.regime, passes, f"{least:g}", *shown, over, mine["shape"].nunique()])
+    columns = ["regime", "pass", "goal", "smallest", "median", "largest", "measured / floor, median", "shapes"]
+    return markdown(pd.DataFrame(lines, columns=columns))
 
 
 def speed(results: Path) -> str:
@@ -72,7 +101,7 @@ def speed(results: Path) -> str:
     gpu = {name: record for name, record in found.items() if record.environment.get("device") != "cpu"}
     if gpu and not (rows := frame(gpu)).empty:
         devices = ", ".join(sorted(set(rows["device"])))
-        return f"Measured on {devices}; ratios above 1 mean faster than torch.nn.\n\n{ratio_table(rows)}"
+        return f"Measured on {devices}: torch.nn's time over ours.\n\n{goal_table(rows)}"
     return (
         "**Unmeasured on a GPU**: no GPU has run the kernels, so nothing is claimed.\n"
         "[benchmarks/](benchmarks/README.md) has the goals, what a floor model predicts of each (predictions, not measurements),\n"

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.device == "cpu":
         torch.set_num_threads(asked.threads)
     device = torch.device(asked.device)
-    options = Options(asked.rounds, asked.warmup, asked.compiled)
+    options = Options(asked.rounds, asked.warmup, compiled=asked.compiled)
     record = Record({**environment(device), "interpreted": os.environ.get("TRITON_INTERPRET") == "1"})
     for case in (case for name in asked.suite for case in suite(name, tiny=asked.tiny)):
         print(case.key, flush=True)

@@ -60,6 +60,20 @@ def test_a_cell_that_torch_lacks_has_no_ratio():
     assert not any("ratio" in row for row in rows)
 
 
+def test_a_wrong_kernel_of_such_a_cell_is_found_by_the_reference(monkeypatch):
+    case = dataclasses.replace(CASE, cell="gru_before", passes="forward")
+    monkeypatch.setattr(measuring, "peers", lambda *_, **__: {
+        name: dataclasses.replace(peer, results=lambda n=name, p=peer: [r * (2 if n == "ours" else 1) for r in p.results()])
+        for name, peer in peers.peers(case, CPU).items()
+    })  # fmt: skip
+    rows = measure(case, CPU, QUICK)
+    assert {row["peer"]: "error" in row for row in rows} == {"ours": True, "reference": False}
+
+
+def test_without_the_reference_only_the_two_are_timed():
+    assert [row["peer"] for row in measure(CASE, CPU, Options(2, 0, reference=False))] == ["torch.nn", "ours"]
+
+
 def test_a_wrong_result_has_no_speed(monkeypatch):
     original = peers._peer
 
