@@ -4,7 +4,9 @@ from fusedrnn import functional
 from fusedrnn.backends import BackendUnavailableError, available_backends, use_backend
 from fusedrnn.cells import FusedGRUCell, FusedLSTMCell
 from fusedrnn.dropout import FusedDropout
+from fusedrnn.initial_state import InitialState
 from fusedrnn.modules import FusedGRU, FusedLSTM
+from fusedrnn.replace import Replacements, replace_rnns, restore_rnns
 from fusedrnn.version import __version__
 
 __all__ = [
@@ -14,8 +16,12 @@ __all__ = [
     "FusedGRUCell",
     "FusedLSTM",
     "FusedLSTMCell",
+    "InitialState",
+    "Replacements",
     "__version__",
     "available_backends",
     "functional",
+    "replace_rnns",
+    "restore_rnns",
     "use_backend",
 ]

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from fusedrnn import backend_reference, backend_triton
 from fusedrnn.backend_reference import run_stack
 from fusedrnn.call import Call, Result
-from fusedrnn.circumstances import readable, transformed
+from fusedrnn.circumstances import autocast_dtype, readable, transformed
 from fusedrnn.layer import operator_layer
 from fusedrnn.packing import sort_and_pack
 from fusedrnn.reference.stack import Layer, LayerWeights
@@ -39,7 +39,7 @@ def run(call: Call) -> Result:
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     unsortable = call.lengths is not None and not readable(call.lengths)
     unknown = call.is_ids or call.cell == "gru_before" or call.all_states
-    if unknown or call.input.is_meta or compiling or unsortable:
+    if unknown or call.input.is_meta or compiling or unsortable or _better_by_hand(call):
         return run_stack(call, operator_layer("unrolled", call.cell), backend_triton.pointwise_engine(call.input))
     if call.seeds is not None:
         return run_stack(call, _torch_layer(call), backend_triton.pointwise_engine(call.input))
@@ -49,6 +49,28 @@ def run(call: Call) -> Result:
         return *_with_lengths(call, call.lengths), ()
     output, *states = _torch(call.cell)(call.input, _hx(call.states), call.weights, *_options(call), False)
     return output, tuple(states), ()
+
+
+def derived_by_hand(cell: str, input: Tensor, others: Sequence[Tensor], T: int, B: int, H: int) -> bool:
+    """Whether the sweeps whose backward is derived by hand train faster than torch's own RNN.
+
+    On a CPU torch differentiates a GRU step by step; the sweeps do what they can for all steps at once. Where steps are many and
+    small that wins, by 1.1 to 2 times; elsewhere products and memory dominate. An LSTM is oneDNN's, which is faster than both.
+    Measured by benchmarks/cpu_pairs.py.
+    """
+    many, small = T >= 32 or H >= 256, B <= 8 or B * H <= 1024
+    if cell != "gru" or not input.is_cpu or not (many and small):
+        return False
+    if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
+        return False
+    return input.requires_grad or any(other.requires_grad for other in others)
+
+
+def _better_by_hand(call: Call) -> bool:
+    if call.batch_sizes is not None or call.lengths is not None:
+        return False
+    T, B = call.input.shape[:2]
+    return derived_by_hand(call.cell, call.input, [*call.states, *call.weights], T, B, call.hidden_size)
 
 
 def _torch_layer(call: Call) -> Layer:

@@ -135,7 +135,6 @@ def _run(
         steps, batch = input.shape[:2]
     else:
         steps, batch = len(batch_sizes), int(batch_sizes[0])
-    validation.check_steps(steps)
     if lengths is not None:
         validation.check_lengths(lengths, input)
     rows = len(layers) * len(layers[0])
@@ -146,6 +145,7 @@ def _run(
     names = ("hidden[0]", "hidden[1]") if cell == "lstm" else ("hidden",)
     for name, state, width in zip(names, states, widths, strict=True):
         validation.check_state(name, state, (rows, batch, width), weight)
+    validation.check_steps(steps)
     drops = training and validation.check_probability("dropout", dropout) > 0 and len(layers) > 1
     seeds = seed_for(dropout, weight.device, len(layers) - 1) if drops else None
     call = Call(

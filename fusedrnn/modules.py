@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import functional, validation
+from fusedrnn import direct, functional, validation
 from fusedrnn.backends import check_name
 from fusedrnn.packing import pack, unpack
 from fusedrnn.reference.stack import LayerWeights
@@ -85,6 +85,10 @@ class _FusedRNN(nn.RNNBase):
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
             return self._forward_packed(input, states, all_states)
         validation.check_tensor("input", input)
+        if lengths is None and not all_states:
+            result = direct.run(self, input, states)
+            if result is not None:
+                return result
         dims = validation.check_input_dims(type(self).__name__, input)
         batched = dims == 3
         for state in states or ():

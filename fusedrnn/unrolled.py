@@ -7,6 +7,8 @@ depend on the step before is computed for all steps at once, outside the loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from fusedrnn.reference.loop import active_steps
 from fusedrnn.unrolled_backward import backward, times
 
 __all__ = ["backward", "forward"]
+
+Rows = Sequence[Tensor]
+"""The values of one step, gate by gate, each (B, H) or what the cell reads together."""
 
 
 def forward(
@@ -36,25 +41,23 @@ def forward(
     gates = gx.new_empty((T if save else 1, B, D, SAVED[cell] * H))
     h_n = h0.clone(memory_format=torch.contiguous_format)
     c_n = None if c0 is None else c0.clone(memory_format=torch.contiguous_format)
-    scratch = gx.new_empty((B, 3 * H))
     if b_hh is None:
         b_hh = gx.new_zeros(w_hh.shape[:2])
+    going = None if active is None else active.unbind()
+    split, step = _CELLS[cell]
     for d in range(D):
-        w_t, h, c = w_hh[d].t(), h_n[d], None if c_n is None else c_n[d]
+        w_t, bias, h, c = w_hh[d].t(), b_hh[d], h_n[d], None if c_n is None else c_n[d]
+        given, kept = _unbound(split(gx[:, :, d], H), T), _unbound(split(gates[:, :, d], H), T)
+        outputs = output[:, :, d].unbind()
+        traced = [None] * T if cells is None else cells[:, :, d].unbind()
         for t in times(T, d):
-            kept, new_h, new_c = gates[t if save else 0, :, d], output[t, :, d], None
-            if cells is not None and c is not None:
-                new_c = cells[t, :, d]
-                _lstm_step(gx[t, :, d], h, c, w_t, b_hh[d], kept, new_h, new_c)
-            elif cell == "gru":
-                _gru_step(gx[t, :, d], h, w_t, b_hh[d], kept, new_h, scratch)
-            else:
-                _reset_before_step(gx[t, :, d], h, w_t, b_hh[d], kept, new_h)
-            if active is None:
+            new_h, new_c = outputs[t], traced[t]
+            step(given[t], kept[t], h, c, w_t, bias, new_h, new_c)
+            if going is None:
                 h, c = new_h, new_c
             else:  # past its end a sample keeps its state
-                h = torch.where(active[t], new_h, h)
-                c = None if c is None or new_c is None else torch.where(active[t], new_c, c)
+                h = torch.where(going[t], new_h, h)
+                c = None if c is None or new_c is None else torch.where(going[t], new_c, c)
         h_n[d] = h
         if c_n is not None and c is not None:
             c_n[d] = c
@@ -65,36 +68,62 @@ def forward(
     return Forward(output, h_n, cells, c_n, gates if save else None)
 
 
-def _gru_step(gx: Tensor, h: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor, a: Tensor) -> None:
-    """Write r, z, n, m = W_hn h + b_hn into `kept` and the next state into `new_h`; `a` is scratch, (B, 3H)."""
+def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:
+    """Views of every step, made at once, which costs less than slicing in the loop; those of one step serve all T."""
+    steps = list(zip(*(part.unbind() for part in parts), strict=True))
+    return steps if len(steps) == T else steps * T
+
+
+def _split_gru(rows: Tensor, H: int) -> Sequence[Tensor]:
+    """r and z together and apart, n and, of what is kept, m."""
+    rz, *rest = rows.split([2 * H, *[H] * (rows.shape[-1] // H - 2)], -1)
+    return rz, rz[..., :H], rz[..., H:], *rest
+
+
+def _split_lstm(rows: Tensor, H: int) -> Sequence[Tensor]:
+    """All gates, i and f together, and each alone."""
+    return rows, rows[..., : 2 * H], *rows.split(H, -1)
+
+
+def _gru_step(
+    gx: Rows, kept: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None
+) -> None:
+    """Write r, z, n, m = W_hn h + b_hn into `kept` and the next state into `new_h`."""
     H = h.shape[-1]
-    r, z, n, m = kept.chunk(4, -1)
-    torch.addmm(bias, h, w_t, out=a)
-    torch.add(gx[:, : 2 * H], a[:, : 2 * H], out=kept[:, : 2 * H]).sigmoid_()
-    m.copy_(a[:, 2 * H :])
-    torch.addcmul(gx[:, 2 * H :], r, m, out=n).tanh_()
+    (x_rz, _, _, x_n), (rz, r, z, n, m) = gx, kept
+    a_rz, a_n = torch.addmm(bias, h, w_t).split_with_sizes((2 * H, H), -1)
+    torch.add(x_rz, a_rz, out=rz).sigmoid_()
+    m.copy_(a_n)
+    torch.addcmul(x_n, r, a_n, out=n).tanh_()
     torch.lerp(n, h, z, out=new_h)
 
 
-def _reset_before_step(gx: Tensor, h: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor) -> None:
+def _reset_before_step(
+    gx: Rows, kept: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None
+) -> None:
     """Write r, z, n into `kept` and the next state into `new_h`."""
     H = h.shape[-1]
-    r, z, n = kept.chunk(3, -1)
-    torch.add(gx, bias, out=kept)
-    kept[:, : 2 * H].addmm_(h, w_t[:, : 2 * H]).sigmoid_()
-    n.addmm_(r * h, w_t[:, 2 * H :]).tanh_()
+    (x_rz, _, _, x_n), (rz, r, z, n) = gx, kept
+    torch.add(x_rz, bias[: 2 * H], out=rz).addmm_(h, w_t[:, : 2 * H]).sigmoid_()
+    torch.add(x_n, bias[2 * H :], out=n).addmm_(r * h, w_t[:, 2 * H :]).tanh_()
     torch.lerp(n, h, z, out=new_h)
 
 
 def _lstm_step(
-    gx: Tensor, h: Tensor, c: Tensor, w_t: Tensor, bias: Tensor, kept: Tensor, new_h: Tensor, new_c: Tensor
+    gx: Rows, kept: Rows, h: Tensor, c: Tensor, w_t: Tensor, bias: Tensor, new_h: Tensor, new_c: Tensor
 ) -> None:
     """Write i, f, g, o into `kept` and the next states into `new_h` and `new_c`."""
-    H = h.shape[-1]
-    i, f, g, o = kept.chunk(4, -1)
-    torch.add(gx, bias, out=kept).addmm_(h, w_t)
-    kept[:, : 2 * H].sigmoid_()
+    gates, i_f, i, f, g, o = kept
+    torch.add(gx[0], bias, out=gates).addmm_(h, w_t)
+    i_f.sigmoid_()
     g.tanh_()
     o.sigmoid_()
     torch.mul(f, c, out=new_c).addcmul_(i, g)
     torch.tanh(new_c, out=new_h).mul_(o)
+
+
+_CELLS: dict[str, tuple[Callable[[Tensor, int], Sequence[Tensor]], Callable[..., None]]] = {
+    "gru": (_split_gru, _gru_step),
+    "gru_before": (_split_gru, _reset_before_step),
+    "lstm": (_split_lstm, _lstm_step),
+}

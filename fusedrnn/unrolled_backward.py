@@ -51,19 +51,29 @@ def _gru(
 ) -> Backward:
     T, B, D, H = previous.shape
     r, z, n, m = gates.chunk(4, -1)
-    dn = (1 - z) * (1 - n * n)
-    dgates = torch.cat([dn, dn * m * r * (1 - r), (previous - n) * z * (1 - z), dn * r], -1)
+    dgates = torch.empty_like(gates)
+    dn, dr, dz, dm = dgates.chunk(4, -1)
+    still = 1 - z
+    torch.addcmul(gates.new_ones(()), n, n, value=-1, out=dn).mul_(still)
+    torch.mul(dn, r, out=dm)
+    torch.mul(dm, m, out=dr)
+    torch.addcmul(dr, dr, r, value=-1, out=dr)  # r (1 - r)
+    torch.sub(previous, n, out=dz).mul_(z).mul_(still)
     if ended is not None:
         dgates.masked_fill_(ended, 0)
         z = z.masked_fill(ended, 1)
     dh0 = torch.empty_like(d_h_n, memory_format=torch.contiguous_format)
     for d in range(D):
-        dh = d_h_n[d]
-        for t in reversed(times(T, d)):
-            dh = dh + d_output[t, :, d]
-            step = dgates[t, :, d]
-            step.view(B, 4, H).mul_(dh.unsqueeze(1))
-            dh = (dh * z[t, :, d]).addmm_(step[:, H:], w_hh[d])
+        w = w_hh[d]
+        steps = dgates[:, :, d].view(T, B, 4, H).unbind()
+        through = dgates[:, :, d, H:].unbind()
+        keep, entering = z[:, :, d].unbind(), d_output[:, :, d].unbind()
+        order = list(reversed(times(T, d)))
+        dh = d_h_n[d] + entering[order[0]]
+        for t, before in zip(order, [*order[1:], None], strict=True):
+            steps[t].mul_(dh.unsqueeze(1))
+            dh = dh * keep[t] if before is None else torch.addcmul(entering[before], dh, keep[t])
+            dh.addmm_(through[t], w)
         dh0[d] = dh
     return Backward(dgates, dh0, None)
 

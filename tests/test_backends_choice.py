@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fusedrnn
-from fusedrnn import BackendUnavailableError, FusedGRU, backends, use_backend
+from fusedrnn import BackendUnavailableError, FusedGRU, backends, direct, use_backend
 
 
 @pytest.fixture
@@ -20,6 +20,13 @@ def served(monkeypatch):
             return original(call)
 
         monkeypatch.setattr(backend, "run", run)
+
+    def run_directly(*args, original=direct.run):
+        result = original(*args)
+        names.extend([] if result is None else ["aten"])
+        return result
+
+    monkeypatch.setattr(direct, "run", run_directly)
     return names
 
 
