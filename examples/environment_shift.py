@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace, draws: int) -> dict[str, list[Study]]:
     }
 
 
-def summary(name: str, studies: Sequence[Study]) -> dict[str, float | list[float]]:
+def summary(name: str, studies: Sequence[Study]) -> dict[str, Any]:
     """Return mean accuracies, the share of the gap that each correction closes, and how often each test says "shifted"."""
     at_home, plain, by_inputs, by_labels, own = (
         mean(getattr(one, field) for one in studies) for field in ("at_home", "plain", "by_inputs", "by_labels", "own")
@@ -89,7 +90,7 @@ def summary(name: str, studies: Sequence[Study]) -> dict[str, float | list[float
     }
 
 
-def row(name: str, numbers: dict[str, float | list[float]]) -> dict[str, float | str | list[float]]:
+def row(name: str, numbers: dict[str, Any]) -> dict[str, Any]:
     """Pick the columns of the printed table."""
     columns = (
         "on the source", "plain", "weighted by inputs", "weighted by labels", "trained on the target",
@@ -98,7 +99,7 @@ def row(name: str, numbers: dict[str, float | list[float]]) -> dict[str, float |
     return {"world": name, **{column: numbers[column] for column in columns}}
 
 
-def conclude(results: dict[str, dict[str, float | list[float]]]) -> str:
+def conclude(results: dict[str, dict[str, Any]]) -> str:
     """Say in a paragraph what the numbers show."""
     nothing, covariate, label, concept = results.values()
     return (
@@ -116,7 +117,7 @@ def conclude(results: dict[str, dict[str, float | list[float]]]) -> str:
     )
 
 
-def part(numbers: dict[str, float | list[float]], by: str) -> str:
+def part(numbers: dict[str, Any], by: str) -> str:
     """Return the share of the gap that a correction closes, in per cent."""
     return f"{numbers[f'won by {by}'] / numbers['gap']:.0%}"
 

@@ -80,7 +80,7 @@ def scratch(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
 
 def optimiser(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
     """Return the step of torch's SGD, which is told to decay the weights (and not the bias)."""
-    sgd = torch.optim.SGD([{"params": [w], "weight_decay": lamda}, {"params": [b]}], lr=LR)
+    sgd = torch.optim.SGD([{"params": [w], "weight_decay": lamda}, {"params": [b], "weight_decay": 0.0}], lr=LR)
 
     def step(loss: Tensor) -> None:
         sgd.zero_grad()

@@ -3,12 +3,18 @@
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from fusedrnn import BackendUnavailableError
 
 from .errors import UserError
 
-Main = Callable[[Sequence[str] | None], int]
+
+class Main(Protocol):
+    """What a script and a test call."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Run with these arguments, None being the command line's; return the exit code."""
 
 
 def program(name: str) -> Callable[[Callable[[Sequence[str] | None], int | None]], Main]:

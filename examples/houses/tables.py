@@ -59,15 +59,15 @@ def _read(path: Path) -> pd.DataFrame:
 def _check(train: pd.DataFrame, test: pd.DataFrame, paths: dict[str, Path]) -> None:
     for table, path, needed in ((train, paths["train"], {KEY, LABEL}), (test, paths["test"], {KEY})):
         if missing := sorted(needed - set(table)):
-            raise UserError(f"expected the column {missing[0]} in {path}, got {_some(list(table))}")
-    features = [name for name in train if name not in (KEY, LABEL)]
-    others = [name for name in test if name != KEY]
+            raise UserError(f"expected the column {missing[0]} in {path}, got {_some(list(map(str, table)))}")
+    features = [str(name) for name in train if name not in (KEY, LABEL)]
+    others = [str(name) for name in test if name != KEY]
     if not features or set(features) != set(others):
-        different = sorted(map(str, set(features) ^ set(others)))
+        different = sorted(set(features) ^ set(others))
         raise UserError(f"expected the same features in both files, got {_some(different)} in only one of them")
-    for name in [LABEL, KEY]:
-        if not is_numeric_dtype(train[name]) or train[name].isna().any():
-            raise UserError(f"expected a number in every row of {name}, got others in {paths['train']}")
+    for column in (LABEL, KEY):
+        if not is_numeric_dtype(train[column]) or train[column].isna().any():
+            raise UserError(f"expected a number in every row of {column}, got others in {paths['train']}")
     if not (train[LABEL] > 0).all():
         raise UserError(f"expected prices above 0, got {train[LABEL].min()} in {paths['train']}")
     for name in features:

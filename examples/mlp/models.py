@@ -29,7 +29,8 @@ class Scratch(nn.Module):
         """Score images, (n, inputs) to (n, 10)."""
         for p, w, b in zip(self.drop, self.weights, self.biases, strict=False):
             x = self.hidden(x @ w.T, b, p)
-        return x @ self.weights[-1].T + self.biases[-1]
+        scores: Tensor = x @ self.weights[-1].T + self.biases[-1]
+        return scores
 
     def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
         """Add the bias, cut at 0 and drop with probability p when training."""
@@ -65,8 +66,13 @@ class Torch(nn.Sequential):
 
 def build(way: str, inputs: int, drop: tuple[float, float], backend: str, seed: int) -> nn.Module:
     """Build a network "from scratch", "torch.nn" or "fused": weights N(0, 0.01^2), the same for a seed, biases 0."""
-    makers = {"from scratch": Scratch, "torch.nn": Torch, "fused": lambda *a: Fused(*a, backend)}
-    model: nn.Module = makers[way](inputs, drop)
+    model: nn.Module
+    if way == "fused":
+        model = Fused(inputs, drop, backend)
+    elif way == "torch.nn":
+        model = Torch(inputs, drop)
+    else:
+        model = Scratch(inputs, drop)
     generator = torch.Generator().manual_seed(seed)
     matrices = [p for p in model.parameters() if p.dim() == 2]
     for parameter in model.parameters():

@@ -1,6 +1,6 @@
 """The figure of the dropout experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -11,7 +11,7 @@ from .training import Curve
 STYLES = {"from scratch": "C0-", "torch.nn": "C2-", "fused": "C1:", "no dropout": "k--"}
 
 
-def plot(published: dict[str, Curve], scarce: dict[str, Sequence[Curve]], titles: tuple[str, str]) -> Figure:
+def plot(published: dict[str, Curve], scarce: Mapping[str, Sequence[Curve]], titles: tuple[str, str]) -> Figure:
     """Draw the published run's accuracies, and accuracy and loss of the run on few images, a line a seed."""
     figure = new_figure(13, 4.3)
     first, second, third = figure.subplots(1, 3)

@@ -45,7 +45,8 @@ def squared_errors(train: Samples, test: Samples, degree: int) -> Tensor:
     """
     columns, others = (torch.nn.functional.pad(powers(s.x, degree), (1, 0), value=1.0) for s in (train, test))
     solution = torch.linalg.lstsq(columns, train.y.unsqueeze(1), driver="gelsd").solution
-    return (others @ solution).squeeze(1).sub(test.y).square()
+    errors: Tensor = (others @ solution).squeeze(1).sub(test.y).square()
+    return errors
 
 
 @torch.no_grad()

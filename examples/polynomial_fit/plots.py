@@ -1,7 +1,7 @@
 """The figures of the polynomial experiment."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -27,7 +27,7 @@ def plot_curves(fits: dict[str, Fit]) -> Figure:
     return figure
 
 
-def plot_selection(choices: dict[str, Sequence[Choice]]) -> Figure:
+def plot_selection(choices: Mapping[str, Sequence[Choice]]) -> Figure:
     """Draw error over degree for the first draw, and how often each rule chose which degree in all draws."""
     figure = new_figure(11, 4)
     panels = figure.subplots(1, len(choices) + 1)
@@ -36,6 +36,7 @@ def plot_selection(choices: dict[str, Sequence[Choice]]) -> Figure:
         panels[0].semilogy(DEGREES, made[0].held_out, f"C1{style}", marker="o", label=f"held out, {way}")
     panels[0].set_ylabel("mean squared error, first draw")
     panels[0].set_title("error over degree")
+    panels[0].set_ylim(top=1e7)  # room for the legend
     for axes, (way, made) in zip(panels[1:], choices.items(), strict=True):
         for shift, rule in ((-0.2, "lowest"), (0.2, "simplest")):
             count = Counter(getattr(choice, rule) for choice in made)

@@ -40,5 +40,6 @@ def label_weights(predicted_held_out: Labels, held_out: Labels, predicted_target
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (predicted_held_out, held_out), 1 / len(held_out))
     said = np.bincount(predicted_target, minlength=classes) / len(predicted_target)
-    solution: Array = np.linalg.lstsq(confusion, said, rcond=None)[0]
-    return solution.clip(min=0)
+    solution = np.linalg.lstsq(confusion, said, rcond=None)[0]
+    weights: Array = np.maximum(solution, 0)
+    return weights

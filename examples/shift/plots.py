@@ -1,6 +1,6 @@
 """The figures of the environment shift experiment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ BARS = {
 }
 
 
-def plot_accuracies(studies: dict[str, Sequence[Study]]) -> Figure:
+def plot_accuracies(studies: Mapping[str, Sequence[Study]]) -> Figure:
     """Draw mean accuracies, a group a world, with the standard deviation over the draws."""
     figure = new_figure(10, 4.5)
     axes = figure.subplots()
@@ -35,7 +35,7 @@ def plot_accuracies(studies: dict[str, Sequence[Study]]) -> Figure:
     return figure
 
 
-def plot_worlds(studies: dict[str, Sequence[Study]], seed: int) -> Figure:
+def plot_worlds(studies: Mapping[str, Sequence[Study]], seed: int) -> Figure:
     """Draw the target's samples and the classifiers' lines, and under label shift the weights, of the first draw."""
     figure = new_figure(13, 4.5)
     covariate, label, concept = figure.subplots(1, 3)
