@@ -198,8 +198,8 @@ def test_generate_writes_on_from_the_prefix_with_the_trained_model(song, tmp_pat
     capsys.readouterr()
     sung = Path(song).read_text(encoding="utf-8")
     for where in (["--out", tmp_path], ["--checkpoint", tmp_path / "checkpoint.pt"]):
-        assert main([*map(str, where), "--generate", sung[:6], "--device", "cpu"]) == 0
-        assert capsys.readouterr().out == sung[:56] + "\n"
+        assert main([*map(str, where), "--generate", sung[:8], "--device", "cpu"]) == 0
+        assert capsys.readouterr().out == sung[:58] + "\n"
 
 
 @pytest.mark.parametrize(
