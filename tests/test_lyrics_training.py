@@ -94,12 +94,16 @@ def test_the_three_gated_cells_differ(song, tmp_path):
     assert len({curve[-1] for curve in curves.values()}) == len(CELLS)
 
 
-def test_a_seed_gives_the_same_run_and_another_seed_another(song, tmp_path):
+@pytest.mark.parametrize("sampling", ["consecutive", "random"])
+def test_a_seed_gives_the_same_run_and_another_seed_another(song, tmp_path, sampling):
     one, same, other = (
-        train(song, tmp_path / str(number), "--sampling", "random", "--seed", seed, "--epochs", 3)["perplexity"]
+        train(song, tmp_path / str(number), "--sampling", sampling, "--seed", seed, "--epochs", 3)["perplexity"]
         for number, seed in enumerate((5, 5, 6))
     )
     assert one == same != other
+    samplers = [load_checkpoint(tmp_path / str(number) / "checkpoint.pt").sampler for number in range(3)]
+    assert torch.equal(samplers[0], samplers[1])
+    assert not torch.equal(samplers[0], samplers[2])
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
