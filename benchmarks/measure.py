@@ -75,11 +75,11 @@ def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str
     for name, peer in sorted(candidates.items(), key=lambda item: (item[0] != BASE, item[0] != "reference")):
         try:
             got = peer.results()
+            expected = got if expected is None else expected
+            found = error(got, expected)
         except Exception as failure:
             rows.append({"peer": name, "error": f"{type(failure).__name__}: {failure}"})
             continue
-        expected = got if expected is None else expected
-        found = error(got, expected)
         if found <= TOLERANCE[case.dtype]:
             right[name] = peer
         else:

@@ -93,7 +93,7 @@ def _peer(case: Case, module: nn.Module, arguments: tuple[Any, ...], upstream: T
         if case.passes == "forward":
             return [forward()]
         training()
-        gradients = [parameters[name].grad for name in sorted(parameters) if name.startswith("weight_hh")]
+        gradients = [parameters[name].grad for name in sorted(parameters) if "weight_hh" in name]
         return [forward(), *(gradient for gradient in gradients if gradient is not None)]
 
     passed = [a.data if isinstance(a, PackedSequence) else a for a in arguments]

@@ -1,6 +1,7 @@
 """A suite leaves a record: a row a peer, the environment, an error in place of what could not be measured."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_a_wrong_kernel_of_such_a_cell_is_found_by_the_reference(monkeypatch):
     })  # fmt: skip
     rows = measure(case, CPU, QUICK)
     assert {row["peer"]: "error" in row for row in rows} == {"ours": True, "reference": False}
+
+
+def test_the_compiled_reference_is_a_peer_on_request(monkeypatch):
+    """With dynamo's eager backend, for the compiler itself takes half a minute."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    case = dataclasses.replace(CASE, T=2)
+    rows = measure(case, CPU, Options(2, 0, compiled=True))
+    assert [row["peer"] for row in rows] == ["torch.nn", "ours", "reference", "compiled reference"]
+    assert all(row["median_s"] > 0 for row in rows)
+    long = dataclasses.replace(CASE, T=peers.COMPILED_STEPS + 1)
+    assert "compiled reference" not in peers.peers(long, CPU, compiled=True)
 
 
 def test_without_the_reference_only_the_two_are_timed():
