@@ -133,6 +133,7 @@ PATHS = [
     ("lstm", FP16, {"packed": True}, (9, 0), 132, "forward", STANDARD),
     ("lstm", FP16, {"projected": True}, (9, 0), 132, "forward", STANDARD),
     ("lstm", FP16, {}, (8, 6), 84, "forward", STANDARD),
+    ("lstm", FP16, {}, (8, 6), 120, "forward", STANDARD),
     ("lstm", FP16, {}, (8, 0), 56, "forward", STANDARD),
     ("lstm", BF16, {}, (9, 0), 132, "forward", STANDARD),
     ("lstm", FP32, {}, (9, 0), 132, "forward", STANDARD),
