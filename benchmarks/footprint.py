@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from benchmarks.cases import Case
-from benchmarks.peers import Peer, peers
+from benchmarks.peers import Peer, ours_backend, peers
 from benchmarks.records import Row
+from fusedrnn import backend_triton
+from fusedrnn.layer import operator_layer
 
 if TYPE_CHECKING:
     from benchmarks.measure import Options
@@ -19,9 +24,11 @@ if TYPE_CHECKING:
 def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
     """Bytes that autograd keeps between forward and backward, inputs and weights left out; on a GPU also the peak of a step."""
     rows: list[Row] = []
-    for name, peer in peers(case, device).items():
-        if name == "reference":
-            continue  # it keeps every operator's operands, which is not its purpose
+    measured = peers(case, device)
+    del measured["reference"]  # it keeps every operator's operands, which is not its purpose
+    if ours_backend(device) == "triton":
+        measured["ours, recompute"] = _recomputing(measured["ours"])
+    for name, peer in measured.items():
         row: Row = {"peer": name, "saved_bytes": saved_bytes(peer)}
         if device.type == "cuda":
             peer.call()
@@ -39,6 +46,16 @@ def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
                 f"{name}_ratio": base[name] / max(row[name], 1) for name in ("saved_bytes", "peak_bytes") if name in row
             }
     return rows
+
+
+def _recomputing(peer: Peer) -> Peer:
+    """The same call, its backward forming the gates again; the modules have no switch for that, the backend's layer has."""
+
+    def call() -> None:
+        with mock.patch.object(backend_triton, "operator_layer", partial(operator_layer, keep_gates=False)):
+            peer.call()
+
+    return replace(peer, call=call)
 
 
 def saved_bytes(peer: Peer) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import footprint, peers, run, speed
 from benchmarks import measure as measuring
-from benchmarks import peers, run, speed
 from benchmarks.cases import Case
 from benchmarks.footprint import saved_bytes
 from benchmarks.measure import Options, measure
@@ -24,7 +24,8 @@ CASE = Case("cpu", "lstm", "fp32", T=5, B=3, I=4, H=6, passes="training")
 @pytest.fixture(autouse=True)
 def without_kernels(monkeypatch):
     """Ours is what "auto" chooses on a CPU, which takes milliseconds; the interpreter would take seconds."""
-    monkeypatch.setattr(peers, "ours_backend", lambda device: "auto")
+    for module in (peers, footprint):
+        monkeypatch.setattr(module, "ours_backend", lambda device: "auto")
 
 
 def test_every_case_has_its_own_name():
@@ -139,6 +140,16 @@ def test_saved_bytes_are_those_of_the_tape():
 
     assert saved_bytes(peers.Peer(step, list, (w, x))) == 7 * 10 * 4
     assert saved_bytes(peers.Peer(step, list, (w,))) == 2 * 7 * 10 * 4
+
+
+def test_recomputing_gates_saves_less_than_keeping_them(monkeypatch):
+    pytest.importorskip("triton")
+    for module in (peers, footprint):
+        monkeypatch.setattr(module, "ours_backend", lambda device: "triton")
+    rows = measure(dataclasses.replace(CASE, T=3, quantity="memory"), CPU, QUICK)
+    saved = {row["peer"]: row["saved_bytes"] for row in rows}
+    assert list(saved) == ["torch.nn", "ours", "ours, recompute"]
+    assert saved["ours"] - saved["ours, recompute"] == 3 * 3 * 4 * 6 * 4  # T B gates H bytes
 
 
 @pytest.mark.parametrize("quantity", ["memory", "launches"])
