@@ -151,6 +151,14 @@ BAD = {
         {"train": SMALL.assign(SalePrice=[1, 2, None, 4])},
         r"expected a number in every row of SalePrice, got others in .*train.csv",
     ),
+    "an id missing": (
+        {"test": TEST.assign(Id=[5, None])},
+        r"expected a number in every row of Id, got others in .*test.csv",
+    ),
+    "an endless lot": (
+        {"test": TEST.assign(Area=[math.inf, 40])},
+        r"expected finite numbers in Area, got an infinite one in .*test.csv",
+    ),
     "a free house": ({"train": SMALL.assign(SalePrice=[1, 0, 3, 4])}, r"expected prices above 0, got 0 in .*train.csv"),
     "words for numbers": (
         {"test": TEST.assign(Area=["large", "40"])},

@@ -2,6 +2,8 @@
 
 import importlib
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,15 @@ def test_every_experiment_explains_itself(name, capsys):
     text = capsys.readouterr().out
     for option in ("--seed", "--out"):
         assert option in text, option
+
+
+def test_a_script_runs_as_a_file_from_anywhere_and_its_exit_code_is_main_s(tmp_path):
+    command = [sys.executable, catalogue.FOLDER / "weight_decay.py", "--seed", "x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        done.stderr == "weight_decay.py: error: argument --seed: expected a whole number from 0 to 2**63 - 1, got 'x'\n"
+    )
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pooch
 from pandas.api.types import is_numeric_dtype
@@ -65,9 +66,13 @@ def _check(train: pd.DataFrame, test: pd.DataFrame, paths: dict[str, Path]) -> N
     if not features or set(features) != set(others):
         different = sorted(set(features) ^ set(others))
         raise UserError(f"expected the same features in both files, got {_some(different)} in only one of them")
-    for column in (LABEL, KEY):
-        if not is_numeric_dtype(train[column]) or train[column].isna().any():
-            raise UserError(f"expected a number in every row of {column}, got others in {paths['train']}")
+    for table, column, part in ((train, LABEL, "train"), (train, KEY, "train"), (test, KEY, "test")):
+        if not is_numeric_dtype(table[column]) or table[column].isna().any():
+            raise UserError(f"expected a number in every row of {column}, got others in {paths[part]}")
+    for table, part in ((train, "train"), (test, "test")):
+        for name in table.select_dtypes("number"):
+            if np.isinf(table[name]).any():
+                raise UserError(f"expected finite numbers in {name}, got an infinite one in {paths[part]}")
     if not (train[LABEL] > 0).all():
         raise UserError(f"expected prices above 0, got {train[LABEL].min()} in {paths['train']}")
     for name in features:
