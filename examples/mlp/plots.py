@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from examples.common.figures import new_figure
@@ -12,7 +13,7 @@ STYLES = {"from scratch": "C0-", "torch.nn": "C2-", "fused": "C1:", "no dropout"
 
 
 def plot(published: dict[str, Curve], scarce: Mapping[str, Sequence[Curve]], titles: tuple[str, str]) -> Figure:
-    """Draw the published run's accuracies, and accuracy and loss of the run on few images, a line a seed."""
+    """Draw the published run's accuracies, and accuracy and loss of the runs on few images."""
     figure = new_figure(13, 4.3)
     first, second, third = figure.subplots(1, 3)
     for name, curve in published.items():
@@ -21,22 +22,20 @@ def plot(published: dict[str, Curve], scarce: Mapping[str, Sequence[Curve]], tit
     first.set_title(titles[0])
     first.set_ylabel("test accuracy")
     for axes, measure in ((second, "test"), (third, "test_loss")):
-        for number, (name, curves) in enumerate(scarce.items()):
-            for curve in curves:
-                values = getattr(curve, measure)
-                label = name if curve is curves[0] else None
-                axes.plot(range(1, len(values) + 1), values, f"C{3 if number else 0}", lw=1, label=label)
+        late: list[float] = []
+        for (name, curves), colour in zip(scarce.items(), ("C0", "C3"), strict=True):
+            values = np.array([getattr(curve, measure) for curve in curves])  # (seeds, epochs)
+            epochs = range(1, values.shape[1] + 1)
+            axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, lw=0)
+            axes.plot(
+                epochs, np.median(values, axis=0), colour, label=f"{name}: median and range of {len(curves)} seeds"
+            )
+            late += values[:, -len(epochs) // 3 :].flatten().tolist()
+        room = 0.4 * (max(late) - min(late))  # what goes on before is another story
+        axes.set_ylim(min(late) - room, max(late) + room)
         axes.set_title(titles[1])
-    late = {  # the first half of the training is another story: let the second fill the panels
-        measure: [
-            value for curves in scarce.values() for c in curves for value in getattr(c, measure)[len(c.test) // 2 :]
-        ]
-        for measure in ("test", "test_loss")
-    }
-    second.set_ylim(min(late["test"]) - 0.02, max(late["test"]) + 0.01)
-    second.set_ylabel("test accuracy, a line a seed")
-    third.set_ylim(0.9 * min(late["test_loss"]), 1.1 * max(late["test_loss"]))
-    third.set_ylabel("test loss, a line a seed")
+    second.set_ylabel("test accuracy")
+    third.set_ylabel("test loss")
     for axes in (first, second, third):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3, which="both")
