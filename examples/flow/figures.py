@@ -54,7 +54,7 @@ def draw_singular(flows: Mapping[Pair, Flow], width: int) -> Figure:
         axes.set_xlabel("layers between")
         axes.set_ylabel("singular values of the Jacobian")
         axes.set_ylim(1e-12, 1e2)
-        axes.legend(loc="lower left", fontsize="small", framealpha=1)
+        axes.legend(loc="upper right" if activation == "sigmoid" else "lower left", fontsize="small", framealpha=1)
         axes.grid(visible=True, alpha=0.3)
     return figure
 
@@ -95,7 +95,8 @@ def draw_training(clipped: Training, unclipped: Training, symmetric: Mapping[str
     right.set_title("two hidden layers of 16 units")
     right.set_xlabel("update")
     right.set_ylabel("mean squared error")
+    right.set_ylim(3e-3, 10)
     for axes in (left, right):
-        axes.legend()
+        axes.legend(loc="upper right")
         axes.grid(visible=True, alpha=0.3)
     return figure

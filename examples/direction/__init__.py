@@ -1,0 +1,1 @@
+"""Labelling with one direction and with two; `examples/bidirectional.py` puts the parts together."""
