@@ -30,7 +30,7 @@ from examples.common.parser import BACKENDS, experiment_parser
 from examples.common.program import program
 from examples.common.tables import Row
 from examples.direction.chain import Chain, noise
-from examples.direction.labeller import Labeller, Result, train
+from examples.direction.labeller import Labeller, Result, examine, train
 
 TASKS = {"label two steps ahead": Chain(symbols=8, stay=0.7, ahead=2), "language model of noise": noise(16)}
 DIRECTIONS = {"one direction": False, "two directions": True}
@@ -53,9 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, bidirectional in DIRECTIONS.items():
             torch.manual_seed(options.seed)
             model = Labeller(options.cell, chain.symbols, 32, bidirectional=bidirectional, backend=options.backend)
-            results[task][name] = train(
-                model, chain, updates=updates, steps=20, batch=32, seed=options.seed, name=f"{task}, {name}"
+            generator = torch.Generator().manual_seed(options.seed)
+            losses = train(
+                model, chain, updates=updates, steps=20, batch=32, generator=generator, name=f"{task}, {name}"
             )
+            results[task][name] = examine(model, chain, losses, steps=20, batch=1000, generator=generator)
     experiment.finish(
         results={
             task: {

@@ -48,7 +48,9 @@ BANDS = {  # perplexity after 160 epochs on the published text
 
 def parser() -> Parser:
     """Describe the options."""
-    parser = experiment_parser(__doc__, out="cells", quick="700 characters, 32 units", backends=BACKENDS, device=True)
+    parser = experiment_parser(
+        __doc__, out="cells", quick="500 characters, 24 units, 30 epochs", backends=BACKENDS, device=True
+    )
     add = parser.add_argument
     add("--epochs", type=positive(int), default=160, help="passes over the text")
     add("--hidden", type=positive(int), default=256, help="width of the hidden state")
@@ -63,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     base = settings_of(build_parser().parse_args([]))
     if options.quick:
-        options.epochs, options.hidden, options.max_chars = 40, 32, 700
-        base = replace(base, batch_size=8, steps=12)
+        options.epochs, options.hidden, options.max_chars = 30, 24, 500
+        base = replace(base, batch_size=8, steps=10)
     corpus = load_corpus(options.corpus, options.max_chars)
     source = f"{len(corpus.text)} characters, {len(corpus.vocabulary)} different ones, corpus {options.corpus}"
     experiment = Experiment("cells", options, Data(source))

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from examples.common.progress import progress
@@ -28,10 +28,10 @@ class Labeller(nn.Module):
 
 
 class Result(NamedTuple):
-    """What a labeller showed, on sequences that it was not trained on."""
+    """What a labeller showed."""
 
-    loss: list[float]  # of each training step, on new sequences too
-    accuracy: float
+    loss: list[float]  # of each training step, on new sequences
+    accuracy: float  # on further new sequences, as all below
     perplexity: float
     last_accuracy: float  # of the last step of a sequence that ends there, so that its label is not in the input
     last_perplexity: float
@@ -39,10 +39,17 @@ class Result(NamedTuple):
 
 
 def train(
-    model: Labeller, chain: Chain, *, updates: int, steps: int, batch: int, seed: int, name: str, lr: float = 0.01
-) -> Result:
-    """Train on new sequences in every update, by Adam; then examine on 1000 more."""
-    generator = torch.Generator().manual_seed(seed)
+    model: Labeller,
+    chain: Chain,
+    *,
+    updates: int,
+    steps: int,
+    batch: int,
+    generator: Generator,
+    name: str,
+    lr: float = 0.01,
+) -> list[float]:
+    """Train by Adam on new sequences in every update; return the losses."""
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     losses = []
     for _ in (bar := progress(range(updates), name, unit="update")):
@@ -53,12 +60,15 @@ def train(
         optimizer.step()
         losses.append(loss.item())
         bar.set_postfix(loss=f"{losses[-1]:.3f}")
-    return _examine(model, chain, steps, generator, losses)
+    return losses
 
 
 @torch.no_grad()
-def _examine(model: Labeller, chain: Chain, steps: int, generator: torch.Generator, losses: list[float]) -> Result:
-    x, labels = chain.draw(steps, 1000, generator)
+def examine(
+    model: Labeller, chain: Chain, losses: list[float], *, steps: int, batch: int, generator: Generator
+) -> Result:
+    """Grade the model on new sequences, at their ends, and after a change of what comes later."""
+    x, labels = chain.draw(steps, batch, generator)
     accuracy, perplexity = _grade(model(x)[:steps], labels)
     last_accuracy, last_perplexity = _grade(model(x[:steps])[-1:], labels[-1:])
     middle = steps // 2

@@ -12,17 +12,22 @@ from .scratch import ScratchRNN
 from .settings import Settings
 from .vocabulary import Vocabulary
 
+INITS = {
+    "normal": lambda hidden: 0.01,
+    "xavier": lambda hidden: hidden**-0.5,
+}  # standard deviation of recurrent weights
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (layers, batch, hidden)
 
 
 class CharModel(nn.Module):
     """Ids of characters in, scores of the next character out.
 
-    The weights start as N(0, 0.01^2) and the biases as 0. The textbook's cells have one bias a gate where torch.nn's
-    have two, so the second one, b_hh, stays at zero: the model is exactly the textbook's.
+    The weights start as N(0, 0.01^2) and the biases as 0; `init` "xavier" makes the recurrent weights N(0, 1 / hidden). The
+    textbook's cells have one bias a gate where torch.nn's have two, so the second one, b_hh, stays at zero: the model is
+    exactly the textbook's.
     """
 
-    def __init__(self, recurrent: nn.Module, hidden: int, vocabulary_size: int) -> None:
+    def __init__(self, recurrent: nn.Module, hidden: int, vocabulary_size: int, init: str = "normal") -> None:
         super().__init__()
         self.recurrent = recurrent
         self.head = nn.Linear(hidden, vocabulary_size)
@@ -31,7 +36,7 @@ class CharModel(nn.Module):
                 if "bias" in name:
                     parameter.zero_()
                 else:
-                    parameter.normal_(0.0, 0.01)
+                    parameter.normal_(0.0, INITS["normal" if name.startswith("head") else init](hidden))
                 if "bias_hh" in name:
                     parameter.requires_grad_(False)
 
@@ -58,7 +63,7 @@ def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
         recurrent = FusedLSTM(*sizes, backend=settings.backend)
     else:
         recurrent = FusedGRU(*sizes, backend=settings.backend, reset_after=settings.cell == "gru")
-    return CharModel(recurrent, settings.hidden, vocabulary_size).to(settings.device)
+    return CharModel(recurrent, settings.hidden, vocabulary_size, settings.init).to(settings.device)
 
 
 @torch.no_grad()

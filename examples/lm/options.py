@@ -6,6 +6,7 @@ from pathlib import Path
 from examples.common.argument_types import device_name, positive, resolve_device, seed
 from examples.common.parser import BACKENDS, Parser
 
+from .model import INITS
 from .optimizers import DEFAULT_LR
 from .settings import NAMES, Settings
 
@@ -45,6 +46,12 @@ def build_parser() -> Parser:
     )
     add("--hidden", type=positive(int), default=256, help="width of the hidden state")
     add("--layers", type=positive(int), default=1, help="recurrent layers")
+    add(
+        "--init",
+        choices=INITS,
+        default="normal",
+        help="of the recurrent weights: normal: N(0, 0.01^2); xavier: N(0, 1/hidden), with which many layers train",
+    )
     add("--steps", type=positive(int), default=35, help="characters that gradients flow back through")
     add("--batch-size", type=positive(int), default=32, help="sequences a minibatch")
     add(

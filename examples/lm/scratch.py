@@ -1,5 +1,7 @@
 """The plain recurrent net of Elman (1990), run by the textbook loop or by torch."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
@@ -29,10 +31,16 @@ class ScratchRNN(nn.RNN):
         dtype = self.weight_hh_l0.dtype
         if self.backend == "aten":
             return super().forward(x if x.is_floating_point() else one_hot(x, self.input_size).to(dtype), h0)
-        if h0 is None:
-            h0 = self.weight_hh_l0.new_zeros(self.num_layers, x.shape[1], self.hidden_size)
-        output, (last,), _ = run_layers(layer_of(_sweep), x, (h0,), [[LayerWeights(*w)] for w in self.all_weights])
-        return output, last
+        return run_plain(x, h0, [LayerWeights(*w) for w in self.all_weights])
+
+
+def run_plain(x: Tensor, h0: Tensor | None, layers: Sequence[LayerWeights]) -> tuple[Tensor, Tensor]:
+    """Run plain layers by the textbook's loop; arguments and results as for `ScratchRNN`."""
+    if h0 is None:
+        w_hh = layers[0].w_hh
+        h0 = w_hh.new_zeros(len(layers), x.shape[1], len(w_hh))
+    output, (last,), _ = run_layers(layer_of(_sweep), x, (h0,), [[layer] for layer in layers])
+    return output, last
 
 
 def _sweep(

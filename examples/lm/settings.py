@@ -16,6 +16,7 @@ class Settings:
     epochs: int
     hidden: int
     layers: int
+    init: str
     steps: int
     batch_size: int
     corpus: str
