@@ -27,7 +27,7 @@ from examples.common.program import program
 from examples.lm.checkpoint import load_checkpoint, save_checkpoint
 from examples.lm.corpus import load_corpus
 from examples.lm.interrupt import Stopped, stop_on_ctrl_c
-from examples.lm.metrics import write_metrics
+from examples.lm.metrics import conclude, write_metrics
 from examples.lm.model import build_model, generate
 from examples.lm.options import build_parser, settings_of
 from examples.lm.plots import plot_perplexity
@@ -123,6 +123,7 @@ def _say_goodbye(run: Run, out: Path, *, stopped: bool) -> None:
     epochs = len(run.perplexity)
     if run.perplexity:
         print(f"perplexity {run.perplexity[-1]:.3f} on the training text after {epochs} epochs, {run.seconds:.0f} s")
+        print(conclude(run))
         print(f"figure {out / 'perplexity.png'}, numbers {out / 'metrics.json'}, model {out / 'checkpoint.pt'}")
     if stopped:
         print(f"stopped with {epochs} epochs done; go on with: python examples/lyrics.py --resume --out {out}")

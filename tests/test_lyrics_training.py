@@ -180,6 +180,26 @@ def test_metrics_tell_what_ran_and_what_came_out(song, tmp_path):
     assert_whole(tmp_path)
 
 
+def test_metrics_have_what_the_report_of_all_experiments_needs(song, tmp_path):
+    metrics = train(song, tmp_path, "--epochs", 5, "--report-every", 2)
+    assert metrics["experiment"] == "lyrics"
+    assert metrics["data"].startswith("400 characters, 15 different ones, corpus ")
+    assert metrics["data_is_fallback"] is False
+    assert [row["epoch"] for row in metrics["table"]] == [1, 2, 4, 5]
+    assert [row["perplexity"] for row in metrics["table"]] == [metrics["perplexity"][k] for k in (0, 1, 3, 4)]
+    assert metrics["figures"] == ["perplexity.png"]
+    assert f"{metrics['perplexity'][-1]:.4g} after 5" in metrics["conclusion"]
+
+
+def test_a_quick_run_learns_more_than_the_frequencies(tmp_path, capsys):
+    assert main(["--quick", "--out", str(tmp_path), "--device", "cpu"]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    frequencies = float(metrics["conclusion"].split("alone would give ")[1].split(". ")[0])
+    assert metrics["characters"] == 600
+    assert metrics["perplexity"][-1] < frequencies / 2 < metrics["perplexity"][0] / 2
+    assert metrics["conclusion"] in capsys.readouterr().out
+
+
 def test_the_report_names_perplexity_texts_and_files(song, tmp_path, capsys):
     train(song, tmp_path, "--epochs", 2)
     captured = capsys.readouterr()

@@ -10,6 +10,8 @@ from .model import INITS
 from .optimizers import DEFAULT_LR
 from .settings import NAMES, Settings
 
+QUICK = {"epochs": 40, "hidden": 32, "steps": 12, "batch_size": 8, "max_chars": 600}
+
 
 def build_parser() -> Parser:
     """Describe every option; the defaults are the published experiment."""
@@ -63,6 +65,8 @@ def build_parser() -> Parser:
     add("--max-chars", type=positive(int), default=10_000, help="how much of the corpus to read")
     add("--device", type=device_name, default="auto", help="auto, cpu, cuda or cuda:N; auto: cuda if there is one")
     add("--seed", type=seed, default=0, help="of the weights and of random sampling")
+    small = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK.items())
+    add("--quick", action="store_true", help=f"a run of seconds, for a first look and for tests: {small}")
     add("--report-every", type=positive(int), default=40, help="epochs between samples of text, and checkpoints")
     add(
         "--out",
@@ -87,6 +91,7 @@ def build_parser() -> Parser:
 def settings_of(options: argparse.Namespace) -> Settings:
     """Pick the settings out of the options and fill in what depends on others."""
     values = {name: getattr(options, name) for name in NAMES}
+    values.update(QUICK if options.quick else {})
     values["lr"] = options.lr if options.lr is not None else DEFAULT_LR[options.optimizer]
     values["device"] = str(resolve_device(options.device))
     return Settings(**values)
