@@ -12,10 +12,11 @@ from .run import Run
 def conclude(run: Run) -> str:
     """Say what the run came to, from its numbers."""
     settings, epochs = run.settings, len(run.perplexity)
+    size = f"layers {settings.layers}, hidden {settings.hidden}"
     if not epochs:
         return "No epoch was finished."
     return (
-        f"{settings.cell} (layers {settings.layers}, hidden {settings.hidden}, {settings.sampling} sampling, {settings.optimizer}): "
+        f"{settings.cell} ({size}, {settings.sampling} sampling, {settings.optimizer}): "
         f"perplexity {run.perplexity[0]:.4g} after the first epoch, {run.perplexity[-1]:.4g} after {epochs}, at the lowest "
         f"{min(run.perplexity):.4g}. Character frequencies alone would give {frequency_perplexity(run.corpus):.4g}. This is the "
         "training text: the figure says how well it was memorised."
