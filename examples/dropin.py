@@ -66,7 +66,7 @@ class Curve(NamedTuple):
 
     loss: list[float]
     seconds: list[float]
-    accuracy: float  # on 500 new sequences, at the end
+    accuracy: float  # on new sequences, at the end
 
 
 @program("dropin.py")
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(
-    backend: str, *, updates: int, longest: int, seed: int, hidden: int = 32, batch: int = 32
+    backend: str, *, updates: int, longest: int, seed: int, hidden: int = 32, batch: int = 32, exam: int = 500
 ) -> dict[str, Curve]:
-    """Train the three on the same minibatches, in turns, and return their curves."""
+    """Train the three on the same minibatches, in turns, examine them on `exam` new sequences and return their curves."""
 
     def fused(*sizes: int, **layout: bool) -> nn.Module:
         return FusedGRU(*sizes, **layout, backend=backend)
@@ -126,7 +126,7 @@ def compare(
             losses[name].append(loss.item())
             seconds[name].append(time.perf_counter() - start)
         bar.set_postfix(loss=f"{losses[WAYS[0]][-1]:.3f}")
-    tokens, lengths, classes = draw(500, longest, generator)
+    tokens, lengths, classes = draw(exam, longest, generator)
     with torch.no_grad():
         right = {name: (models[name](tokens, lengths).argmax(1) == classes).double().mean().item() for name in WAYS}
     return {name: Curve(losses[name], seconds[name], right[name]) for name in WAYS}

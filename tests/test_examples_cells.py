@@ -100,15 +100,16 @@ def test_the_curve_is_that_of_a_plain_loop_over_torch_nn(cell, torch_cell, layer
         expected.append(torch.tensor(losses).mean().exp().item())
         run.train_epoch(lambda characters: None)
     assert run.perplexity == pytest.approx(expected, rel=1e-3)
-    assert expected[-1] < 0.9 * expected[0]
+    assert expected[-1] < 0.95 * expected[0]
 
 
 @pytest.mark.parametrize("cell", ["gru", "gru-before", "lstm"])
 def test_the_kernels_give_the_reference_s_curve(cell):
-    corpus = corpus_of("abcdefgh" * 9)
+    corpus = corpus_of("abcdefgh" * 2)
+    small = ["--hidden", "5", "--batch-size", "2", "--steps", "3"]
     curves = []
     for backend in ("reference", "triton"):
-        run = Run(settings_of(build_parser().parse_args([*TINY, "--cell", cell, "--backend", backend])), corpus)
+        run = Run(settings_of(build_parser().parse_args([*small, "--cell", cell, "--backend", backend])), corpus)
         for _ in range(2):
             run.train_epoch(lambda characters: None)
         curves.append(run.perplexity)
