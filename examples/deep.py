@@ -149,7 +149,7 @@ def _draw_reach(reach: Mapping[str, Reach], cells: Sequence[str], hidden: int) -
         back[-1, 1:] = math.nan  # what the top layer puts out earlier has no part in the last score
         steps = len(back[0])
         extent = (-0.5, steps - 0.5, 0.5, 6.5)
-        image = axes.imshow(back, origin="lower", aspect="auto", vmin=-12, vmax=0, extent=extent)
+        image = axes.imshow(back.numpy(), origin="lower", aspect="auto", vmin=-12, vmax=0, extent=extent)
         axes.set_title(f"rnn, {name}: gradient of the last step's loss")
         axes.set_xlabel("steps back")
         axes.set_ylabel("layer, from the input up")
