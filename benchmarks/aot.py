@@ -80,19 +80,23 @@ def form(row: Row, H: int) -> str:
 
 @cache
 def reading(
-    sweep: str, cell: str, dtype: str, arch: int, row: Row, exchanges: bool, aligned: bool, full: bool
+    sweep: str, cell: str, dtype: str, arch: int, row: Row, exchanges: bool, aligned: bool, full: bool, drop: str = ""
 ) -> Reading:
-    """Compile one kernel. ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them."""
+    """Compile one kernel. ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them.
+
+    ``drop`` as the kernels have it: nothing, "each" or "shared".
+    """
     kernel = KERNELS[sweep]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
     types = {name: wide if name in WIDE else "*i32" if name in WORDS else io for name in pointers}
+    types |= {"seed_ptr": "*i64", "threshold": "i32", "scale": "i64"}
     constants: dict[str, Any] = {
         "CELL": cell, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
         "EXACT": dtype in ("tf32", "fp32", "fp64"), "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
-        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
+        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "BLOCK_K": row.block_k, "CHUNKS": row.chunks, "DROP": drop,
     }  # fmt: skip
     lstm = cell == "lstm"
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
@@ -104,7 +108,8 @@ def reading(
         constants |= {"HAS_DCELLS": full and lstm}
         absent.pop("gates_ptr", None)
         absent |= {} if lstm else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
-    constants |= {name: None for name in absent if name in pointers}
+    absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
+    constants |= {name: None for name in absent if name in kernel.arg_names}
     multiples = {*pointers, *(["H"] if aligned else [])}
     options = {
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
@@ -113,16 +118,16 @@ def reading(
     return read(compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options))
 
 
-def record(case: Case, full: bool = True) -> dict[str, Any]:
+def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     """The row of results of one case, its faults included."""
     row, sweep = case.row, case.sweep
-    got = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full)
+    got = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop)
     inside = [load for load in got.loads if load.depth]
     exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
     result: dict[str, Any] = {
         "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form(row, case.H), "dtype": case.dtype,
         "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
-        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none",
+        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none", "drop": drop,
         "registers": got.registers, "spill_bytes": got.spill_bytes,
         "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
         "tensor_core": got.tensor_core,
@@ -198,11 +203,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hidden", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--dtype", nargs="+", default=list(DTYPES), choices=list(DTYPES))
     parser.add_argument("--plain", action="store_true", help="without lengths, bias and saved gates")
+    parser.add_argument("--drop", default="", choices=["", "each", "shared"], help="with dropout of the output")
     asked = parser.parse_args(arguments)
     started = time.monotonic()
     results = []
     for case in matrix(asked.arch, asked.hidden, asked.dtype):
-        results.append(record(case, full=not asked.plain))
+        results.append(record(case, full=not asked.plain, drop=asked.drop))
         for fault in results[-1]["faults"]:
             print(f"{case}: {fault}", file=sys.stderr, flush=True)
     versions = {"triton": triton.__version__, "torch": torch.__version__}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fusedrnn import backend_reference, backend_triton
-from fusedrnn.backend_reference import run_stack
+from fusedrnn.backend_reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
 from fusedrnn.circumstances import autocast_dtype, readable, transformed
 from fusedrnn.layer import operator_layer
@@ -36,13 +36,14 @@ def run(call: Call) -> Result:
     """
     if transformed():
         return backend_reference.run(call)
+    between = dropout_between(call, backend_triton.pointwise_engine(call.input))
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     unsortable = call.lengths is not None and not readable(call.lengths)
     unknown = call.is_ids or call.cell == "gru_before" or call.all_states
     if unknown or call.input.is_meta or compiling or unsortable or _better_by_hand(call):
-        return run_stack(call, operator_layer("unrolled", call.cell), backend_triton.pointwise_engine(call.input))
+        return run_stack(call, operator_layer("unrolled", call.cell), between)
     if call.seeds is not None:
-        return run_stack(call, _torch_layer(call), backend_triton.pointwise_engine(call.input))
+        return run_stack(call, _torch_layer(call), between)
     if call.batch_sizes is not None:
         return *_packed(call, call.input, call.batch_sizes, call.states), ()
     if call.lengths is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from fusedrnn.call import Call, Result
 from fusedrnn.dropout_ops import drop
 from fusedrnn.packing import pack, unpack
-from fusedrnn.reference.stack import Layer, Sweep, layer_of, run_layers
+from fusedrnn.reference.stack import Between, Layer, Sweep, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 name = "reference"
@@ -22,11 +20,11 @@ def refuse(call: Call) -> str | None:
 
 def run(call: Call) -> Result:
     """Run `call` through the reference."""
-    return run_stack(call, layer_of(_sweep_of(call.cell)))
+    return run_stack(call, layer_of(_sweep_of(call.cell)), dropout_between(call, "plain"))
 
 
-def run_stack(call: Call, layer: Layer, engine: str = "plain") -> Result:
-    """Run `call` with `layer` as each of its layers and dropout by `engine`.
+def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
+    """Run `call` with `layer` as each of its layers.
 
     Packed input goes through as padded input with lengths, so that a mask is indexed as (T, B, D*P) whatever the layout.
     """
@@ -38,7 +36,7 @@ def run_stack(call: Call, layer: Layer, engine: str = "plain") -> Result:
         x,
         call.states,
         call.layers,
-        between=_dropout_between(call, engine),
+        between=between,
         lengths=lengths,
         all_states=call.all_states,
     )
@@ -48,7 +46,8 @@ def run_stack(call: Call, layer: Layer, engine: str = "plain") -> Result:
     return output, finals, tuple(every)
 
 
-def _dropout_between(call: Call, engine: str) -> Callable[[int, Tensor], Tensor] | None:
+def dropout_between(call: Call, engine: str) -> Between | None:
+    """The dropout of `call` as a pass of its own, by `engine`; None where nothing is dropped."""
     seeds, shared_dims = call.seeds, 1 if call.variational else 0
     if seeds is None:
         return None

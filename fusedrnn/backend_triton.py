@@ -8,9 +8,9 @@ import os
 import torch
 from torch import Tensor
 
-from fusedrnn.backend_reference import run_stack
+from fusedrnn.backend_reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
-from fusedrnn.layer import operator_layer
+from fusedrnn.layer import dropping_layer, operator_layer
 
 name = "triton"
 
@@ -40,8 +40,10 @@ def refuse_input(input: Tensor) -> str | None:
 
 
 def run(call: Call) -> Result:
-    """Run `call` on the kernels."""
-    return run_stack(call, operator_layer("triton", call.cell), "triton")
+    """Run `call` on the kernels; the sweep itself drops, except from projections, which are no sweep's output."""
+    if call.seeds is None or call.dropout == 1 or call.layers[0][0].w_hr is not None:
+        return run_stack(call, operator_layer("triton", call.cell), dropout_between(call, "triton"))
+    return run_stack(call, *dropping_layer("triton", call.cell, call.dropout, call.seeds, shared=call.variational))
 
 
 def pointwise_engine(input: Tensor) -> str:

@@ -10,7 +10,8 @@ from torch.nn.functional import linear
 
 from fusedrnn import ops
 from fusedrnn.circumstances import autocast_dtype
-from fusedrnn.reference.stack import Layer, LayerWeights, stacked, stacked_if_any
+from fusedrnn.kernels.results import Dropout
+from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stacked_if_any
 from fusedrnn.time_parallel import input_side
 
 States = tuple[Tensor, ...]
@@ -25,28 +26,67 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
-        dtype = autocast_dtype(x.device)
-        if dtype is not None:
-            x = x.to(dtype) if x.is_floating_point() else x
-            weights = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
-            with torch.autocast(x.device.type, enabled=False):
-                return layer(x, tuple(s.to(dtype) for s in states), weights, lengths)
-        w_ih = stacked([d.w_ih for d in directions])
-        w_hh = stacked([d.w_hh for d in directions])
-        b_ih = stacked_if_any([d.b_ih for d in directions])
-        b_hh = stacked_if_any([d.b_hh for d in directions])
-        w_hr = stacked_if_any([d.w_hr for d in directions])
-        h0, *rest = states
-        c0 = rest[0] if rest else None
-        tensors = [t for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr) if t is not None]
-        keep = keep_gates and torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        if w_hr is not None:
-            assert c0 is not None
-            return _projected(engine, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, lengths, keep)
-        output, h_n, cells, c_n, _ = ops.sweep(engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep)
-        return ((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))
+        trace, finals, _ = _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates)
+        return trace, finals
 
     return layer
+
+
+def dropping_layer(engine: str, cell: str, p: float, seeds: Tensor, *, shared: bool) -> tuple[Layer, Between]:
+    """A layer whose sweep writes beside its output what dropout leaves of it, and what hands that to the next layer.
+
+    Each call of the layer takes the next of `seeds`, (L - 1,); the last one has none. `p` is strictly between 0 and 1; `shared`
+    is one mask for all time steps. Not for an LSTM with projection, whose output is no sweep's.
+    """
+    left = iter(seeds.split(1))
+    dropped: list[Tensor] = []
+
+    def layer(
+        x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
+    ) -> tuple[States, States]:
+        drop = None if (seed := next(left, None)) is None else Dropout(seed, p, shared)
+        trace, finals, remains = _swept(engine, cell, x, states, directions, lengths, drop=drop)
+        dropped.append(remains)
+        return trace, finals
+
+    return layer, lambda depth, output: dropped.pop().flatten(2)
+
+
+def _swept(
+    engine: str,
+    cell: str,
+    x: Tensor,
+    states: States,
+    directions: Sequence[LayerWeights],
+    lengths: Tensor | None,
+    *,
+    keep_gates: bool = True,
+    drop: Dropout | None = None,
+) -> tuple[States, States, Tensor]:
+    """The trace and the final states of a layer, and its output after dropout, empty without `drop`."""
+    dtype = autocast_dtype(x.device)
+    if dtype is not None:
+        x = x.to(dtype) if x.is_floating_point() else x
+        states = tuple(s.to(dtype) for s in states)
+        directions = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
+        with torch.autocast(x.device.type, enabled=False):
+            return _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
+    w_ih = stacked([d.w_ih for d in directions])
+    w_hh = stacked([d.w_hh for d in directions])
+    b_ih = stacked_if_any([d.b_ih for d in directions])
+    b_hh = stacked_if_any([d.b_hh for d in directions])
+    w_hr = stacked_if_any([d.w_hr for d in directions])
+    h0, *rest = states
+    c0 = rest[0] if rest else None
+    tensors = [t for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr) if t is not None]
+    keep = keep_gates and torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if w_hr is not None:
+        assert c0 is not None
+        return *_projected(engine, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, lengths, keep), x.new_empty(0)
+    output, h_n, cells, c_n, _, dropped = ops.sweep(
+        engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep, *(drop or ())
+    )
+    return *(((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))), dropped
 
 
 def _projected(
@@ -74,7 +114,7 @@ def _projected(
     entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]
     gx = gx + torch.stack(entered, 2)
     m0 = torch.zeros_like(c0)
-    m, m_n, cells, c_n, _ = ops.sweep(
+    m, m_n, cells, c_n, *_ = ops.sweep(
         engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep
     )
     output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn import unrolled
-from fusedrnn.kernels.results import SAVED
+from fusedrnn import dropout_ops, unrolled
+from fusedrnn.kernels.results import SAVED, Dropout
+from fusedrnn.reference import counter_dropout as plain
 from fusedrnn.reference import sweep as reference
 from fusedrnn.time_parallel import (
     bias_gradients,
@@ -48,7 +49,10 @@ def sweep(
     b_hh: Tensor | None,
     lengths: Tensor | None,
     keep_gates: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    seed: Tensor | None = None,
+    p: float = 0.0,
+    shared: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run one layer.
 
     Args:
@@ -63,20 +67,28 @@ def sweep(
         b_hh: (D, G*H) or None.
         lengths: (B,) integers or None.
         keep_gates: keep what the backward needs; otherwise it recomputes that.
+        seed: of the dropout of the output, (1,) int64, or None for none.
+        p: probability of dropping, strictly between 0 and 1.
+        shared: whether all time steps share a mask.
 
     Returns:
-        output (T, B, D, H), h_n (D, B, H), every c_t (T, B, D, H), c_n (D, B, H), gates (T, B, D, S*H); the last three are
-        empty where there is no c or the gates are not kept.
+        output (T, B, D, H), h_n (D, B, H), every c_t (T, B, D, H), c_n (D, B, H), gates (T, B, D, S*H), the output after dropout
+        (T, B, D, H); the last four are empty where there is no c, the gates are not kept, nothing is dropped.
     """
     gx = input_side(x, w_ih, b_ih, len(w_hh))
     steps = None if lengths is None else lengths.to(torch.int32)
-    done = _engine(engine).forward(cell, gx, h0, c0, w_hh, b_hh, steps, save=keep_gates)
+    fused = {"drop": Dropout(seed, p, shared)} if engine == "triton" and seed is not None else {}
+    done = _engine(engine).forward(cell, gx, h0, c0, w_hh, b_hh, steps, save=keep_gates, **fused)
+    dropped = done.dropped
+    if dropped is None and seed is not None:
+        dropped = dropout_ops.dropout("plain", done.output, p, seed, int(shared))
     return (
         done.output,
         done.h_n,
         h0.new_empty(0) if done.cells is None else done.cells,
         h0.new_empty(0) if done.c_n is None else done.c_n,
         h0.new_empty(0) if done.gates is None else done.gates,
+        h0.new_empty(0) if dropped is None else dropped,
     )
 
 
@@ -93,7 +105,10 @@ def _(
     b_hh: Tensor | None,
     lengths: Tensor | None,
     keep_gates: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    seed: Tensor | None = None,
+    p: float = 0.0,
+    shared: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     (T, B), (D, _, H) = x.shape[:2], h0.shape
     lstm = cell == "lstm"
     return (
@@ -102,6 +117,7 @@ def _(
         h0.new_empty((T, B, D, H) if lstm else (0,)),
         h0.new_empty((D, B, H) if lstm else (0,)),
         h0.new_empty((T, B, D, SAVED[cell] * H) if keep_gates else (0,)),
+        h0.new_empty((T, B, D, H) if seed is not None else (0,)),
     )
 
 
@@ -125,11 +141,22 @@ def sweep_backward(
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
     need_x: bool,
+    d_dropped: Tensor | None = None,
+    seed: Tensor | None = None,
+    p: float = 0.0,
+    shared: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; absent gradients of results are None."""
     empty = h0.new_empty
     steps = None if lengths is None else lengths.to(torch.int32)
     lstm = cell == "lstm"
+    fused = {}
+    if d_dropped is not None and seed is not None:
+        if engine == "triton" and d_output is None:
+            d_output, fused = d_dropped, {"drop": Dropout(seed, p, shared)}
+        else:
+            through = dropout_ops.dropout("triton" if engine == "triton" else "plain", d_dropped, p, seed, int(shared))
+            d_output = through if d_output is None else d_output + through
     previous = previous_states(output, h0, lengths)
     if gates.numel() == 0:
         gates = recomputed_gates(cell, input_side(x, w_ih, b_ih, len(w_hh)), previous, w_hh, b_hh)
@@ -146,6 +173,7 @@ def sweep_backward(
         torch.zeros_like(h0) if d_h_n is None else d_h_n,
         d_cells,
         torch.zeros_like(h0) if lstm and d_c_n is None else d_c_n,
+        **fused,
     )
     dgx = input_gates(cell, swept.dgates)
     dx: Tensor | None = None
@@ -186,6 +214,10 @@ def _(
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
     need_x: bool,
+    d_dropped: Tensor | None = None,
+    seed: Tensor | None = None,
+    p: float = 0.0,
+    shared: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     def like(tensor: Tensor | None, wanted: bool = True) -> Tensor:
         return h0.new_empty(tensor.shape if tensor is not None and wanted else (0,))
@@ -215,40 +247,49 @@ def _reference(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.engine, ctx.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, _ = inputs
+    ctx.engine, ctx.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, _, seed, ctx.p, ctx.shared = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[4])
-    ctx.save_for_backward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output[0], output[2], output[4])
+    ctx.save_for_backward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output[0], output[2], output[4], seed)
 
 
 def _backward(
-    ctx: Any, d_output: Tensor | None, d_h_n: Tensor | None, d_cells: Tensor | None, d_c_n: Tensor | None, _: None
+    ctx: Any,
+    d_output: Tensor | None,
+    d_h_n: Tensor | None,
+    d_cells: Tensor | None,
+    d_c_n: Tensor | None,
+    _: None,
+    d_dropped: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output, cells, gates = ctx.saved_tensors
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output, cells, gates, seed = ctx.saved_tensors
     lstm = ctx.cell == "lstm"
     gradients = sweep_backward(
         ctx.engine, ctx.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, output, cells, gates,
         d_output, d_h_n, d_cells if lstm else None, d_c_n if lstm else None, ctx.needs_input_grad[2],
+        d_dropped, seed, ctx.p, ctx.shared,
     )  # fmt: skip
     wanted = zip(gradients, (x, h0, c0, w_ih, w_hh, b_ih, b_hh), ctx.needs_input_grad[2:9], strict=True)
-    return (None, None, *(g if need and of is not None else None for g, of, need in wanted), None, None)
+    return (None, None, *(g if need and of is not None else None for g, of, need in wanted), *[None] * 5)
 
 
 def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.cell = inputs[1]
+    ctx.cell, (ctx.p, ctx.shared) = inputs[1], inputs[20:]
     ctx.set_materialize_grads(False)
-    tensors = (*inputs[2:10], *inputs[13:17])
+    tensors = (*inputs[2:10], inputs[19], *inputs[13:17], inputs[18])
     ctx.save_for_backward(*tensors)
 
 
 def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, ...]:
     """Differentiate the reference's gradient, its inputs and the gradients of its results being the variables."""
-    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, *d_results = ctx.saved_tensors
+    x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, seed, *d_results, d_dropped = ctx.saved_tensors
     with torch.enable_grad():
         inputs = [_variable(t) for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh)]
-        given = [_variable(d) for d in d_results]
+        given = [_variable(d) for d in (*d_results, d_dropped)]
         results = _reference(ctx.cell, *inputs, lengths)  # type: ignore[arg-type, call-arg]
-        pairs = [(r, d) for r, d in zip(results, given, strict=False) if d is not None]
+        pairs = [(r, d) for r, d in zip(results, given[:4], strict=False) if d is not None]
+        if given[4] is not None:
+            pairs.append((plain.counter_dropout(results[0], ctx.p, seed, int(ctx.shared)), given[4]))
         leaves = [t for t in inputs if t is not None and t.is_floating_point()]
         gradients = torch.autograd.grad(
             [r for r, _ in pairs], leaves, [d for _, d in pairs], create_graph=True, materialize_grads=True
@@ -265,7 +306,7 @@ def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, 
         found = list(torch.autograd.grad(outer, variables, weights, allow_unused=True))
     left = iter(found)
     per_variable = [None if t is None or not t.is_floating_point() else next(left) for t in (*inputs, *given)]
-    return (None, None, *per_variable[:7], None, None, None, None, *per_variable[7:], None)
+    return (None, None, *per_variable[:7], *[None] * 4, *per_variable[7:11], None, per_variable[11], None, None, None)
 
 
 def _variable(tensor: Tensor | None) -> Tensor | None:

@@ -16,6 +16,7 @@ from fusedrnn.kernels.cells import (
 )
 from fusedrnn.kernels.exchange import arrive, wait
 from fusedrnn.kernels.forward import RUNTIME, load_gates, store_gates
+from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, gather, load_slice
 
 
@@ -28,16 +29,18 @@ def backward_sweep(
     c0_ptr,       # (D, B, H)
     w_ptr,        # (D, H, G*H) recurrent weights, transposed
     lengths_ptr,  # (B,) int32
-    dout_ptr,     # (T, B, D, H)
+    dout_ptr,     # (T, B, D, H) gradient of the output, after dropout if ``DROP``
     dcells_ptr,   # (T, B, D, H) gradient of every c_t
     dh_ptr,       # (D, B, H) accumulation dtype: in, the gradient of h_n; out, of h_0
     dc_ptr,       # (D, B, H) likewise of c
     dgates_ptr,   # (T, B, D, S*H) pre-activations: GRU dn dr dz dm, reset-before dr dz dn, LSTM di df dg do
     counter_ptr,  # (lanes,) int32, zero at launch
     error_ptr,    # (1,) int32
+    seed_ptr,     # (1,) int64 of dropout
     T, B, H, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
-    CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr,
+    threshold, scale,  # of dropout
+    CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
     EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
@@ -80,6 +83,11 @@ def backward_sweep(
     if CELL == "lstm":
         dc = tl.load(dc_ptr + state_own, mask=own, other=0.0)
 
+    keep = own
+    if DROP != "":
+        seed = tl.load(seed_ptr)
+    if DROP == "shared":
+        keep = kept_at(seed, step_row[None, :] * H + units[:, None], threshold)
     for tick in range(tick_begin, tick_end):
         step = T - 1 - tick // TICKS
         t = step + d * (T - 1 - 2 * step)
@@ -98,6 +106,10 @@ def backward_sweep(
         h = tl.load(out_ptr + before_rows, mask=valid & (is_first == 0), other=0.0).to(ACC)
         h += tl.load(h0_ptr + state_own, mask=valid & is_first, other=0.0).to(ACC)
         dout = tl.load(dout_ptr + own_rows, mask=valid, other=0.0).to(ACC)
+        if DROP == "each":
+            keep = kept_at(seed, own_rows, threshold)
+        if DROP != "":
+            dout = scaled(dout, keep, scale, ACC)
         if CELL == "lstm":
             c = tl.load(cells_ptr + own_rows, mask=valid, other=0.0).to(ACC)
             c_before = tl.load(cells_ptr + before_rows, mask=valid & (is_first == 0), other=0.0).to(ACC)

@@ -7,15 +7,9 @@ would be rounded to float32, and no value may lead to another compilation.
 import triton
 import triton.language as tl
 
-from fusedrnn.kernels.philox import kept_at, kept_from
+from fusedrnn.kernels.philox import kept_at, kept_from, scaled
 
 RUNTIME = ["size", "rows", "counter", "threshold", "scale"]
-
-
-@triton.jit
-def _scaled(x, keep, scale, WIDE: tl.constexpr):
-    """x * scale in the dtype that products are formed in, exactly zero where dropped."""
-    return tl.where(keep, x.to(WIDE) * scale.to(tl.float64, bitcast=True).to(WIDE), 0.0)
 
 
 @triton.jit
@@ -37,7 +31,7 @@ def _flat_block(
         x = tl.where(x < 0, 0.0, x)  # NaN stays NaN
     if DROP:
         keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
-        x = _scaled(x, keep, scale, WIDE)
+        x = scaled(x, keep, scale, WIDE)
     tl.store(y_ptr + start + local, x.to(y_ptr.dtype.element_ty), mask=mask)
 
 
@@ -81,7 +75,7 @@ def dropout_shared(
     for row in range(first, min(first + ROWS, rows)):
         at = row * width + start
         x = tl.load(x_ptr + at + local, mask=mask)
-        tl.store(y_ptr + at + local, _scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
+        tl.store(y_ptr + at + local, scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -109,7 +103,7 @@ def dropout_strided(
     else:
         keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
     x = tl.load(x_ptr + x_at, mask=mask)
-    tl.store(y_ptr + y_at, _scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
+    tl.store(y_ptr + y_at, scaled(x, keep, scale, WIDE).to(y_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -123,10 +117,10 @@ def relu_dropout_backward(
     local = tl.arange(0, BLOCK)
     if start + BLOCK <= size:
         kept = tl.load(y_ptr + start + local) != 0
-        dx = _scaled(tl.load(dy_ptr + start + local), kept, scale, WIDE)
+        dx = scaled(tl.load(dy_ptr + start + local), kept, scale, WIDE)
         tl.store(dx_ptr + start + local, dx.to(dx_ptr.dtype.element_ty))
     else:
         mask = local < (size - start).to(tl.int32)
         kept = tl.load(y_ptr + start + local, mask=mask) != 0
-        dx = _scaled(tl.load(dy_ptr + start + local, mask=mask), kept, scale, WIDE)
+        dx = scaled(tl.load(dy_ptr + start + local, mask=mask), kept, scale, WIDE)
         tl.store(dx_ptr + start + local, dx.to(dx_ptr.dtype.element_ty), mask=mask)

@@ -12,9 +12,23 @@ import triton.language as tl
 
 from fusedrnn.kernels.cells import gru, lstm, reset_before_gates, reset_before_state
 from fusedrnn.kernels.exchange import arrive, wait
+from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, load_slice, products
 
-RUNTIME = ["T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id"]
+RUNTIME = [
+    "T",
+    "B",
+    "D",
+    "n_slices",
+    "n_tiles",
+    "lane_begin",
+    "tick_begin",
+    "tick_end",
+    "polls",
+    "launch_id",
+    "threshold",
+    "scale",
+]
 """Integers whose value never leads to another compilation."""
 
 
@@ -46,11 +60,15 @@ def forward_sweep(
     out_ptr,      # (T, B, D, H)
     cells_ptr,    # (T, B, D, H) every c_t of the LSTM
     gates_ptr,    # (T, B, D, S*H) what the backward needs: GRU r z n m, reset-before r z n, LSTM i f g o
+    dropped_ptr,  # (T, B, D, H) what dropout leaves of out
+    seed_ptr,     # (1,) int64
     counter_ptr,  # (lanes,) int32, zero at launch
     error_ptr,    # (1,) int32
     T, B, H, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
+    threshold, scale,  # of dropout, as in the kernels of dropout
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, SAVE: tl.constexpr,
+    DROP: tl.constexpr,  # "", "each" step its own mask, "shared" by all steps
     EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
@@ -99,6 +117,11 @@ def forward_sweep(
     if CELL != "gru":
         aux = tl.load(aux_ptr + state_own, mask=own, other=0.0)
 
+    keep = own
+    if DROP != "":
+        seed = tl.load(seed_ptr)
+    if DROP == "shared":
+        keep = kept_at(seed, step_row[None, :] * H + units[:, None], threshold)
     for tick in range(tick_begin, tick_end):
         step = tick // TICKS
         t = step + d * (T - 1 - 2 * step)
@@ -134,6 +157,10 @@ def forward_sweep(
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
                 arrive(counter_ptr)
                 tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
+                if DROP == "each":
+                    keep = kept_at(seed, own_rows, threshold)
+                if DROP != "":
+                    tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
                 if SAVE:
                     store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (n,), 2, 1)
         else:
@@ -160,6 +187,10 @@ def forward_sweep(
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
                 arrive(counter_ptr)
             tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
+            if DROP == "each":
+                keep = kept_at(seed, own_rows, threshold)
+            if DROP != "":
+                tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
             if CELL == "lstm":
                 tl.store(cells_ptr + own_rows, tl.where(valid, aux, 0.0).to(IO), mask=own)
             if SAVE:

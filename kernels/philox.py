@@ -26,6 +26,12 @@ def kept_at(seed, index, threshold):
 
 
 @triton.jit
+def scaled(x, keep, scale, WIDE: tl.constexpr):
+    """x times the float64 whose bits are the int64 ``scale``, formed in ``WIDE``; exactly zero where not kept."""
+    return tl.where(keep, x.to(WIDE) * scale.to(tl.float64, bitcast=True).to(WIDE), 0.0)
+
+
+@triton.jit
 def kept_from(seed, counter, threshold, BLOCK: tl.constexpr):
     """Whether BLOCK elements in a row are kept, from the first of ``counter`` on: four elements a call."""
     w0, w1, w2, w3 = random_words(seed, counter + tl.arange(0, BLOCK // 4))

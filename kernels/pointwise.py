@@ -36,7 +36,7 @@ def dropout(
     if _inexact(x):
         return out.copy_(dropout(x.float(), p, seed, shared_dims, counter=counter))
     size, width = x.numel(), math.prod(x.shape[shared_dims:])
-    numbers = (counter, _threshold(p), _scale(p))
+    numbers = (counter, threshold_bits(p), scale_bits(p))
     options = _options(x)
     with torch.cuda.device_of(x):
         if not (x.is_contiguous() and out.is_contiguous()):
@@ -64,7 +64,7 @@ def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) ->
         return y.zero_()
     if _inexact(x):
         return bias_relu_dropout(x.float(), bias.float(), p, seed).to(x.dtype)
-    size, numbers = x.numel(), (0, _threshold(p), _scale(p))
+    size, numbers = x.numel(), (0, threshold_bits(p), scale_bits(p))
     with torch.cuda.device_of(x):
         dropout_flat[(triton.cdiv(size, BLOCK),)](
             x, bias, y, seed, size, len(bias), *numbers,
@@ -83,7 +83,7 @@ def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
         return bias_relu_dropout_gradient(grad.float(), y.float(), p).to(grad.dtype)
     with torch.cuda.device_of(grad):
         relu_dropout_backward[(triton.cdiv(grad.numel(), BLOCK),)](
-            grad, y, dx, grad.numel(), _scale(p), **_options(grad)
+            grad, y, dx, grad.numel(), scale_bits(p), **_options(grad)
         )
     return dx
 
@@ -101,13 +101,13 @@ def _options(x: Tensor) -> dict[str, Any]:
     }
 
 
-def _threshold(p: float) -> int:
+def threshold_bits(p: float) -> int:
     """The smallest kept word, as int32 bits."""
     word = min(round(p * 2**32), (1 << 32) - 1)
     return word - (word >> 31 << 32)
 
 
-def _scale(p: float) -> int:
+def scale_bits(p: float) -> int:
     """The float64 1 / (1 - p), as int64 bits."""
     return int.from_bytes(struct.pack("<d", 1 / (1 - p)), "little")
 

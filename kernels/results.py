@@ -10,14 +10,23 @@ SAVED = {"gru": 4, "gru_before": 3, "lstm": 4}
 """S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
 
 
+class Dropout(NamedTuple):
+    """What a sweep drops of the output that the next layer reads, on the fly: as ``pointwise.dropout`` of (T, B, D*H)."""
+
+    seed: Tensor  # (1,) int64
+    p: float  # strictly between 0 and 1
+    shared: bool  # one mask for all time steps
+
+
 class Forward(NamedTuple):
-    """What a forward sweep leaves: ``gates`` is None unless asked for, ``cells`` and ``c_n`` are None without a c."""
+    """What a forward sweep leaves: ``gates`` and ``dropped`` are None unless asked for, ``cells`` and ``c_n`` without a c."""
 
     output: Tensor  # (T, B, D, H)
     h_n: Tensor  # (D, B, H)
     cells: Tensor | None  # (T, B, D, H)
     c_n: Tensor | None  # (D, B, H)
     gates: Tensor | None  # (T, B, D, S*H): GRU r z n m, reset-before GRU r z n, LSTM i f g o
+    dropped: Tensor | None = None  # (T, B, D, H) the output after dropout
 
 
 class Backward(NamedTuple):

@@ -16,7 +16,8 @@ from torch import Tensor
 from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.results import SAVED, Backward, Forward
+from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
+from fusedrnn.kernels.results import SAVED, Backward, Dropout, Forward
 from fusedrnn.kernels.table import Row, choose
 
 TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
@@ -59,6 +60,13 @@ def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any
     }
 
 
+def _dropout(drop: Dropout | None) -> tuple[tuple[Any, ...], str]:
+    """The kernels' ``threshold, scale`` and ``DROP``; without dropout nothing of it is passed."""
+    if drop is None:
+        return (None, None), ""
+    return (threshold_bits(drop.p), scale_bits(drop.p)), "shared" if drop.shared else "each"
+
+
 def forward(
     cell: str,
     gx: Tensor,
@@ -70,11 +78,13 @@ def forward(
     row: Row | None = None,
     *,
     save: bool,
+    drop: Dropout | None = None,
 ) -> Forward:
     """Run the forward sweep of ``cell`` ("gru", "gru_before", "lstm").
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
-    ``row`` says how to launch, by default as the table chooses; ``save`` keeps the gates for the backward.
+    ``row`` says how to launch, by default as the table chooses; ``save`` keeps the gates for the backward; with ``drop``
+    the output after dropout is written beside the output.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
@@ -92,13 +102,18 @@ def forward(
     output = gx.new_empty((T, B, D, H))
     cells = gx.new_empty((T, B, D, H)) if cell == "lstm" else None
     gates = gx.new_empty((T, B, D, SAVED[cell] * H)) if save else None
-    options = {**meta, "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save}
+    dropped = None if drop is None else gx.new_empty((T, B, D, H))
+    seed = None if drop is None else drop.seed
+    numbers, form = _dropout(drop)
+    options = {**meta, "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form}
 
     def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
         return (
-            gx, w_hh, b_hh, lengths, state, aux, reset, output, cells, gates, counters, errors,
+            gx, w_hh, b_hh, lengths, state, aux, reset, output, cells, gates, dropped, seed,
+            counters, errors,
             T, B, H, D, slices, tiles,
             lane, begin, end, polls, launch_id,
+            *numbers,
         )  # fmt: skip
 
     if B:
@@ -107,7 +122,7 @@ def forward(
             slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"],
         )  # fmt: skip
     c_n = aux.to(gx.dtype) if cell == "lstm" else None
-    return Forward(output, state[T % 2], cells, c_n, gates)
+    return Forward(output, state[T % 2], cells, c_n, gates, dropped)
 
 
 def backward(
@@ -124,8 +139,12 @@ def backward(
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
     row: Row | None = None,
+    drop: Dropout | None = None,
 ) -> Backward:
-    """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to."""
+    """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to.
+
+    With ``drop``, ``d_output`` is the gradient of the output after dropout.
+    """
     T, B, D, H = output.shape
     row = row or _chosen("backward", cell, output, H, B, D)
     slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
@@ -138,13 +157,17 @@ def backward(
     dh = d_h_n.to(acc, copy=True, memory_format=torch.contiguous_format)
     dc = None if d_c_n is None else d_c_n.to(acc, copy=True, memory_format=torch.contiguous_format)
     dgates = output.new_empty((T, B, D, SAVED[cell] * H))
-    options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None}
+    seed = None if drop is None else drop.seed
+    numbers, form = _dropout(drop)
+    options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form}
 
     def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
         return (
-            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, counters, errors,
+            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates,
+            counters, errors, seed,
             T, B, H, D, slices, tiles,
             lane, begin, end, polls, launch_id,
+            *numbers,
         )  # fmt: skip
 
     if B:

@@ -22,6 +22,9 @@ state of every step, h first, whose trace is the output."""
 Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[State, State]]
 """``layer(x, states, directions, lengths) -> (trace, final states)``: an input projection and a sweep."""
 
+Between = Callable[[int, Tensor], Tensor]
+"""``between(k, output)``: what the layer after layer k reads of its output; dropout, for instance."""
+
 
 class LayerWeights(NamedTuple):
     """The weights of one direction of one layer; I is its input width, G its number of gates."""
@@ -79,7 +82,7 @@ def run_layers(
     states: State,
     layers: Sequence[Sequence[LayerWeights]],
     *,
-    between: Callable[[int, Tensor], Tensor] | None = None,
+    between: Between | None = None,
     lengths: Tensor | None = None,
     all_states: bool = False,
 ) -> tuple[Tensor, State, list[State]]:
@@ -90,7 +93,7 @@ def run_layers(
         x: (T, B, I), or ids (T, B); see `project`. What it holds past `lengths` has no effect.
         states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
         layers: the weights, a list over layers of a list over directions.
-        between: called as ``between(k, output)`` on what layer k hands to the next one; dropout, for instance.
+        between: what happens to the output of every layer but the last.
         lengths: steps of each sample, (B,) integers from 0 to T on the device of `x`; None is T for all.
         all_states: whether to return the traces.
 
