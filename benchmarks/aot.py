@@ -127,7 +127,7 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {
         "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form(row, case.H), "dtype": case.dtype,
         "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
-        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none", "drop": drop,
+        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none", **({"drop": drop} if drop else {}),
         "registers": got.registers, "spill_bytes": got.spill_bytes,
         "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
         "tensor_core": got.tensor_core,

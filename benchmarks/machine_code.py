@@ -45,6 +45,8 @@ class Reading:
         loads: global loads of the intermediate code.
         strong_loads: loads coherent across the GPU, counters' polls included.
         cached_past_l1: loads that the assembly asks of the second-level cache (``ld.global.cg``).
+        accesses: loads and stores of global and local memory by name and width (``LDG.E.128``), and how often each stands in
+            the code.
         counters: every atomic and every ordered load of the assembly, with its order and scope.
     """
 
@@ -55,6 +57,7 @@ class Reading:
     loads: tuple[Access, ...]
     strong_loads: dict[str, int]
     cached_past_l1: int
+    accesses: dict[str, int]
     counters: tuple[str, ...]
 
 
@@ -92,6 +95,7 @@ def read(compiled: Any) -> Reading:
         loads=tuple(loads(compiled.asm["ttgir"])),
         strong_loads=dict(Counter(re.findall(r"\bLDG[.\w]*\.STRONG\.GPU\b", sass))),
         cached_past_l1=len(re.findall(r"\bld\.global\.cg\b|\bcp\.async\.cg\b", ptx)),
+        accesses=dict(Counter(re.findall(r"\b((?:LDG|STG|LDL|STL)\b[.\w]*)", sass))),
         counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.global\.[\w.]*(?:acquire|relaxed)[\w.]*)", ptx)),
     )
 
