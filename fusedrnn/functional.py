@@ -19,6 +19,7 @@ from fusedrnn.call import Call, Result
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
 from fusedrnn.dropout import dropout as dropout
 from fusedrnn.dropout import seed_for
+from fusedrnn.penalty import l2_penalty as l2_penalty
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]

@@ -1,0 +1,63 @@
+"""The two ways to shrink weights in an optimiser's step, after Loshchilov & Hutter, "Decoupled weight decay regularization" (2019).
+
+Coupled: the gradient of the L2 penalty, lambda w, joins the gradient before the step, and an adaptive optimiser rescales it with
+the rest. Decoupled: the weights shrink by lr lambda w beside the step. For plain SGD both are the same; for Adam they are not.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def add_l2_gradients_(params: Sequence[Tensor], weight_decay: float) -> None:
+    """Coupled: ``g <- g + lambda w`` for every parameter that has a gradient; call it before the step."""
+    for p in params:
+        if p.grad is not None:
+            p.grad += weight_decay * p
+
+
+@torch.no_grad()
+def decay_(params: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+    """Decoupled: ``w <- w - lr lambda w`` for every parameter that has a gradient; call it before the step."""
+    for p in params:
+        if p.grad is not None:
+            p -= lr * weight_decay * p
+
+
+class Adam:
+    """Adam (Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1).
+
+    ``m <- b1 m + (1 - b1) g``, ``v <- b2 v + (1 - b2) g^2``, ``w <- w - lr m^ / (sqrt(v^) + eps)`` with ``m^ = m / (1 - b1^t)``
+    and ``v^ = v / (1 - b2^t)`` at step t. With ``add_l2_gradients_`` before each step it is what `torch.optim.Adam` does with
+    ``weight_decay``, with ``decay_`` it is `torch.optim.AdamW`.
+
+    Args:
+        params: parameters; those without a gradient stay as they are.
+        lr: learning rate.
+        betas: decay of the two averages.
+        eps: keeps the quotient finite.
+    """
+
+    def __init__(
+        self, params: Sequence[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        self.params = list(params)
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.steps = [0] * len(self.params)
+        self.m = [torch.zeros_like(p) for p in self.params]
+        self.v = [torch.zeros_like(p) for p in self.params]
+
+    @torch.no_grad()
+    def step_(self) -> None:
+        """Take one step in place."""
+        b1, b2 = self.betas
+        for k, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            self.steps[k] += 1
+            self.m[k] = b1 * self.m[k] + (1 - b1) * p.grad
+            self.v[k] = b2 * self.v[k] + (1 - b2) * p.grad**2
+            m, v = self.m[k] / (1 - b1 ** self.steps[k]), self.v[k] / (1 - b2 ** self.steps[k])
+            p -= self.lr * m / (v.sqrt() + self.eps)
