@@ -24,14 +24,19 @@ class _Penalty(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> Tensor:
         ctx.save_for_backward(*weights)
-        wide = torch.float64 if weights[0].dtype == torch.float64 else torch.float32
-        norms = torch._foreach_norm(weights, 2, dtype=wide)
-        return torch.stack(norms).square().sum() / 2
+        return torch.stack(torch._foreach_norm(weights, 2, dtype=_wide(weights[0]))).square().sum() / 2
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         weights = ctx.saved_tensors
-        return tuple(torch._foreach_mul(weights, grad.to(weights[0].dtype)))
+        grad = grad.to(weights[0].dtype)
+        if torch.is_grad_enabled():  # to be differentiated again, which torch's foreach product cannot
+            return tuple(weight * grad for weight in weights)
+        return tuple(torch._foreach_mul(weights, grad))
+
+
+def _wide(weight: Tensor) -> torch.dtype:
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
 def l2_penalty(params: Iterable[Tensor]) -> Tensor:
@@ -57,7 +62,7 @@ def l2_penalty(params: Iterable[Tensor]) -> Tensor:
         validation.check_floating("l2_penalty", weight)
         if weight.dtype != weights[0].dtype:
             raise ValueError(f"l2_penalty: expected one dtype, got {weights[0].dtype} and {weight.dtype}")
-    if transformed():
-        return l2.l2_penalty(weights)
+    if transformed() or torch.compiler.is_compiling():
+        return l2.l2_penalty([weight.to(_wide(weight)) for weight in weights])
     result: Tensor = _Penalty.apply(*weights)  # type: ignore[no-untyped-call]
     return result

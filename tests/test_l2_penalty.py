@@ -8,7 +8,7 @@ from fusedrnn.reference.l2 import l2_penalty
 
 
 def weights(dtype=torch.float64):
-    return [torch.randn(*s, dtype=dtype, requires_grad=True) for s in ((5, 3), (), (7,), (0, 2))] + [
+    return [torch.randn(s, dtype=dtype, requires_grad=True) for s in ((5, 3), (), (7,), (0, 2))] + [
         torch.zeros(3, dtype=dtype, requires_grad=True)
     ]
 
