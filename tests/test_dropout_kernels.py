@@ -7,6 +7,7 @@ pytest.importorskip("triton")
 
 from fusedrnn.kernels import pointwise
 from fusedrnn.reference import counter_dropout as reference
+from fusedrnn.reference.philox import random_words
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SEED = torch.tensor([-0x123456789ABCDEF], device=DEVICE)
@@ -40,6 +41,14 @@ def test_any_size_and_nothing_outside(size, dtype):
 def test_any_probability(p):
     x, _ = inside((31, 7))
     assert torch.equal(pointwise.dropout(x, p, SEED), expected(x, p))
+
+
+def test_the_smallest_kept_word_is_the_threshold():
+    word = int(random_words(SEED, 0, 8)[5])
+    for p in (word / 2**32, (word + 1) / 2**32):  # its threshold is that word, or the next
+        got = pointwise.dropout(torch.ones(8, device=DEVICE), p, SEED)
+        assert torch.equal(got, expected(torch.ones(8, device=DEVICE), p))
+        assert bool(got[5]) == (p == word / 2**32)
 
 
 @pytest.mark.parametrize(
