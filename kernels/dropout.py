@@ -9,7 +9,7 @@ import triton.language as tl
 
 from fusedrnn.kernels.philox import kept_at, kept_from, scaled
 
-RUNTIME = ["size", "rows", "counter", "threshold", "scale"]
+RUNTIME = ["size", "rows", "blocks", "counter", "threshold", "scale"]
 
 
 @triton.jit
@@ -63,15 +63,16 @@ def dropout_shared(
     x_ptr,     # (rows, width) contiguous
     y_ptr,     # (rows, width) contiguous, may be x
     seed_ptr,  # (1,) int64
-    rows, width, counter, threshold, scale,
+    rows, width, blocks, counter, threshold, scale,
     ROWS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Dropout with one mask for all rows: a program draws a block of it once, for ``ROWS`` rows."""
-    start = tl.program_id(0).to(tl.int64) * BLOCK
+    """Dropout with one mask for all rows: a program draws one of its ``blocks`` once, for ``ROWS`` rows."""
+    program = tl.program_id(0)
+    start = (program % blocks).to(tl.int64) * BLOCK
     local = tl.arange(0, BLOCK)
     mask = start + local < width
     keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
-    first = tl.program_id(1).to(tl.int64) * ROWS
+    first = (program // blocks).to(tl.int64) * ROWS
     for row in range(first, min(first + ROWS, rows)):
         at = row * width + start
         x = tl.load(x_ptr + at + local, mask=mask)

@@ -46,9 +46,9 @@ def dropout(
                 NDIM=len(dims[0]), SHARED=width < size, **{**options, "BLOCK": STRIDED},
             )  # fmt: skip
         elif width < size:
-            rows = size // width
-            grid = (triton.cdiv(width, BLOCK), triton.cdiv(rows, ROWS))
-            dropout_shared[grid](x, out, seed, rows, width, *numbers, ROWS=ROWS, **options)
+            rows, blocks = size // width, triton.cdiv(width, BLOCK)
+            grid = (blocks * triton.cdiv(rows, ROWS),)
+            dropout_shared[grid](x, out, seed, rows, width, blocks, *numbers, ROWS=ROWS, **options)
         else:
             dropout_flat[(triton.cdiv(size, BLOCK),)](
                 x, None, out, seed, size, 1, *numbers, BIAS_RELU=False, ALIGNED=False, DROP=True, **options
