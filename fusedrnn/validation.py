@@ -74,7 +74,10 @@ def check_rank(input: Tensor, expected: int) -> None:
 def check_dtype(input: Tensor, weight: Tensor) -> None:
     """Floating-point input has the weights' dtype, unless autocast will see to that."""
     if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
-        raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype})")
+        raise ValueError(
+            f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
+            f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
+        )
 
 
 def check_device(input: Tensor, weight: Tensor) -> None:

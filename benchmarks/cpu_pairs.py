@@ -1,0 +1,124 @@
+"""Our modules beside torch.nn's on a CPU, in interleaved pairs: a table, and records in JSON.
+
+    python -m benchmarks.cpu_pairs --out FILE [--threads 1 2] [--seconds 0.5]
+
+A row is one shape. Each pair times one call of torch.nn's module and one of ours on `backend="auto"`, in alternating order; the
+row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. On one thread the clock is the thread's own CPU
+time, which other work on the machine disturbs little; on several it is the wall's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fusedrnn import FusedGRU, FusedLSTM
+
+PAIRS = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM)}
+HIDDEN = (16, 64, 128, 256, 512)
+SHAPES = ((1, 100), (8, 64), (32, 32), (64, 16))  # B, T
+
+
+def calls(cell: str, H: int, B: int, T: int, training: bool) -> list[Callable[[], None]]:
+    """What is timed: a call of torch.nn's module and one of ours, on the same weights, input and gradient."""
+    theirs, ours = (kind(H, H) for kind in PAIRS[cell])
+    ours.load_state_dict(theirs.state_dict())
+    x, grad = torch.randn(T, B, H, requires_grad=training), torch.randn(T, B, H)
+
+    def call(module: nn.Module) -> Callable[[], None]:
+        def train() -> None:
+            output: Tensor = module(x)[0]
+            output.backward(grad)
+            module.zero_grad()
+            x.grad = None
+
+        def infer() -> None:
+            with torch.inference_mode():
+                module(x)
+
+        return train if training else infer
+
+    return [call(theirs), call(ours)]
+
+
+def pairs(both: list[Callable[[], None]], seconds: float, clock: Callable[[], float]) -> list[tuple[float, float]]:
+    """Times of (theirs, ours), at least seven pairs and as many as fit."""
+    for call in both * 2:
+        call()
+    found: list[tuple[float, float]] = []
+    spent = 0.0
+    while (spent < seconds and len(found) < 400) or len(found) < 7:
+        times = [0.0, 0.0]
+        for k in (0, 1) if len(found) % 2 else (1, 0):
+            begin = clock()
+            both[k]()
+            times[k] = clock() - begin
+        spent += sum(times)
+        found.append((times[0], times[1]))
+    return found
+
+
+def measure(threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
+    """One record a row, printed as it is found."""
+    for count in threads:
+        torch.set_num_threads(count)
+        clock = time.thread_time if count == 1 else time.perf_counter
+        for cell in PAIRS:
+            for H in HIDDEN:
+                for B, T in SHAPES:
+                    for training in (False, True):
+                        found = pairs(calls(cell, H, B, T, training), seconds, clock)
+                        row = {
+                            "threads": count, "cell": cell, "H": H, "B": B, "T": T,
+                            "mode": "training" if training else "inference", "pairs": len(found),
+                            "torch_ms": 1e3 * statistics.median(a for a, _ in found),
+                            "ratio": statistics.median(a / b for a, b in found),
+                        }  # fmt: skip
+                        print(
+                            "  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True
+                        )
+                        yield row
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Smallest ratio and geometric mean, by threads, cell and mode."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        for cell in (row["cell"], "all"):
+            groups.setdefault(f"{row['threads']} threads, {cell}, {row['mode']}", []).append(row["ratio"])
+    return {
+        name: {"min": min(ratios), "geometric_mean": math.exp(statistics.fmean(map(math.log, ratios)))}
+        for name, ratios in sorted(groups.items())
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=0.5, help="of measured time a row")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    rows = list(measure(args.threads, args.seconds))
+    found = summary(rows)
+    for name, numbers in found.items():
+        print(f"{name}: min {numbers['min']:.2f}, geometric mean {numbers['geometric_mean']:.2f}")
+    record = {"torch": torch.__version__, "machine": platform.machine(), "rows": rows, "summary": found}
+    aside = args.out.with_suffix(".part")
+    aside.write_text(json.dumps(record, indent=1) + "\n")
+    aside.replace(args.out)
+
+
+if __name__ == "__main__":
+    main()
