@@ -49,18 +49,18 @@ def _with_torch_nn(run: Any) -> Any:
 def epochs(case: Case, device: torch.device, options: Options) -> list[Row]:
     """An epoch of truncated backpropagation on the lyrics, optimiser included."""
     from examples.lm.corpus import load_corpus
+    from examples.lm.options import build_parser, settings_of
     from examples.lm.run import Run
-    from examples.lm.settings import Settings
 
     size = CHARACTERS[device.type] if case.T > 10 else 20  # of a tiny case
     corpus = load_corpus("default", size)
     runs = {}
     for peer, backend in {"torch.nn": "reference", "ours": ours_backend(device), "reference": "reference"}.items():
-        settings = Settings(
-            cell=case.cell, backend=backend, sampling="consecutive", optimizer="sgd", lr=100.0, clip=0.01, epochs=1,
-            hidden=case.H, layers=case.L, steps=case.T, batch_size=case.B, corpus="default", max_chars=size,
-            device=str(device), seed=0, report_every=1,
-        )  # fmt: skip
+        arguments = {
+            "--cell": case.cell, "--backend": backend, "--hidden": case.H, "--layers": case.L, "--steps": case.T,
+            "--batch-size": case.B, "--device": device,
+        }  # fmt: skip
+        settings = settings_of(build_parser().parse_args([str(part) for pair in arguments.items() for part in pair]))
         run = Run(settings, corpus)
         runs[peer] = _with_torch_nn(run) if peer == "torch.nn" else run
     calls = {peer: lambda run=run: run.train_epoch(lambda _: None) for peer, run in runs.items()}
