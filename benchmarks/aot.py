@@ -96,7 +96,8 @@ def reading(
         "CELL": cell, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
         "EXACT": dtype in ("tf32", "fp32", "fp64"), "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
-        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "BLOCK_K": row.block_k, "CHUNKS": row.chunks, "DROP": drop,
+        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "SPLIT": row.split, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
+        "GROUP": row.group, "DROP": drop,
     }  # fmt: skip
     lstm = cell == "lstm"
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}

@@ -43,7 +43,8 @@ def backward_sweep(
     CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
     EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
-    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+    GROUP: tl.constexpr,
 ):  # fmt: skip
     """Program (slice, lane) as in the forward sweep.
 
@@ -75,8 +76,8 @@ def backward_sweep(
     tiles = ()
     late_tiles = ()
     if RESIDENT:
-        tiles = load_slice(w_ptr, w_row, H, H, unit_mask, 0, G_NOW, BLOCK_K, CHUNKS)
-        late_tiles = load_slice(w_ptr, w_row, H, H, unit_mask, G_NOW, G, BLOCK_K, CHUNKS)
+        tiles = load_slice(w_ptr, w_row, H, H, unit_mask, 0, G_NOW, SPLIT, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, H, unit_mask, G_NOW, G, SPLIT, BLOCK_K, CHUNKS)
 
     dh = tl.load(dh_ptr + state_own, mask=own, other=0.0)
     dc = dh
@@ -127,14 +128,14 @@ def backward_sweep(
         if CELL == "gru_before":
             if tick % 2 == 0:
                 dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr, x_row, present, H,
-                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dh += tl.where(valid, dout, 0.0) + poison
                 dz, dn, _ = reset_before_state_backward(dh, saved[1], saved[2], h)
                 store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
                 arrive(counter_ptr)
             else:
                 drh = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + 2 * H, rows * (S * H), batch_mask, H,
-                             2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dr, through = reset_before_gates_backward(drh + poison, saved[0], h)
                 store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dr, 0.0),), 0, 1)
                 arrive(counter_ptr)
@@ -142,7 +143,7 @@ def backward_sweep(
         else:
             if EXCHANGE:
                 dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + SHIFT * H, x_row, present, H,
-                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dh += poison
             dh += dout
             if CELL == "gru":

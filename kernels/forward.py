@@ -71,7 +71,8 @@ def forward_sweep(
     DROP: tl.constexpr,  # "", "each" step its own mask, "shared" by all steps
     EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
-    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
+    GROUP: tl.constexpr,
 ):  # fmt: skip
     """Program (slice, lane): BLOCK_U units with all their gates, BLOCK_B samples of one direction."""
     G: tl.constexpr = 4 if CELL == "lstm" else 3
@@ -109,8 +110,8 @@ def forward_sweep(
     tiles = ()
     late_tiles = ()  # of n, which the reset-before GRU needs a tick after r and z
     if RESIDENT:
-        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, G_NOW, BLOCK_K, CHUNKS)
-        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, G_NOW, G, BLOCK_K, CHUNKS)
+        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, G_NOW, SPLIT, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, G_NOW, G, SPLIT, BLOCK_K, CHUNKS)
 
     h = tl.load(state_ptr + (tick_begin // TICKS % 2) * slot + state_own, mask=own, other=0.0).to(ACC)
     aux = tl.zeros((BLOCK_U, BLOCK_B), ACC)
@@ -141,7 +142,7 @@ def forward_sweep(
         if CELL == "gru_before":
             if tick % 2 == 0:
                 a_rz = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
-                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], EXACT)
                 tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
                 arrive(counter_ptr)
@@ -150,7 +151,7 @@ def forward_sweep(
             else:
                 a_n = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
                              batch_mask, H, 2, 3, RESIDENT, UPCAST, PRECISION, ACC,
-                             BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 new, n = reset_before_state(gx[2], a_n[0] + bias[2], aux, h, EXACT)
                 new = (new + poison).to(IO).to(ACC)
                 h = tl.where(valid, new, h)
@@ -166,7 +167,7 @@ def forward_sweep(
         else:
             if EXCHANGE:
                 a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
-                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, BLOCK_K, CHUNKS)  # fmt: skip
+                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
             else:
                 a = ()
                 for g in tl.static_range(G):

@@ -20,11 +20,13 @@ class Row:
     Attributes:
         block_u: units a program owns, with all their gates.
         block_b: samples a program serves.
-        block_k: width of a chunk of the recurrent product.
+        block_k: width of a chunk of the recurrent product, or of a warp's part of it.
         chunks: chunks that cover H, for resident weights; 1 for streamed ones, whose loop runs as long as H needs.
         resident: whether the weights are loaded once, before the time loop, and stay on chip.
         warps: warps a program.
         stages: software pipelining depth.
+        group: operand tiles whose loads are under way together, and lie in shared memory together.
+        split: into how many parts a chunk's columns are dealt out to the warps; a chunk is split * block_k wide.
         reason: why.
     """
 
@@ -36,6 +38,8 @@ class Row:
     warps: int = 4
     stages: int = 1
     reason: str = ""
+    split: int = 1
+    group: int = 64
 
 
 OPERAND_BYTES = 20_480
