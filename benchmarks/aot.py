@@ -8,6 +8,7 @@ Exit status 1 if any row breaks a rule; the rules are in `faults`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -25,12 +26,15 @@ from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.table import Row, choose
+from fusedrnn.kernels.sweeps import MOST_REGISTERS
+from fusedrnn.kernels.table import Row, choose, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
 CELLS = ("gru", "gru_before", "lstm")
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
+BATCHES = (32, 256)
+"""One for which the lanes of small batch tiles fit in one wave, and one for which they do not."""
 DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
@@ -62,8 +66,9 @@ class Case:
         """The table's answer."""
         capability = divmod(self.arch, 10)
         return choose(
-            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, 1, capability, MULTIPROCESSORS[self.arch]
-        )
+            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, 1, capability, MULTIPROCESSORS[self.arch],
+            tf32=self.dtype == "tf32",
+        )  # fmt: skip
 
     @property
     def exchanges(self) -> bool:
@@ -114,9 +119,19 @@ def reading(
     multiples = {*pointers, *(["H"] if aligned else [])}
     options = {
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
-        "launch_cooperative_grid": exchanges,
+        "launch_cooperative_grid": exchanges, "maxnreg": MOST_REGISTERS,
     }  # fmt: skip
     return read(compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options))
+
+
+def products_a_warp(case: Case) -> int | None:
+    """Tensor-core instructions that each warp needs for its part of a step (of a chunk, if streamed), or None where unknown."""
+    row = case.row
+    depth = {"bf16": 16, "fp16": 16, "tf32": 8}.get(case.dtype)
+    if depth is None or row.split != row.warps:
+        return None
+    gates = 4 if case.cell == "lstm" else 3
+    return gates * (row.block_u // 16) * (row.block_b // 8) * (row.block_k * row.chunks // depth)
 
 
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
@@ -128,10 +143,12 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {
         "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form(row, case.H), "dtype": case.dtype,
         "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
-        "warps": row.warps, "stages": row.stages, "options": "all" if full else "none", **({"drop": drop} if drop else {}),
+        "split": row.split, "group": row.group, "warps": row.warps, "stages": row.stages,
+        "options": "all" if full else "none", **({"drop": drop} if drop else {}),
         "registers": got.registers, "spill_bytes": got.spill_bytes,
         "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
-        "tensor_core": got.tensor_core,
+        "shared_by_table": shared_bytes(form(row, case.H), row, case.cell, DTYPES[case.dtype].itemsize),
+        "tensor_core": got.tensor_core, "tensor_core_needed": products_a_warp(case),
         "loop_weight_loads": sum(load.argument in ("w_ptr", "carried") for load in inside),
         "exchange_loads_in_loop": len(exchanged),
         "exchange_loads_not_cg": sum(load.cache != "cg" for load in exchanged),
@@ -149,6 +166,11 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
         found.append(f"expected no spills, got {result['spill_bytes']} bytes")
     if result["shared_bytes"] > result["shared_limit"]:
         found.append(f"expected at most {result['shared_limit']} bytes of shared memory, got {result['shared_bytes']}")
+    if result["shared_bytes"] > result["shared_by_table"]:
+        found.append(f"expected at most the table's {result['shared_by_table']} bytes, got {result['shared_bytes']}")
+    products, needed = sum(result["tensor_core"].values()), result["tensor_core_needed"]
+    if needed and products > needed:
+        found.append(f"expected {needed} tensor-core instructions a warp, got {products}: warps repeat each other's")
     if result["form"] != "streamed" and result["loop_weight_loads"]:
         found.append(f"expected weights to stay on chip, got {result['loop_weight_loads']} loads of them in the loop")
     if result["form"] == "streamed" and not result["loop_weight_loads"]:
@@ -173,26 +195,27 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
 
 
 def matrix(archs: list[int], widths: list[int], dtypes: list[str]) -> Iterator[Case]:
-    """Every case asked for, the ones that share a kernel included: those are compiled once."""
-    for arch in archs:
-        for dtype in dtypes:
-            for cell in CELLS:
-                for sweep in KERNELS:
-                    for H in widths:
-                        yield Case(sweep, cell, dtype, arch, H)
+    """Every case asked for whose row differs from that of a smaller batch; cases that share a kernel are compiled once."""
+    for arch, dtype, cell, sweep, H in itertools.product(archs, dtypes, CELLS, KERNELS, widths):
+        seen = set()
+        for B in BATCHES:
+            case = Case(sweep, cell, dtype, arch, H, B)
+            if case.row not in seen:
+                seen.add(case.row)
+                yield case
 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Registers by H, a line a kernel and chip."""
     widths = sorted({r["H"] for r in results})
-    keys = sorted({(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:])) for r in results})
-    by = {(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["H"]): r for r in results}
-    lines = ["| kernel | cell | dtype | chip | " + " | ".join(f"H={H}" for H in widths) + " |"]
-    lines.append("|---" * (4 + len(widths)) + "|")
+    keys = sorted({(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["B"]) for r in results})
+    by = {(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["B"], r["H"]): r for r in results}
+    lines = ["| kernel | cell | dtype | chip | B | " + " | ".join(f"H={H}" for H in widths) + " |"]
+    lines.append("|---" * (5 + len(widths)) + "|")
     for key in keys:
         cells = [by.get((*key, H)) for H in widths]
         shown = ["" if c is None else f"{c['registers']} {c['form'][:2]}{'!' if c['faults'] else ''}" for c in cells]
-        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | sm_{key[3]} | " + " | ".join(shown) + " |")
+        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | sm_{key[3]} | {key[4]} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 

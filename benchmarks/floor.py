@@ -27,6 +27,8 @@ BATCHES = (1, 16, 32, 64, 128, 256)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
 UNITS = (4, 8, 16, 32, 64, 128, 256)
 SAMPLES = (8, 16, 32, 64, 128, 256)
+OPERAND_BYTES = 20_480
+"""Shared memory that the exchanged state and changes of layout take beside the weights."""
 CLUSTER_CYCLES = 180
 """Round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499."""
 OPERAND_BYTES = 16_384

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from fusedrnn import backend_aten, backend_reference, backend_triton
 from fusedrnn.call import Call, Result
+from fusedrnn.chooser import automatic
 
 AUTO = "auto"
-AUTOMATIC = "aten"
-"""What "auto" means: never slower than torch.nn. The kernels take their place here when a GPU has measured where they win."""
 _BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
 _open: list[str] = []
@@ -84,7 +83,7 @@ def run(call: Call, name: str | None) -> Result:
     """
     wanted = requested(name)
     if wanted == AUTO:
-        wanted = AUTOMATIC
+        wanted = automatic(call)
     backend = _BACKENDS[wanted]
     reason = backend.refuse(call)
     if reason is not None:

@@ -87,7 +87,7 @@ def lanes(layer: Layer, row: Row) -> tuple[int, int]:
 def waves(chip: Chip, layer: Layer, row: Row) -> tuple[int, int]:
     """How many launches run one after the other for all lanes, and lanes in each; as `launch.run` cuts them."""
     slices, count = lanes(layer, row)
-    together = max(1, chip.multiprocessors // slices)
+    together = max(1, chip.multiprocessors * row.per_sm // slices)
     return -(-count // together), min(together, count)
 
 
@@ -95,7 +95,8 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     """The floor of one step of one wave of lanes, `sweep` "forward" or "backward"."""
     slices, _ = lanes(layer, row)
     _, together = waves(chip, layer, row)
-    programs = min(slices * together, chip.multiprocessors)
+    programs = min(slices * together, chip.multiprocessors * row.per_sm)
+    crowd = -(-programs // chip.multiprocessors)  # programs that share an SM, its tensor cores and its ports
     size, H, G = layer.dtype.itemsize, layer.H, layer.gates
     units, samples = row.block_u, min(row.block_b, layer.B)
     exchanging = slices > 1 or not row.resident or layer.cell == "gru_before"
@@ -103,10 +104,10 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     weights = min(units, H) * G * H * size
     matrix = G * H * H * size
     if row.resident:
-        reading = weights / (SHARED_PORT * chip.clock)
+        reading = crowd * weights / (SHARED_PORT * chip.clock)
     else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
         missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
-        reading = max(weights / chip.port, matrix * together / chip.l2, missed)
+        reading = max(crowd * weights / chip.port, matrix * together / chip.l2, missed)
     saved = SAVED[layer.cell] * H
     forward_width = G * H + H + saved + (H if layer.cell == "lstm" else 0)
     backward_width = 2 * saved + 2 * H + (2 * H if layer.cell == "lstm" else 0)
@@ -115,10 +116,10 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     return Step(
         exchange=EXCHANGES[layer.cell] * (2 * chip.l2_cycles + chip.atomic_cycles) / chip.clock if exchanging else 0.0,
         latency=EXCHANGES[layer.cell] * LATENCY_CYCLES / chip.clock,
-        operand=max(operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
+        operand=max(crowd * operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
         weights=reading,
-        tensor=2.0 * units * row.block_b * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
-        special=SPECIALS[sweep, layer.cell] * units * row.block_b / (SPECIAL_UNITS * chip.clock),
+        tensor=crowd * 2.0 * units * row.block_b * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
+        special=crowd * SPECIALS[sweep, layer.cell] * units * row.block_b / (SPECIAL_UNITS * chip.clock),
         memory=rows * width * size / chip.dram,
     )
 
@@ -130,8 +131,8 @@ def sweep_s(chip: Chip, sweep: str, layer: Layer, row: Row) -> float:
     """
     slices, count = lanes(layer, row)
     one = step(chip, sweep, layer, row).seconds
-    if slices > chip.multiprocessors:
-        rounds = -(-slices * count // chip.multiprocessors)
+    if slices > chip.multiprocessors * row.per_sm:
+        rounds = -(-slices * count // (chip.multiprocessors * row.per_sm))
         return layer.L * layer.T * EXCHANGES[layer.cell] * max(LAUNCH_S, rounds * one)
     rounds, _ = waves(chip, layer, row)
     return layer.L * (rounds * (layer.T * one + LAUNCH_S))

@@ -45,7 +45,7 @@ def check(device: torch.device) -> None:
 
 
 def capacity(device: torch.device) -> int:
-    """Programs that certainly run at the same time on ``device``: one a multiprocessor; one in the interpreter."""
+    """Multiprocessors of ``device``: as many programs certainly run at the same time; one in the interpreter."""
     if INTERPRETED:
         return 1
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
@@ -69,10 +69,12 @@ def run(
     lanes: int,
     ticks: int,
     exchange: bool,
+    per_sm: int = 1,
 ) -> None:
     """Run ticks [0, ticks) of every lane.
 
     ``arguments(counters, errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments.
+    ``per_sm``: programs that one multiprocessor certainly runs at the same time.
     If a lane's programs fit on the device together, whole lanes are launched for all ticks, as many lanes as fit; otherwise
     every tick is a launch of all lanes, and nothing waits inside a launch.
     """
@@ -82,7 +84,7 @@ def run(
     _launches[launch_id] = f"{name} (launch {launch_id}, {slices} slices, {lanes} lanes, {ticks} ticks)"
     _launches.pop(launch_id - 4096, None)
     counters = torch.zeros(lanes, dtype=torch.int32, device=device)
-    room = capacity(device)
+    room = capacity(device) * per_sm
     if slices == 1 or slices <= room:
         together = max(1, room // slices) if exchange and slices > 1 else lanes
         for lane in range(0, lanes, together):

@@ -20,6 +20,8 @@ from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.results import SAVED, Backward, Dropout, Forward
 from fusedrnn.kernels.table import Row, choose
 
+MOST_REGISTERS = 255
+"""A thread may have: said aloud, for left to itself the assembler spills a few words to reach an occupancy that no sweep wants."""
 TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
 """Exchanges in a step."""
 
@@ -37,7 +39,8 @@ def precision(dtype: torch.dtype) -> str:
 def _chosen(sweep: str, cell: str, like: Tensor, H: int, B: int, D: int) -> Row:
     """The table's row for a call on the device of ``like``."""
     capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(like.device)
-    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device))
+    tf32 = precision(like.dtype) == "tf32"
+    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device), tf32=tf32)
 
 
 def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any
         "num_warps": row.warps,
         "num_stages": row.stages,
         "enable_fp_fusion": True,
+        "maxnreg": MOST_REGISTERS,
     }
 
 
@@ -121,7 +125,7 @@ def forward(
     if B:
         launch.run(
             forward_sweep, arguments, options, device=gx.device, name=f"forward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"],
+            slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"], per_sm=row.per_sm,
         )  # fmt: skip
     c_n = aux.to(gx.dtype) if cell == "lstm" else None
     return Forward(output, state[T % 2], cells, c_n, gates, dropped)
@@ -177,6 +181,6 @@ def backward(
         launch.run(
             backward_sweep, arguments, options, device=output.device,
             name=f"backward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=slices, lanes=tiles * D, ticks=ticks, exchange=meta["EXCHANGE"],
+            slices=slices, lanes=tiles * D, ticks=ticks, exchange=meta["EXCHANGE"], per_sm=row.per_sm,
         )  # fmt: skip
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

@@ -1,21 +1,25 @@
 """The launch table: which form and tiles run a sweep, one frozen row a case, a reason beside each.
 
-No GPU has measured these rows. Their reasons are compile facts (registers, spills, shared memory, read off the machine code that
-Triton 3.7.1 makes for absent chips, for bfloat16 on sm_90 unless said otherwise) and say so.
+No GPU has measured these rows. Their reasons are compile facts (registers, spills, shared memory and instructions of the time
+loop, read off the machine code that Triton 3.7.1 makes for absent chips) and say so. `python -m benchmarks.aot` reads them again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
+CELLS = ("gru", "gru_before", "lstm")
+REGISTERS = 65_536
+"""Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """How to launch a sweep.
+    """How to launch a sweep; a 0 in the table is filled in from H.
 
     Attributes:
         block_u: units a program owns, with all their gates.
@@ -25,9 +29,10 @@ class Row:
         resident: whether the weights are loaded once, before the time loop, and stay on chip.
         warps: warps a program.
         stages: software pipelining depth.
-        group: operand tiles whose loads are under way together, and lie in shared memory together.
-        split: into how many parts a chunk's columns are dealt out to the warps; a chunk is split * block_k wide.
         reason: why.
+        split: into how many parts a chunk's columns are dealt out to the warps; a chunk is split * block_k wide.
+        group: operand tiles whose loads are under way together, and lie in shared memory together.
+        per_sm: programs that certainly run on one SM at the same time.
     """
 
     block_u: int
@@ -40,34 +45,126 @@ class Row:
     reason: str = ""
     split: int = 1
     group: int = 64
+    per_sm: int = 1
 
 
-OPERAND_BYTES = 20_480
-"""Room that the exchanged state and layout conversions take beside the weights, from the machine code's shared memory."""
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
 
-SINGLE = Row(
-    0, 16, 0, 1, True, 4, 1,
-    "the weights fit one program, so nothing is exchanged; 95 to 148 registers at H=64, no spill, wgmma",
+    Attributes:
+        form: "single" (one program has all weights), "split" (each program keeps a slice), "streamed" (weights come from L2).
+        numbers: "16-bit", "tf32" or "exact" (float32 without TF32, and float64) products; "any" in the interpreter.
+        widest: the largest H.
+        row: how.
+        memory: "save" keeps the gates for the backward, "recompute" forms them again from the states.
+        cells: which.
+    """
+
+    form: str
+    numbers: str
+    widest: int
+    row: Row
+    memory: str = "save"
+    cells: tuple[str, ...] = CELLS
+
+
+ANY = 1 << 31
+TABLE: tuple[Entry, ...] = (
+    Entry("single", "16-bit", 64, Row(
+        0, 16, 0, 1, True, 4, 1,
+        "all weights in one program, nothing is exchanged; at H=64 wgmma on sm_90 and no spill on any chip",
+    )),
+    Entry("single", "16-bit", 128, Row(
+        0, 16, 0, 1, True, 8, 1,
+        "as above; 8 warps because 4 spill at H=128 in the LSTM's backward",
+    )),
+    Entry("single", "tf32", 64, Row(
+        0, 16, 0, 1, True, 8, 1,
+        "as above in float32; 8 warps because with 4 the LSTM's backward needs every register at H=64",
+    )),
+    Entry("split", "16-bit", 1024, Row(
+        16, 16, 64, 0, True, 4, 1,
+        "16 units a program, K dealt out to the warps: a quarter of the tensor-core instructions and of the weights' reads of "
+        "four warps that share a tile (LSTM forward, H=512: 64 against 256, 40 LDSM against 160); 90 to 166 registers",
+        split=4, group=4,
+    )),
+    Entry("split", "16-bit", ANY, Row(
+        16, 16, 64, 0, True, 8, 1,
+        "as above for H beyond 1024, which only a GRU's weights on 227 KiB allow: 4 warps spill there",
+        split=8, group=2,
+    )),
+    Entry("split", "16-bit", ANY, Row(
+        16, 32, 64, 0, True, 8, 1,
+        "twice the samples where the lanes of 16 would take more waves; 8 warps because 4 spill (LSTM forward, H=768)",
+        split=8, group=2,
+    )),
+    Entry("split", "tf32", ANY, Row(
+        16, 16, 32, 0, True, 8, 1,
+        "float32 weights take twice the room; two operand tiles at a time because four need too much of it at H=768",
+        split=8, group=2,
+    )),
+    Entry("streamed", "16-bit", ANY, Row(
+        16, 32, 32, 1, False, 8, 1,
+        "the weights do not fit on chip and come from L2; no tile ahead, because Triton would then read the state by cp.async, "
+        "which is not a load coherent across the GPU",
+        split=8, group=1,
+    )),
+    Entry("streamed", "16-bit", ANY, Row(
+        32, 16, 32, 1, False, 8, 1,
+        "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else",
+        split=8, group=1,
+    )),
+    Entry("streamed", "tf32", ANY, Row(
+        16, 16, 32, 1, False, 8, 1,
+        "as above in float32",
+        split=8, group=1,
+    )),
+    Entry("streamed", "tf32", ANY, Row(
+        32, 16, 16, 1, False, 8, 1,
+        "twice the units, as above; chunks of 16 because 32 spill in the LSTM",
+        split=8, group=1,
+    )),
+    Entry("streamed", "exact", ANY, Row(
+        16, 16, 32, 1, False, 8, 1,
+        "no tensor-core product of this accuracy; serves every H; small tiles because 4 warps spill in float64",
+    )),
 )  # fmt: skip
-SINGLE_WIDE = Row(
-    0, 16, 0, 1, True, 8, 1,
-    "as the single form; 8 warps because 4 spill at H=128 (LSTM backward); 99 to 172 registers with 8, no spill",
+"""In order of preference: the first form that fits; within it lanes that run at once, then the fewest waves, then the order."""
+
+INTERPRETED: tuple[Entry, ...] = (
+    Entry("single", "any", 16, Row(0, 16, 0, 1, True, reason="interpreter: fewest operations a step")),
+    Entry("split", "any", 48, Row(
+        16, 16, 16, 0, True, reason="interpreter: several programs, parts and groups, as on a GPU", split=2, group=1,
+    )),
+    Entry("streamed", "any", ANY, Row(
+        32, 16, 16, 1, False, reason="interpreter: the form that serves any H", split=2, group=1,
+    )),
 )  # fmt: skip
-SPLIT = Row(
-    16, 16, 64, 0, True, 4, 1,
-    "each program keeps 16 units' weights; 136 to 198 registers at H=256 to 1024, no spill; chunks of 64 because 128 spill",
-)  # fmt: skip
-STREAMED = Row(
-    32, 16, 64, 1, False, 4, 1,
-    "the weights do not fit on chip and come from L2; 126 to 254 registers at H=2048, no spill; 32 samples and 8 warps spill",
-)  # fmt: skip
-STREAMED_EXACT = Row(
-    16, 16, 32, 1, False, 8, 1,
-    "float32 and float64: no 16-bit tensor-core product; streamed serves every H, small tiles because 4 warps spill in float64",
-)  # fmt: skip
-INTERPRETED_SINGLE = Row(0, 16, 0, 1, True, reason="interpreter: fewest operations a step")
-INTERPRETED_SPLIT = Row(16, 16, 16, 0, True, reason="interpreter: several programs, so that the exchange is exercised")
-INTERPRETED_STREAMED = Row(32, 16, 32, 1, False, reason="interpreter: the form that serves any H")
+
+
+def kind_of(dtype: torch.dtype, tf32: bool) -> str:
+    """Which products serve a dtype: "16-bit", "tf32" or "exact"."""
+    if dtype in (torch.float16, torch.bfloat16):
+        return "16-bit"
+    return "tf32" if dtype == torch.float32 and tf32 else "exact"
+
+
+def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool) -> list[Entry]:
+    """The entries that can serve a call, their rows filled in: tiles that cover H, weights and operands that fit on the chip."""
+    room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
+    found = []
+    for entry in INTERPRETED if capability is None else TABLE:
+        if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or cell not in entry.cells:
+            continue
+        row = _filled(entry, H)
+        bytes_ = shared_bytes(entry.form, row, cell, dtype.itemsize)
+        if bytes_ <= room:
+            if capability is not None:
+                together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (bytes_ + 1024))
+                row = replace(row, per_sm=max(1, together))
+            found.append(replace(entry, row=row))
+    return found
 
 
 def choose(
@@ -79,32 +176,63 @@ def choose(
     D: int,
     capability: tuple[int, int] | None,
     multiprocessors: int,
+    *,
+    tf32: bool = True,
 ) -> Row:
     """The row for a sweep ("forward" or "backward") of `cell`, with the tile sizes that depend on H filled in.
 
-    `capability` is the device's, None in the interpreter; `multiprocessors` is how many programs run at once.
+    `capability` is the device's, None in the interpreter; `multiprocessors` is how many SMs it has; `tf32` whether float32
+    products may be TF32's. Both sweeps have the same rows today.
     """
-    whole = max(16, 1 << (H - 1).bit_length())
-    if capability is None:
-        if H <= 16:
-            return _single(INTERPRETED_SINGLE, whole)
-        return _split(INTERPRETED_SPLIT, H) if H <= 48 and dtype != torch.float64 else INTERPRETED_STREAMED
-    if dtype not in (torch.float16, torch.bfloat16):
-        return STREAMED_EXACT
-    room = SHARED_BYTES.get(capability, SMALLEST_SHARED) - OPERAND_BYTES
+    fitting = candidates(cell, dtype, H, capability, tf32)
+    for form in ("single", "split", "streamed"):
+        rows = [entry.row for entry in fitting if entry.form == form]
+        if form == "split" and capability is not None:  # streamed takes more samples a launch where lanes cannot wait anyway
+            rows = [row for row in rows if fits(row, H, multiprocessors)]
+        if rows:
+            return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))
+    raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested
+
+
+def fits(row: Row, H: int, multiprocessors: int) -> bool:
+    """Whether the programs of a lane certainly run at the same time, so that they may wait for each other."""
+    return _slices(row, H) <= multiprocessors * row.per_sm
+
+
+def waves(row: Row, H: int, B: int, D: int, multiprocessors: int) -> int:
+    """Launches, one after the other, in which all lanes (batch tiles of all directions) have had their turn."""
+    together = max(1, multiprocessors * row.per_sm // _slices(row, H))
+    return -(-_lanes(row, B, D) // together)
+
+
+def shared_bytes(form: str, row: Row, cell: str, itemsize: int) -> int:
+    """Shared memory that a program takes at most, in either sweep: weights, operands, what changes layout on its way."""
     gates = 4 if cell == "lstm" else 3
-    if whole <= 128 and gates * whole * whole * 2 <= room:
-        return _single(SINGLE if whole <= 64 else SINGLE_WIDE, whole)
-    split = _split(SPLIT, H)
-    fits = gates * split.block_u * split.block_k * split.chunks * 2 <= room
-    if fits and -(-H // split.block_u) <= multiprocessors:
-        return split
-    return STREAMED
+    width = row.split * row.block_k
+    weights, operand = gates * row.block_u * width * itemsize, width * row.block_b * itemsize
+    if form == "single":
+        return weights + (gates + 1) * row.block_u * row.block_b * max(itemsize, 4)
+    if form == "split":
+        return weights * row.chunks + operand * min(row.group, gates * row.chunks)
+    return (weights + operand) * row.stages
 
 
-def _single(row: Row, whole: int) -> Row:
-    return Row(whole, row.block_b, whole, 1, True, row.warps, row.stages, row.reason)
+def _filled(entry: Entry, H: int) -> Row:
+    """The entry's row for H: whole tiles of a power of two, or the chunk width that covers H with the least to spare."""
+    row = entry.row
+    if entry.form == "single":
+        whole = max(16, 1 << (H - 1).bit_length())
+        return replace(row, block_u=whole, block_k=whole)
+    if entry.form == "streamed":
+        return row
+    narrower = [k for k in (64, 32, 16) if k <= row.block_k]
+    block_k = min(narrower, key=lambda k: (-(-H // (row.split * k)) * k, -k))
+    return replace(row, block_k=block_k, chunks=-(-H // (row.split * block_k)))
 
 
-def _split(row: Row, H: int) -> Row:
-    return Row(row.block_u, row.block_b, row.block_k, -(-H // row.block_k), True, row.warps, row.stages, row.reason)
+def _slices(row: Row, H: int) -> int:
+    return -(-H // row.block_u)
+
+
+def _lanes(row: Row, B: int, D: int) -> int:
+    return -(-B // row.block_b) * D

@@ -12,7 +12,7 @@ from benchmarks.records import load
 from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS
 from fusedrnn.kernels.cudnn import Layer
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.table import choose, fits
 
 H100 = CHIPS[9, 0]
 
@@ -42,6 +42,8 @@ def test_floor_is_not_above_any_row_of_the_table(capability, sweep):
     for cell, H, B in itertools.product(("gru", "lstm"), floor.WIDTHS, (1, 64, 256)):
         layer = lstm(B, H, cell)
         row = choose(sweep, cell, layer.dtype, H, B, 1, capability, chip.multiprocessors)
+        if not fits(row, H, chip.multiprocessors):
+            continue  # a launch a step: not what the floor is of
         rounds, _ = cost.waves(chip, layer, row)
         best = floor.best(chip, sweep, layer)
         assert 0.1e-6 < best.seconds <= rounds * cost.step(chip, sweep, layer, row).seconds * 1.0001, (cell, H, B)

@@ -1,40 +1,95 @@
-"""Every call gets a row whose tiles cover it and whose weights fit the chip."""
+"""Every call gets a row whose tiles cover it, whose weights fit the chip and whose lanes fit as few waves as can be."""
 
 import itertools
 
 import pytest
 import torch
 
-from fusedrnn.kernels.chips import SHARED_BYTES
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES, SMALLEST_SHARED
+from fusedrnn.kernels.table import CELLS, INTERPRETED, TABLE, candidates, choose, shared_bytes, waves
 
 WIDTHS = [*range(1, 300), 512, 768, 1000, 1024, 1536, 2048, 4096]
+DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
-@pytest.mark.parametrize("capability", [None, *SHARED_BYTES, (12, 1)], ids=str)
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
-def test_tiles_cover_the_layer_and_weights_fit(cell, capability):
-    dtypes = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-    for sweep, dtype, H in itertools.product(("forward", "backward"), dtypes, WIDTHS):
-        row = choose(sweep, cell, dtype, H, 32, 1, capability, 100)
+def form(row, H):
+    return ("single" if row.block_u >= H else "split") if row.resident else "streamed"
+
+
+@pytest.mark.parametrize("capability", [None, *CHIPS, (12, 1)], ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_tiles_cover_the_layer_and_everything_fits(cell, capability):
+    room = SHARED_BYTES.get(capability, SMALLEST_SHARED)
+    for sweep, dtype, H, tf32 in itertools.product(("forward", "backward"), DTYPES, WIDTHS, (True, False)):
+        row = choose(sweep, cell, dtype, H, 32, 1, capability, 100, tf32=tf32)
         assert row.reason
         assert all(size & (size - 1) == 0 and size >= 16 for size in (row.block_u, row.block_b, row.block_k))
+        assert row.split == 1 or row.split == row.warps or capability is None
         if row.resident:
-            assert row.block_k * row.chunks >= H
-            gates = 4 if cell == "lstm" else 3
-            weights = gates * row.block_u * row.block_k * row.chunks * dtype.itemsize
-            assert weights <= SHARED_BYTES.get(capability, 101_376) - 8192
-            assert -(-H // row.block_u) <= 100
-        single = row.block_u >= H
-        assert not (row.resident and single) or row.chunks == 1
+            assert row.split * row.block_k * row.chunks >= H
+            assert row.split * row.block_k * (row.chunks - 1) < H
+        if capability is not None:
+            needed = shared_bytes(form(row, H), row, cell, dtype.itemsize)
+            assert needed <= room
+            assert row.per_sm * needed <= room + 1024
+            assert row.per_sm * 32 * row.warps * 256 <= 65_536
+            assert form(row, H) != "split" or -(-H // row.block_u) <= 100 * row.per_sm
+        if form(row, H) == "single":
+            assert row.chunks == row.split == 1
 
 
-def test_forms_follow_the_size_and_the_chip():
-    def form(H, capability=(9, 0), dtype=torch.bfloat16, cell="lstm"):
-        row = choose("forward", cell, dtype, H, 32, 1, capability, 132)
-        return ("single" if row.block_u >= H else "split") if row.resident else "streamed"
+def test_forms_follow_the_size_the_chip_and_the_products():
+    def forms(widths, capability=(9, 0), dtype=torch.bfloat16, cell="lstm", tf32=True):
+        rows = [(choose("forward", cell, dtype, H, 32, 1, capability, 132, tf32=tf32), H) for H in widths]
+        return [form(row, H) for row, H in rows]
 
-    assert [form(H) for H in (64, 128, 256, 1024, 4096)] == ["single", "single", "split", "split", "streamed"]
-    assert [form(H, (8, 6)) for H in (64, 128, 512, 1024)] == ["single", "split", "split", "streamed"]
-    assert form(64, dtype=torch.float32) == "streamed"
-    assert [form(H, None, torch.float32) for H in (8, 40, 70)] == ["single", "split", "streamed"]
+    assert forms((64, 128, 256, 1024, 4096)) == ["single", "single", "split", "split", "streamed"]
+    assert forms((64, 128, 512, 1024), (8, 6)) == ["single", "split", "split", "streamed"]
+    assert forms((64, 100, 768, 1024), dtype=torch.float32) == ["single", "split", "split", "streamed"]
+    assert forms((64,), dtype=torch.float32, tf32=False) == ["streamed"]
+    assert forms((64,), dtype=torch.float64) == ["streamed"]
+    assert forms((8, 40, 70), None, torch.float32) == ["single", "split", "streamed"]
+
+
+def test_more_samples_a_program_only_where_fewer_waves_come_of_it():
+    def samples(B, D=1, H=512):
+        return choose("forward", "lstm", torch.bfloat16, H, B, D, (9, 0), 132).block_b
+
+    assert [samples(B) for B in (1, 16, 64, 128)] == [16, 16, 16, 16]  # 32 slices: eight lanes, two programs an SM
+    assert [samples(B, D=2) for B in (64, 128)] == [16, 16]  # sixteen lanes of 16, or eight of 32 one an SM: two waves
+    assert [samples(B, H=1024) for B in (16, 32, 64, 128)] == [16, 16, 32, 32]  # 64 slices: two lanes a wave
+
+
+def test_wider_slices_where_narrow_ones_are_more_than_run_at_once():
+    def units(H, multiprocessors):
+        return choose("forward", "lstm", torch.bfloat16, H, 16, 1, (8, 0), multiprocessors).block_u
+
+    assert [units(2048, sms) for sms in (148, 128, 127, 64, 63)] == [16, 16, 32, 32, 16]
+
+
+def test_waves_by_hand():
+    row = choose("forward", "lstm", torch.bfloat16, 1024, 64, 1, (9, 0), 132)
+    assert (row.block_u, row.block_b, row.per_sm) == (16, 32, 1)
+    assert [waves(row, 1024, B, 1, 132) for B in (1, 64, 65, 128, 129)] == [1, 1, 2, 2, 3]
+    assert waves(row, 1024, 64, 2, 132) == 2
+    assert waves(row, 1024, 64, 1, 63) == 2  # a lane that does not fit still counts as one
+
+
+def test_chunks_waste_as_little_as_they_can():
+    def chunks(H):
+        row = choose("forward", "gru", torch.bfloat16, H, 16, 1, (9, 0), 132)
+        return row.split * row.block_k * row.chunks
+
+    assert [chunks(H) for H in (160, 192, 256, 300, 512, 650, 1024)] == [192, 192, 256, 320, 512, 704, 1024]
+
+
+def test_the_table_is_frozen_and_every_line_has_a_reason():
+    for entry in (*TABLE, *INTERPRETED):
+        assert entry.row.reason
+        assert entry.memory in ("save", "recompute")
+        assert entry.form in ("single", "split", "streamed")
+        with pytest.raises(AttributeError):
+            entry.form = "other"
+    everywhere = [e for e in TABLE if e.form == "streamed"]
+    assert {e.numbers for e in everywhere} == {"16-bit", "tf32", "exact"}  # so that no call is without a row
+    assert candidates("gru", torch.float64, 10**6, (8, 0), True)

@@ -1,0 +1,73 @@
+"""What "auto" means for a call: the kernels where a GPU has shown them right and the cost model says that they win.
+
+The model compares floors computed from published numbers (`fusedrnn.kernels.cost`), so its verdict alone is not enough: a chip
+must be in `VERIFIED` too.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+import torch
+
+from fusedrnn.call import Call
+from fusedrnn.kernels import cost
+from fusedrnn.kernels.chips import chip_of
+from fusedrnn.kernels.cost import Decision
+from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.kernels.table import choose
+
+logger = logging.getLogger("fusedrnn")
+
+VERIFIED: frozenset[tuple[int, int]] = frozenset()
+"""Compute capabilities on which the GPU tests have passed. None so far: no GPU has run the kernels."""
+
+
+def automatic(call: Call) -> str:
+    """The backend that serves `call`: "triton" or "aten". Logs each new decision at level DEBUG, logger "fusedrnn"."""
+    device = call.input.device
+    if device.type != "cuda" or torch.version.hip or torch.compiler.is_compiling() or call.input.is_meta:
+        return "aten"
+    properties = torch.cuda.get_device_properties(device)
+    return decision((properties.major, properties.minor), properties.multi_processor_count, layer_of(call)).backend
+
+
+def layer_of(call: Call) -> Layer:
+    """`call` as the cost model sees it; packed rows count as their longest sample's steps."""
+    weights = call.layers[0][0]
+    if call.batch_sizes is None:
+        steps, batch = int(call.input.shape[0]), int(call.input.shape[1])
+    else:
+        steps, batch = len(call.batch_sizes), int(call.batch_sizes[0])
+    return Layer(
+        cell=call.cell,
+        dtype=weights.w_hh.dtype,
+        T=steps,
+        B=max(1, batch),
+        I=int(weights.w_ih.shape[1]),
+        H=call.hidden_size,
+        D=call.directions,
+        L=len(call.layers),
+        tf32=torch.backends.cudnn.allow_tf32,
+        packed=call.batch_sizes is not None or call.lengths is not None,
+        projected=weights.w_hr is not None,
+    )
+
+
+@lru_cache(maxsize=4096)
+def decision(capability: tuple[int, int], multiprocessors: int, layer: Layer) -> Decision:
+    """The verdict on a call on a GPU, with its reason and both floors.
+
+    Inference and training choose alike, so that a model's numbers do not change with its mode.
+    """
+    rows = [
+        choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, capability, multiprocessors, tf32=layer.tf32)
+        for sweep in ("forward", "backward")
+    ]
+    verdict = cost.decide(chip_of(capability, multiprocessors), capability, layer, *rows)
+    if capability not in VERIFIED:
+        unproven = f"no GPU of capability {capability[0]}.{capability[1]} has passed the GPU tests; {verdict.reason}"
+        verdict = Decision("aten", unproven, verdict.ours_s, verdict.theirs_s)
+    logger.debug("auto: %s for %s: %s", verdict.backend, layer, verdict.reason)
+    return verdict

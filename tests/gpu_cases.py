@@ -1,0 +1,62 @@
+"""What the GPU tests share: layers at realistic sizes, and the budget that holds an implementation to the truth.
+
+The truth is computed in float64 by plain torch operators; the budget is a multiple of the error that torch's own implementation
+makes in the same dtype on the same inputs.
+"""
+
+import torch
+from torch import nn
+
+from fusedrnn import FusedGRU, FusedLSTM
+
+CELLS = ("gru", "gru_before", "lstm")
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+BUDGET = 1.5
+UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
+"""Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
+
+
+def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False, device="cuda"):
+    """Ours, on a backend, from a fixed seed."""
+    torch.manual_seed(0)
+    kind = FusedLSTM if cell == "lstm" else FusedGRU
+    options = {"reset_after": False} if cell == "gru_before" else {}
+    built = kind(inputs, hidden, layers, bidirectional=bidirectional, backend=backend, **options)
+    return built.to(device, dtype)
+
+
+def torchs(cell, ours):
+    """torch.nn's module with the weights of ours, or ours on the reference where torch has no such cell."""
+    if cell == "gru_before":
+        other = FusedGRU(ours.input_size, ours.hidden_size, ours.num_layers, bidirectional=ours.bidirectional,
+                         backend="reference", reset_after=False)  # fmt: skip
+    else:
+        kind = nn.LSTM if cell == "lstm" else nn.GRU
+        other = kind(ours.input_size, ours.hidden_size, ours.num_layers, bidirectional=ours.bidirectional)
+    weight = next(ours.parameters())
+    other.to(weight.device, weight.dtype).load_state_dict(ours.state_dict())
+    return other
+
+
+def results(net, x, upstream, **options):
+    """Output, final states, and the gradients of x and of every parameter for a random upstream gradient of the output."""
+    net.zero_grad()
+    x = x.detach().clone().requires_grad_()
+    output, states = net(x, **options)
+    finals = states if isinstance(states, tuple) else (states,)
+    loss = (output * upstream).sum() + sum(state.square().sum() for state in finals)
+    loss.backward()
+    return [output.detach(), *(s.detach() for s in finals), x.grad, *(p.grad.clone() for p in net.parameters())]
+
+
+def error(got, truth):
+    """Relative error in norm, in float64."""
+    return ((got.double() - truth).norm() / truth.norm().clamp_min(1e-30)).item()
+
+
+def hold(ours, theirs, truth, dtype):
+    """Every result of ours is finite, and no further from the truth than `BUDGET` times theirs plus one rounding."""
+    for index, (got, other, exact) in enumerate(zip(ours, theirs, truth, strict=True)):
+        assert got.isfinite().all(), index
+        allowed = BUDGET * error(other, exact) + UNIT[dtype]
+        assert error(got, exact) <= allowed, (index, error(got, exact), error(other, exact))

@@ -1,0 +1,136 @@
+"""Every row of the launch table, compiled for chips that are not here: no spills, room enough, coherent exchange, nothing twice."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton")
+
+from benchmarks.aot import MULTIPROCESSORS, Case, faults, products_a_warp  # noqa: E402
+from benchmarks.machine_code import loads  # noqa: E402
+from fusedrnn.kernels.chips import CHIPS  # noqa: E402
+from fusedrnn.kernels.table import CELLS, TABLE, candidates  # noqa: E402
+
+WIDTHS = (64, 128, 512, 2048)
+FLOATS = ("bf16", "tf32")
+
+
+def compiled(tmp_path, *options):
+    """What `python -m benchmarks.aot` writes; kernels are compiled in a process of their own, for here they are interpreted."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
+        "PYTHONPATH": os.pathsep.join(sys.path)
+    }
+    command = [sys.executable, "-m", "benchmarks.aot", "--json", str(tmp_path / "rows.json"), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((tmp_path / "rows.json").read_text())["rows"]
+
+
+@pytest.mark.parametrize("arch", MULTIPROCESSORS)
+def test_every_row_keeps_the_rules_on(arch, tmp_path):
+    hidden = [str(H) for H in WIDTHS]
+    rows = compiled(tmp_path, "--arch", str(arch), "--hidden", *hidden, "--dtype", *FLOATS)
+    assert not [row["faults"] for row in rows if row["faults"]]
+    assert {row["form"] for row in rows} == {"single", "split", "streamed"}
+    assert {(row["kernel"], row["cell"]) for row in rows} == {
+        (f"{sweep}_sweep", cell) for sweep in ("forward", "backward") for cell in CELLS
+    }
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+def test_rows_without_tensor_cores_keep_the_rules_on(arch, tmp_path):
+    rows = compiled(tmp_path, "--arch", str(arch), "--hidden", "300", "--dtype", "fp32", "fp64")
+    assert len(rows) == 12
+    assert not [row["faults"] for row in rows if row["faults"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["all", "--plain"])
+def test_the_whole_matrix_keeps_the_rules(options, tmp_path):
+    assert len(compiled(tmp_path, *([] if options == "all" else [options]))) >= 1000
+
+
+def test_the_widths_reach_every_row_of_the_table():
+    reached = {
+        entry.row.reason
+        for chip in CHIPS
+        for H in (*WIDTHS, 300)
+        for dtype, tf32 in ((torch.bfloat16, True), (torch.float32, True), (torch.float32, False))
+        for cell in CELLS
+        for entry in candidates(cell, dtype, H, chip, tf32)
+    }
+    assert reached == {entry.row.reason for entry in TABLE}
+
+
+SOUND = {
+    "form": "split", "dtype": "bf16", "spill_bytes": 0, "shared_bytes": 90_000, "shared_limit": 100_000,
+    "shared_by_table": 95_000, "tensor_core": {"HMMA.16816.F32.BF16": 24}, "tensor_core_needed": 24, "loop_weight_loads": 0,
+    "exchange_loads_in_loop": 2, "exchange_loads_not_cg": 0, "loads_past_l1": 4, "exchange_load": {"LDG.E.128.STRONG.GPU": 4},
+    "counter_order": ["atom.global.gpu.acquire.add.u32", "atom.global.gpu.release.add.u32"],
+}  # fmt: skip
+
+
+def test_a_sound_row_has_no_fault():
+    assert faults(SOUND, exchanges=True) == []
+    assert faults(SOUND | {"form": "streamed", "loop_weight_loads": 3}, exchanges=True) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"spill_bytes": 8}, "expected no spills, got 8 bytes"),
+        (
+            {"shared_bytes": 100_001, "shared_by_table": 200_000},
+            "expected at most 100000 bytes of shared memory, got 100001",
+        ),
+        ({"shared_bytes": 96_000}, "expected at most the table's 95000 bytes, got 96000"),
+        ({"tensor_core": {"HMMA.16816.F32.BF16": 96}}, "expected 24 tensor-core instructions a warp, got 96"),
+        ({"tensor_core": {}}, "expected tensor-core instructions, got none"),
+        ({"loop_weight_loads": 1}, "expected weights to stay on chip, got 1 loads"),
+        ({"form": "streamed"}, "expected a streamed form to load weights in the loop, got none"),
+        ({"exchange_loads_not_cg": 1}, "expected every exchanged value read by .cg, got 1 of 2"),
+        ({"exchange_loads_in_loop": 0}, "expected every exchanged value read by .cg"),
+        ({"exchange_load": {"LDG.E.128.STRONG.GPU": 3}}, "expected 4 loads coherent across the GPU"),
+        (
+            {"counter_order": ["atom.global.gpu.relaxed.add.u32"]},
+            "expected counters acquired and released at gpu scope",
+        ),
+        (
+            {"counter_order": ["atom.global.cta.acq_rel.add.u32"]},
+            "expected counters acquired and released at gpu scope",
+        ),
+        (
+            {"counter_order": ["atom.global.gpu.acquire.add.u32"]},
+            "expected counters acquired and released at gpu scope",
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_each_fault_is_found(change, says):
+    assert says in " ".join(faults(SOUND | change, exchanges=True))
+
+
+def test_a_warps_share_of_the_product():
+    """LSTM, H=512, 16 units and samples, four warps: 4 gates x 2 tiles of 8 samples x 512 / 4 / 16 deep."""
+    assert products_a_warp(Case("forward", "lstm", "bf16", 90, 512)) == 64
+    assert products_a_warp(Case("backward", "gru", "tf32", 90, 512)) == 3 * 2 * 8
+    assert products_a_warp(Case("forward", "lstm", "bf16", 90, 64)) is None
+
+
+def test_loads_are_traced_to_their_arguments():
+    ttgir = """
+      tt.func public @kernel(%w_ptr: !tt.ptr<bf16> {tt.divisibility = 16 : i32}, %x_ptr: !tt.ptr<bf16>) {
+        %0 = tt.splat %w_ptr : !tt.ptr<bf16> -> tensor<16x!tt.ptr<bf16>, #b>
+        %1 = tt.load %0 : tensor<16x!tt.ptr<bf16>, #b>
+        scf.for %t = %c0 to %T step %c1  : i32 {
+          %2 = tt.addptr %x_ptr, %t : !tt.ptr<bf16>, i32
+          %3 = tt.load %2 cacheModifier = cg : !tt.ptr<bf16>
+        }
+        tt.return
+      }
+    """
+    assert [(load.argument, load.depth, load.cache) for load in loads(ttgir)] == [("w_ptr", 0, ""), ("x_ptr", 1, "cg")]
