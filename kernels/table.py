@@ -187,7 +187,9 @@ def choose(
     fitting = candidates(cell, dtype, H, capability, tf32)
     for form in ("single", "split", "streamed"):
         rows = [entry.row for entry in fitting if entry.form == form]
-        if form == "split" and capability is not None:  # streamed takes more samples a launch where lanes cannot wait anyway
+        if (
+            form == "split" and capability is not None
+        ):  # streamed takes more samples a launch where lanes cannot wait anyway
             rows = [row for row in rows if fits(row, H, multiprocessors)]
         if rows:
             return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))

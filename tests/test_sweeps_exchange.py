@@ -1,5 +1,7 @@
 """Programs that run at the same time hand each other their slices: right, whoever is late, and never for ever."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,7 +21,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN in the interpreter
 ]
 
-ROWS = {"split": lambda H: Row(16, 16, 16, -(-H // 16), True), "streamed": lambda H: Row(16, 16, 16, 1, False)}
+ROWS = {
+    "split": lambda H: Row(16, 16, 16, -(-H // 16), True),
+    "dealt": lambda H: Row(16, 16, 16, -(-H // 32), True, split=2, group=1),
+    "streamed": lambda H: Row(16, 16, 16, 1, False),
+}
 CELLS = ("gru", "gru_before", "lstm")
 
 
@@ -72,6 +78,14 @@ def test_lanes_that_do_not_fit_together_follow_each_other(together, monkeypatch)
     assert concurrent.grids == [4, 4, 4] * 2  # six lanes of two programs, two lanes at a time
 
 
+def test_lanes_share_a_multiprocessor_where_the_row_says_so(together, monkeypatch):
+    concurrent = together()
+    monkeypatch.setattr(launch, "capacity", lambda device: 2)
+    row = replace(ROWS["split"](20), per_sm=2)
+    check("gru", row, problem("gru", 2, 33, 20, 1, True, False, torch.float32), torch.float32)
+    assert concurrent.grids == [4, 2] * 2  # three lanes of two programs, two lanes at a time
+
+
 def test_a_lane_that_does_not_fit_waits_for_nothing(together, monkeypatch):
     concurrent = together()
     monkeypatch.setattr(launch, "capacity", lambda device: 2)
@@ -112,6 +126,20 @@ def test_what_a_failed_launch_returns_is_nan(together, monkeypatch):
     done = run_forward("gru", problem("gru", 4, 3, 37, 1, True, False, torch.float32), ROWS["split"](37))
     launch.error_word(torch.device("cpu")).zero_()
     assert done.output[1:].isnan().all()
+
+
+def test_a_failure_nobody_waited_for_is_raised_by_the_next_launch(together, monkeypatch):
+    p = problem("gru", 4, 3, 37, 1, True, False, torch.float32)
+    with monkeypatch.context() as blind:
+        blind.setattr(launch, "POLLS", 300)
+        blind.setattr(launch, "INTERPRETED", False)  # a GPU's launcher does not look back
+        blind.setattr(launch, "check", lambda device: None)
+        together(killed=(0,))
+        run_forward("gru", p, ROWS["split"](37))
+    together()
+    with pytest.raises(launch.SweepTimeoutError, match="forward sweep of gru, T=4 B=3 H=37 D=1"):
+        run_forward("gru", p, ROWS["split"](37))
+    check("gru", ROWS["split"](37), p, torch.float32)
 
 
 @triton.jit

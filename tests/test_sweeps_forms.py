@@ -22,6 +22,12 @@ def test_every_form_equals_the_textbook(cell, form, lengths):
         check(cell, FORMS[form](H), p, torch.float32)
 
 
+@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.usefixtures("poisoned")
+def test_many_chunks_in_ragged_groups_equal_the_textbook(cell):
+    check(cell, FORMS["dealt"](105), problem(cell, 2, 2, 105, 1, True, True, torch.float32), torch.float32)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
 @pytest.mark.usefixtures("poisoned")
