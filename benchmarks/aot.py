@@ -73,7 +73,7 @@ class Case:
     @property
     def exchanges(self) -> bool:
         """Whether programs, or halves of a step, hand each other anything."""
-        return self.row.block_u < self.H or not self.row.resident or self.cell == "gru_before"
+        return self.row.block_u < self.H or not self.row.resident or self.row.split > 1 or self.cell == "gru_before"
 
 
 def form(row: Row, H: int) -> str:

@@ -39,9 +39,9 @@ def run(call: Call) -> Result:
     between = dropout_between(call, backend_triton.pointwise_engine(call.input))
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     unsortable = call.lengths is not None and not readable(call.lengths)
-    unknown = call.is_ids or call.cell == "gru_before" or call.all_states
+    unknown = call.is_ids or call.cell == "gru_before" or call.all_states or call.recompute
     if unknown or call.input.is_meta or compiling or unsortable or _better_by_hand(call):
-        return run_stack(call, operator_layer("unrolled", call.cell), between)
+        return run_stack(call, operator_layer("unrolled", call.cell, keep_gates=not call.recompute), between)
     if call.seeds is not None:
         return run_stack(call, _torch_layer(call), between)
     if call.batch_sizes is not None:

@@ -41,9 +41,11 @@ def refuse_input(input: Tensor) -> str | None:
 
 def run(call: Call) -> Result:
     """Run `call` on the kernels; the sweep itself drops, except from projections, which are no sweep's output."""
+    keep = not call.recompute
     if call.seeds is None or call.dropout == 1 or call.layers[0][0].w_hr is not None:
-        return run_stack(call, operator_layer("triton", call.cell), dropout_between(call, "triton"))
-    return run_stack(call, *dropping_layer("triton", call.cell, call.dropout, call.seeds, shared=call.variational))
+        return run_stack(call, operator_layer("triton", call.cell, keep_gates=keep), dropout_between(call, "triton"))
+    dropping = dropping_layer("triton", call.cell, call.dropout, call.seeds, shared=call.variational, keep_gates=keep)
+    return run_stack(call, *dropping)
 
 
 def pointwise_engine(input: Tensor) -> str:

@@ -30,6 +30,7 @@ class Call:
         variational: whether all time steps share a mask.
         training: whether a backward may follow (cuDNN asks).
         all_states: whether to return every state of every layer.
+        recompute: whether the backward forms the gates again instead of keeping them.
     """
 
     cell: str
@@ -43,6 +44,7 @@ class Call:
     variational: bool
     training: bool
     all_states: bool = False
+    recompute: bool = False
 
     @property
     def is_ids(self) -> bool:

@@ -21,6 +21,8 @@ def run(module: Any, input: Tensor, states: tuple[Tensor, ...] | None) -> tuple[
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or input.dim() != 3:
         return None
     training = module.training
+    if module.memory != "save":
+        return None
     if training and (module.dropout or module.input_dropout or module.weight_dropout):
         return None
     if (

@@ -37,6 +37,7 @@ def gru(
     training: bool = False,
     reset_after: bool = True,
     return_all_states: bool = False,
+    memory: str = "save",
     backend: str | None = None,
 ) -> tuple[Any, ...]:
     """Run a stack of GRU layers.
@@ -58,6 +59,8 @@ def gru(
         training: whether to drop.
         reset_after: which of the two GRUs.
         return_all_states: whether to return the states of every layer and step.
+        memory: "save" keeps the gates of every step for the backward; "recompute" keeps nothing but the states and forms the
+            gates again, by one product over all steps, with equal results ("reference" is autograd's and always saves).
         backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND.
 
     Returns:
@@ -71,7 +74,18 @@ def gru(
     cell = "gru" if reset_after else "gru_before"
     states = None if h_0 is None else (h_0,)
     output, (h_n,), every = _run(
-        cell, input, states, layers, batch_sizes, lengths, dropout, variational, training, return_all_states, backend
+        cell,
+        input,
+        states,
+        layers,
+        batch_sizes,
+        lengths,
+        dropout,
+        variational,
+        training,
+        return_all_states,
+        memory,
+        backend,
     )
     return (output, h_n, tuple(h for (h,) in every)) if return_all_states else (output, h_n)
 
@@ -87,6 +101,7 @@ def lstm(
     variational: bool = False,
     training: bool = False,
     return_all_states: bool = False,
+    memory: str = "save",
     backend: str | None = None,
 ) -> tuple[Any, ...]:
     """Run a stack of LSTM layers (Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000).
@@ -101,7 +116,18 @@ def lstm(
         value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
     """
     output, finals, every = _run(
-        "lstm", input, hx, layers, batch_sizes, lengths, dropout, variational, training, return_all_states, backend
+        "lstm",
+        input,
+        hx,
+        layers,
+        batch_sizes,
+        lengths,
+        dropout,
+        variational,
+        training,
+        return_all_states,
+        memory,
+        backend,
     )
     return (output, finals, every) if return_all_states else (output, finals)
 
@@ -117,10 +143,12 @@ def _run(
     variational: bool,
     training: bool,
     all_states: bool,
+    memory: str,
     backend: str | None,
 ) -> Result:
     """Check everything, put it in normal form and hand it to the backend."""
     validation.check_layers(layers, 4 if cell == "lstm" else 3)
+    validation.check_memory(memory)
     first = layers[0][0]
     weight, input_size = first.w_ih, first.w_ih.shape[1]
     rank = 3 if batch_sizes is None else 2
@@ -150,6 +178,7 @@ def _run(
     drops = training and validation.check_probability("dropout", dropout) > 0 and len(layers) > 1
     seeds = seed_for(dropout, weight.device, len(layers) - 1) if drops else None
     call = Call(
-        cell, input, batch_sizes, lengths, tuple(states), layers, dropout, seeds, variational, training, all_states
-    )
+        cell, input, batch_sizes, lengths, tuple(states), layers, dropout, seeds, variational, training, all_states,
+        memory == "recompute",
+    )  # fmt: skip
     return backends.run(call, backend)

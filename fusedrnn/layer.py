@@ -32,7 +32,9 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
     return layer
 
 
-def dropping_layer(engine: str, cell: str, p: float, seeds: Tensor, *, shared: bool) -> tuple[Layer, Between]:
+def dropping_layer(
+    engine: str, cell: str, p: float, seeds: Tensor, *, shared: bool, keep_gates: bool = True
+) -> tuple[Layer, Between]:
     """A layer whose sweep writes beside its output what dropout leaves of it, and what hands that to the next layer.
 
     Each call of the layer takes the next of `seeds`, (L - 1,); the last one has none. `p` is strictly between 0 and 1; `shared`
@@ -45,7 +47,7 @@ def dropping_layer(engine: str, cell: str, p: float, seeds: Tensor, *, shared: b
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
         drop = None if (seed := next(left, None)) is None else Dropout(seed, p, shared)
-        trace, finals, remains = _swept(engine, cell, x, states, directions, lengths, drop=drop)
+        trace, finals, remains = _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
         dropped.append(remains)
         return trace, finals
 

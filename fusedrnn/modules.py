@@ -29,10 +29,14 @@ class _FusedRNN(nn.RNNBase):
     variational: bool
     input_dropout: float
     weight_dropout: float
+    memory: str
 
-    def _set_options(self, backend: str | None, variational: bool, input_dropout: float, weight_dropout: float) -> None:
+    def _set_options(
+        self, backend: str | None, variational: bool, input_dropout: float, weight_dropout: float, memory: str
+    ) -> None:
         """What torch.nn has no argument for."""
         self.backend = None if backend is None else check_name(backend)
+        self.memory = validation.check_memory(memory)
         self.variational = variational
         self.input_dropout = validation.check_probability("input_dropout", input_dropout)
         self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
@@ -126,7 +130,8 @@ class _FusedRNN(nn.RNNBase):
     def extra_repr(self) -> str:
         """As torch.nn's, and the options that differ from their defaults."""
         rates = ((name, getattr(self, name)) for name in ("input_dropout", "weight_dropout", "variational", "backend"))
-        return super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
+        given = super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
+        return given + ("" if self.memory == "save" else f", memory={self.memory!r}")
 
 
 def _each(change: Callable[[Tensor], Any], given: Any) -> Any:
@@ -146,6 +151,7 @@ class FusedGRU(_FusedRNN):
         input_dropout: probability of dropping an element of a floating-point input, when training.
         weight_dropout: probability of dropping an element of `weight_hh`, drawn once a call (DropConnect as in AWD-LSTM: Merity
             et al., "Regularizing and optimizing LSTM language models", 2018), when training.
+        memory: "save", or "recompute" to keep no gates for the backward: see `functional.gru`.
         reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
@@ -170,6 +176,7 @@ class FusedGRU(_FusedRNN):
         variational: bool = False,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
+        memory: str = "save",
         reset_after: bool = True,
         **unsupported: Any,
     ) -> None:
@@ -180,7 +187,7 @@ class FusedGRU(_FusedRNN):
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self._set_options(backend, variational, input_dropout, weight_dropout)
+        self._set_options(backend, variational, input_dropout, weight_dropout, memory)
         self.reset_after = reset_after
 
     def forward(
@@ -206,6 +213,7 @@ class FusedGRU(_FusedRNN):
             dropout=self.dropout,
             variational=self.variational,
             training=self.training,
+            memory=self.memory,
             reset_after=self.reset_after,
             backend=self.backend,
         )
@@ -222,7 +230,7 @@ class FusedLSTM(_FusedRNN):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype: as for
             `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
-        backend, variational, input_dropout, weight_dropout: as for `FusedGRU`.
+        backend, variational, input_dropout, weight_dropout, memory: as for `FusedGRU`.
 
     `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
     `return_all_states=True` a third value: a tuple over layers of (every h, every c) of the layer, laid out as the output.
@@ -245,6 +253,7 @@ class FusedLSTM(_FusedRNN):
         variational: bool = False,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
+        memory: str = "save",
     ) -> None:
         super().__init__(
             "LSTM",
@@ -259,7 +268,7 @@ class FusedLSTM(_FusedRNN):
             device,
             dtype,
         )
-        self._set_options(backend, variational, input_dropout, weight_dropout)
+        self._set_options(backend, variational, input_dropout, weight_dropout, memory)
 
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
     check_forward_args = nn.LSTM.check_forward_args  # type: ignore[assignment]
@@ -287,5 +296,6 @@ class FusedLSTM(_FusedRNN):
             dropout=self.dropout,
             variational=self.variational,
             training=self.training,
+            memory=self.memory,
             backend=self.backend,
         )

@@ -26,6 +26,13 @@ def check_pair(hx: Any) -> None:
     check_tensor("c_0", hx[1])
 
 
+def check_memory(given: str) -> str:
+    """It is one of the two ways to come by the gates in the backward."""
+    if given not in ("save", "recompute"):
+        raise ValueError(f"memory: expected 'save' or 'recompute', got {given!r}")
+    return given
+
+
 def check_layers(layers: Sequence[Sequence[LayerWeights]], gates: int) -> None:
     """The weights fit each other: first w_hh says H and P, and all must agree."""
     rows, width = layers[0][0].w_hh.shape

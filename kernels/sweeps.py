@@ -47,7 +47,7 @@ def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any
     """The constants of a launch that both sweeps share."""
     return {
         "CELL": cell,
-        "EXCHANGE": slices > 1 or not row.resident or cell == "gru_before",
+        "EXCHANGE": slices > 1 or not row.resident or row.split > 1 or cell == "gru_before",
         "RESIDENT": row.resident,
         "EXACT": dtype in (torch.float32, torch.float64),
         "UPCAST": launch.INTERPRETED and dtype in (torch.float16, torch.bfloat16),
