@@ -6,13 +6,14 @@ They subclass `nn.modules.rnn.RNNCellBase`, which owns parameters and initialisa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
-from fusedrnn import backends, functional, validation
+from fusedrnn import backends, direct, functional, validation
 from fusedrnn.circumstances import transformed
 from fusedrnn.reference.stack import LayerWeights
 
@@ -27,7 +28,7 @@ class _FusedCell(RNNCellBase):
     def _weights(self) -> LayerWeights:
         return LayerWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
-    def _step(self, input: Tensor, states: States, weights: LayerWeights) -> States:
+    def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         """Run torch's cell on (B, I) and states (B, H)."""
         raise NotImplementedError
 
@@ -41,6 +42,9 @@ class _FusedCell(RNNCellBase):
 
     def _forward(self, input: Tensor, states: States | None, names: tuple[str, ...]) -> States:
         """Check, add the batch dimension if there is none, run, take it away."""
+        direct_states = direct.step(self, input, states, len(names))
+        if direct_states is not None:
+            return direct_states
         cell = type(self).__name__
         validation.check_tensor("input", input)
         ids = input.dtype == torch.int64 and input.dim() < 2
@@ -109,7 +113,7 @@ class FusedGRUCell(_FusedCell):
     def _has_step(self, input: Tensor) -> bool:
         return self.reset_after and super()._has_step(input)
 
-    def _step(self, input: Tensor, states: States, weights: LayerWeights) -> States:
+    def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         return (torch.gru_cell(input, states[0], *weights[:4]),)
 
     def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:
@@ -151,7 +155,7 @@ class FusedLSTMCell(_FusedCell):
         h, c = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
         return h, c
 
-    def _step(self, input: Tensor, states: States, weights: LayerWeights) -> States:
+    def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         return torch.lstm_cell(input, states, *weights[:4])
 
     def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:

@@ -120,8 +120,11 @@ class _FusedRNN(nn.RNNBase):
             for state in states:
                 validation.check_packed_state(state, int(batch_sizes[0]))
             states = tuple(state.index_select(1, order) for state in states)
-        data = self._drop_input(data, batch_sizes)
-        output, finals, *every = self._run(data, states, batch_sizes=batch_sizes, return_all_states=all_states)
+        result: tuple[Any, ...] | None = None if all_states else direct.run(self, data, states, batch_sizes)
+        if result is None:
+            data = self._drop_input(data, batch_sizes)
+            result = self._run(data, states, batch_sizes=batch_sizes, return_all_states=all_states)
+        output, finals, *every = result
         if inverse is not None:
             finals = _each(lambda state: state.index_select(1, inverse), finals)
         output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))

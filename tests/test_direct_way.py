@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from contract_cases import LAYERS, hx_of, tensors, total
+from contract_cases import LAYERS, flat, hx_of, tensors, total
+from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedLSTM, direct, use_backend
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, direct, use_backend
 from fusedrnn.backend_aten import derived_by_hand
 
 
@@ -58,13 +59,51 @@ def test_what_is_not_plain_takes_the_general_way(kind, ways):
     kind(3, 4, backend="reference")(x)
     with use_backend("reference"):
         kind(3, 4)(x)
-    kind(3, 4)(x[:, 0])
     kind(3, 4)(torch.zeros(5, 2, dtype=torch.int64))
     kind(3, 4, device="meta")(x.to("meta"))
     torch.vmap(kind(3, 4))(x.unsqueeze(0))
+    kind(3, 4)(pack_sequence([torch.tensor([0, 1, 2])]))
     assert not any(ways)
     kind(3, 4, 2, dropout=0.5).eval()(x)
     assert ways.pop()
+
+
+FORMS = {
+    "unbatched": (lambda: torch.randn(5, 3), ()),
+    "packed": (lambda: pack_sequence([torch.randn(n, 3) for n in (2, 4, 1)], enforce_sorted=False), (3,)),
+    "packed, sorted": (lambda: pack_sequence([torch.randn(n, 3) for n in (4, 2)]), (2,)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
+def test_other_forms_go_the_short_way_too(kind, ways, monkeypatch, form, batch_first, given):
+    make, batch = form
+    module, x = kind(3, 4, 2, batch_first=batch_first), make()
+    hx = hx_of(module, 2, *batch, 4) if given else None
+    short = tensors(module(x, hx))
+    assert any(ways)
+    monkeypatch.setattr(direct, "run", lambda *args: None)
+    for a, b in zip(short, tensors(module(x, hx)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
+@pytest.mark.parametrize("cell", [FusedGRUCell, FusedLSTMCell])
+def test_cells_have_a_short_way(cell, monkeypatch, given):
+    module, x = cell(3, 4), torch.randn(2, 3)
+    hx = hx_of(module, 2, 4) if given else None
+    short = direct.step(module, x, None if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
+    assert short is not None
+    monkeypatch.setattr(direct, "step", lambda *args: None)
+    for a, b in zip(short, flat(module(x, hx)), strict=True):
+        torch.testing.assert_close(a, b)
+    monkeypatch.undo()
+    for bad in (x[0], x.double(), x[:, :2], torch.tensor([0, 1])):
+        assert direct.step(module, bad, None, 1) is None
+    assert direct.step(cell(3, 4, backend="reference"), x, None, 1) is None
+    assert direct.step(FusedGRUCell(3, 4, reset_after=False), x, None, 1) is None
 
 
 def test_reset_before_has_no_short_way(ways):
