@@ -51,7 +51,7 @@ def parser() -> Parser:
     """Describe the options."""
     parser = experiment_parser(__doc__, out="deep", quick="the plain RNN on 500 characters", backends=BACKENDS)
     add = parser.add_argument
-    add("--epochs", type=positive(int), default=100, help="passes over the text")
+    add("--epochs", type=positive(int), default=60, help="passes over the text")
     add("--hidden", type=positive(int), default=48, help="width of every layer")
     add("--max-chars", type=positive(int), default=1200, help="how much of the lyrics to read")
     return parser

@@ -164,7 +164,7 @@ def _conclude(
         f"{symmetric['constant'].spread:.0e}, and the error stops at {symmetric['constant'].loss[-1]:.3f}, against "
         f"{symmetric['random'].loss[-1]:.3f} from random weights. Through {sizes.steps} steps the plain RNN keeps "
         f"{last['RNN, as torch.nn starts it']:.0e} of its gradient, with W_hh 2 x orthogonal it multiplies it by "
-        f"{last['RNN, W_hh 2 x orthogonal']:.0e}. A gated cell as torch.nn starts it forgets as fast (GRU "
+        f"{last['RNN, W_hh 2 x orthogonal']:.0e}. A gated cell as torch.nn starts it forgets nearly as fast (GRU "
         f"{last['GRU, as torch.nn starts it']:.0e}, LSTM {last['LSTM, as torch.nn starts it']:.0e}): its gates are half "
         f"open. With a gate bias of 4 they keep {last['GRU, gate bias 4']:.2g} and {last['LSTM, gate bias 4']:.2g}. With "
         f"exploding gradients the longest step was {max(unclipped.step):.0e} unclipped and {max(clipped.step):.3f} clipped, "
