@@ -159,11 +159,14 @@ def _draw(curves: dict[str, Curve]) -> Figure:
     left.grid(visible=True, alpha=0.3)
     left.legend()
     right.boxplot(
-        [[1000 * s for s in curve.seconds] for curve in curves.values()], tick_labels=list(curves), whis=(5, 95)
+        [[1000 * s for s in curve.seconds] for curve in curves.values()],
+        tick_labels=list(curves),
+        whis=(5, 95),
+        showfliers=False,
     )
     right.set_yscale("log")
     right.set_ylabel("milliseconds an update")
-    right.set_title("times, taking turns")
+    right.set_title("times, taking turns: median, quartiles, 5% and 95%")
     right.grid(visible=True, which="both", alpha=0.3)
     return figure
 
