@@ -62,6 +62,7 @@ def test_the_gradient_fades_with_layers_and_with_steps(metrics):
 
 def test_the_conclusion_tells_the_measured_numbers(metrics):
     assert f"{metrics['results']['perplexity']['rnn, 6 layers'][-1]:.4g} with 6 layers" in metrics["conclusion"]
+    assert metrics["conclusion"].endswith("no more: rnn for all epochs.")
 
 
 def test_frequencies_alone_give_the_exponential_of_the_entropy():
