@@ -132,13 +132,13 @@ def backward_sweep(
                 dh += tl.where(valid, dout, 0.0) + poison
                 dz, dn, _ = reset_before_state_backward(dh, saved[1], saved[2], h)
                 store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
             else:
                 drh = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + 2 * H, rows * (S * H), batch_mask, H,
                              2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dr, through = reset_before_gates_backward(drh + poison, saved[0], h)
                 store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dr, 0.0),), 0, 1)
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
                 dh = tl.where(valid, dh * saved[1] + through, dh)
         else:
             if EXCHANGE:
@@ -159,7 +159,7 @@ def backward_sweep(
             store_gates(dgates_ptr, own_gates, H, mine, published, SHIFT, G)
             dh = tl.where(valid, direct, dh)
             if EXCHANGE:
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
             else:
                 for g in tl.static_range(G):
                     dh = dot(tiles[g], published[g].to(IO), dh, UPCAST, PRECISION)

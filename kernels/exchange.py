@@ -1,8 +1,8 @@
 """How the programs of one lane (a batch tile of one direction) hand their slices to each other.
 
 A program stores its slice, makes all its threads' stores part of one release, and adds one to the lane's counter; a reader
-polls that counter with acquire until every slice has arrived. Polls are bounded: a lane that waits in vain raises the error
-word and goes on without waiting, so that nothing ever hangs.
+polls that counter with acquire until every slice has arrived. Polls are bounded: a program that waits in vain raises the error
+word and goes on without waiting or arriving, so that nothing ever hangs and its neighbours fail too.
 """
 
 import triton
@@ -10,10 +10,10 @@ import triton.language as tl
 
 
 @triton.jit
-def arrive(counter_ptr):
-    """Publish everything this program has stored so far."""
+def arrive(counter_ptr, polls):
+    """Publish everything this program has stored so far. One that has waited in vain counts no more: nobody shall go on with it."""
     tl.debug_barrier()
-    tl.atomic_add(counter_ptr, 1, sem="release", scope="gpu")
+    tl.atomic_add(counter_ptr, (polls > 0).to(tl.int32), sem="release", scope="gpu")
 
 
 @triton.jit

@@ -145,7 +145,7 @@ def forward_sweep(
                              0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], EXACT)
                 tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
                 if SAVE:
                     store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (r, aux), 0, 2)
             else:
@@ -156,7 +156,7 @@ def forward_sweep(
                 new = (new + poison).to(IO).to(ACC)
                 h = tl.where(valid, new, h)
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
                 tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
                 if DROP == "each":
                     keep = kept_at(seed, own_rows, threshold)
@@ -186,7 +186,7 @@ def forward_sweep(
             h = tl.where(valid, new.to(IO).to(ACC), h)
             if EXCHANGE:
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
-                arrive(counter_ptr)
+                arrive(counter_ptr, polls)
             tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
             if DROP == "each":
                 keep = kept_at(seed, own_rows, threshold)

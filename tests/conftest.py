@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,20 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when the kernels are imported
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))  # the helper modules beside the tests
+
+NEEDS = {
+    "hypothesis": ["test_modules_properties.py"],
+    "expecttest": ["test_torch_module_infos.py"],
+    "tqdm": ["test_examples_*.py", "test_lyrics_*.py"],
+}
+"""Files that import what `make setup` installs and a GPU machine with nothing but torch, pandas and matplotlib may lack."""
+MISSING = [package for package in NEEDS if find_spec(package) is None]
+collect_ignore_glob = [pattern for package in MISSING for pattern in NEEDS[package]]
+
+
+def pytest_report_header():
+    """Say what is not collected, and why."""
+    return [f"not installed: {package}; not collected: {', '.join(NEEDS[package])}" for package in MISSING]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from torch import nn
 
 from fusedrnn import FusedGRU, FusedLSTM
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+"""Without a GPU the tests' own code is tried out, at tiny sizes: `test_gpu_rehearsal.py`."""
 CELLS = ("gru", "gru_before", "lstm")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 BUDGET = 1.5
@@ -16,13 +18,18 @@ UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-2
 """Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
 
 
-def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False, device="cuda"):
+def capability():
+    """What the launch table is asked for."""
+    return torch.cuda.get_device_capability() if DEVICE == "cuda" else None
+
+
+def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False):
     """Ours, on a backend, from a fixed seed."""
     torch.manual_seed(0)
     kind = FusedLSTM if cell == "lstm" else FusedGRU
     options = {"reset_after": False} if cell == "gru_before" else {}
     built = kind(inputs, hidden, layers, bidirectional=bidirectional, backend=backend, **options)
-    return built.to(device, dtype)
+    return built.to(DEVICE, dtype)
 
 
 def torchs(cell, ours):

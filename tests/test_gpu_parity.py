@@ -7,24 +7,25 @@ import torch
 
 pytest.importorskip("triton")
 
-from gpu_cases import CELLS, DTYPES, UNIT, error, hold, module, results, torchs
+from gpu_cases import CELLS, DEVICE, DTYPES, UNIT, capability, error, hold, module, results, torchs
 
 from fusedrnn import unrolled
-from fusedrnn.kernels.results import SAVED
 from fusedrnn.kernels.table import candidates
 
 pytestmark = pytest.mark.gpu
+SIZES = (19, 33, 2)
+"""T, B, D: more than one batch tile, the last one nearly empty."""
 
 
 def sweep_problem(cell, T, B, H, D, dtype, lengths):
     """Arguments of the sweeps on the GPU, and upstream gradients."""
     G = 4 if cell == "lstm" else 3
-    generator = torch.Generator("cuda").manual_seed(1)
+    generator = torch.Generator(DEVICE).manual_seed(1)
 
     def draw(*shape):
-        return torch.randn(*shape, generator=generator, device="cuda").to(dtype)
+        return torch.randn(*shape, generator=generator, device=DEVICE).to(dtype)
 
-    steps = torch.randint(1, T + 1, (B,), generator=generator, device="cuda", dtype=torch.int32) if lengths else None
+    steps = torch.randint(1, T + 1, (B,), generator=generator, device=DEVICE, dtype=torch.int32) if lengths else None
     arguments = {
         "gx": draw(T, B, D, G * H), "h0": draw(D, B, H), "c0": draw(D, B, H) if cell == "lstm" else None,
         "w_hh": (draw(D, G * H, H) / H**0.5).to(dtype), "b_hh": draw(D, G * H), "lengths": steps,
@@ -50,13 +51,12 @@ def swept(engine, cell, p, up, row=None):
 def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dtype, H, lengths):
     from fusedrnn.kernels import sweeps
 
-    T, B, D = (19, 33, 2) if H <= 512 else (7, 17, 1)
+    T, B, D = SIZES if H <= 512 else (7, 17, 1)
     p, up = sweep_problem(cell, T, B, H, D, dtype, lengths)
     exact = {k: v if v is None or k == "lengths" else v.double() for k, v in p.items()}
     truth = swept(unrolled, cell, exact, [None if u is None else u.double() for u in up])
     plain = swept(unrolled, cell, p, up)
-    capability = torch.cuda.get_device_capability()
-    rows = [entry.row for entry in candidates(cell, dtype, H, capability, torch.backends.cudnn.allow_tf32)]
+    rows = [entry.row for entry in candidates(cell, dtype, H, capability(), torch.backends.cudnn.allow_tf32)]
     assert rows
     for row in rows:
         got = swept(sweeps, cell, p, up, row)
@@ -75,9 +75,9 @@ def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dt
 def test_modules_are_as_near_to_the_truth_as_torchs(cell, dtype, T, B, H, bidirectional):
     ours = module(cell, 96, H, dtype, "triton", layers=2, bidirectional=bidirectional)
     exact = torchs(cell, ours).double()
-    generator = torch.Generator("cuda").manual_seed(2)
-    x = torch.randn(T, B, 96, generator=generator, device="cuda").to(dtype)
-    up = torch.randn(T, B, H * (1 + bidirectional), generator=generator, device="cuda").to(dtype)
+    generator = torch.Generator(DEVICE).manual_seed(2)
+    x = torch.randn(T, B, 96, generator=generator, device=DEVICE).to(dtype)
+    up = torch.randn(T, B, H * (1 + bidirectional), generator=generator, device=DEVICE).to(dtype)
     truth = results(exact, x.double(), up.double())
     hold(results(ours, x, up), results(torchs(cell, ours), x, up), truth, dtype)
 
@@ -86,7 +86,7 @@ def test_modules_are_as_near_to_the_truth_as_torchs(cell, dtype, T, B, H, bidire
 def test_packed_input_gives_what_each_sample_alone_gives(cell):
     ours = module(cell, 32, 256, torch.float32, "triton", bidirectional=True)
     lengths = [40, 33, 7, 1]
-    samples = [torch.randn(steps, 32, device="cuda") for steps in lengths]
+    samples = [torch.randn(steps, 32, device=DEVICE) for steps in lengths]
     packed = torch.nn.utils.rnn.pack_sequence(samples)
     output, _ = torch.nn.utils.rnn.pad_packed_sequence(ours(packed)[0])
     for b, sample in enumerate(samples):
@@ -97,7 +97,7 @@ def test_packed_input_gives_what_each_sample_alone_gives(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_not_finite_stays_in_its_sample(cell):
     ours = module(cell, 32, 256, torch.float32, "triton")
-    x = torch.randn(9, 20, 32, device="cuda")
+    x = torch.randn(9, 20, 32, device=DEVICE)
     clean, _ = ours(x)
     dirty = x.clone()
     dirty[3, 5], dirty[4, 11] = float("nan"), float("inf")
@@ -112,7 +112,7 @@ def test_recompute_equals_save(cell):
     from fusedrnn import ops
 
     p, _ = sweep_problem(cell, 30, 16, 256, 1, torch.float32, lengths=True)
-    x, w_ih = torch.randn(30, 16, 48, device="cuda"), torch.randn(1, p["w_hh"].shape[1], 48, device="cuda") / 7
+    x, w_ih = torch.randn(30, 16, 48, device=DEVICE), torch.randn(1, p["w_hh"].shape[1], 48, device=DEVICE) / 7
     found = []
     for keep in (True, False):
         leaves = [t.detach().clone().requires_grad_() for t in (x, p["h0"], w_ih, p["w_hh"], p["b_hh"])]
@@ -123,7 +123,6 @@ def test_recompute_equals_save(cell):
         found.append([output, *torch.autograd.grad(output.square().sum(), leaves)])
     for saved, again in zip(*found, strict=True):
         torch.testing.assert_close(again, saved, rtol=2e-3, atol=2e-3)
-    assert SAVED[cell] >= 3
 
 
 def test_a_short_training_run_follows_torchs():
@@ -131,7 +130,7 @@ def test_a_short_training_run_follows_torchs():
     ours = module("gru", 16, 256, torch.float32, "triton")
     theirs = torchs("gru", ours)
     curves = []
-    x, y = torch.randn(50, 32, 16, device="cuda"), torch.randn(32, 256, device="cuda")
+    x, y = torch.randn(50, 32, 16, device=DEVICE), torch.randn(32, 256, device=DEVICE)
     for net in (copy.deepcopy(ours), theirs):
         optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
         curve = []

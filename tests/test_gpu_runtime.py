@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from gpu_cases import CELLS, module, results
+from gpu_cases import CELLS, DEVICE, module, results
 
 pytestmark = pytest.mark.gpu
 
@@ -24,8 +24,8 @@ def equal(first, second):
 @pytest.mark.parametrize("cell", CELLS)
 def test_fifty_repeats_are_equal_in_every_bit(cell, H):
     ours = module(cell, 64, H, torch.bfloat16, "triton", bidirectional=True)
-    x = torch.randn(40, 48, 64, device="cuda", dtype=torch.bfloat16)
-    up = torch.randn(40, 48, 2 * H, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(40, 48, 64, device=DEVICE, dtype=torch.bfloat16)
+    up = torch.randn(40, 48, 2 * H, device=DEVICE, dtype=torch.bfloat16)
     first = results(ours, x, up)
     for _ in range(49):
         assert equal(results(ours, x, up), first)
@@ -37,8 +37,8 @@ def test_a_lane_that_may_not_wait_gives_the_same_bits(cell, monkeypatch):
     from fusedrnn.kernels import launch
 
     ours = module(cell, 64, 256, torch.bfloat16, "triton")
-    x = torch.randn(12, 20, 64, device="cuda", dtype=torch.bfloat16)
-    up = torch.randn(12, 20, 256, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(12, 20, 64, device=DEVICE, dtype=torch.bfloat16)
+    up = torch.randn(12, 20, 256, device=DEVICE, dtype=torch.bfloat16)
     together = results(ours, x, up)
     monkeypatch.setattr(launch, "capacity", lambda device: 1)
     assert equal(results(ours, x, up), together)
@@ -47,8 +47,8 @@ def test_a_lane_that_may_not_wait_gives_the_same_bits(cell, monkeypatch):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_graph_replays_forward_and_backward(cell):
     ours = module(cell, 32, 256, torch.bfloat16, "triton", layers=2)
-    x = torch.randn(20, 16, 32, device="cuda", dtype=torch.bfloat16)
-    up = torch.randn(20, 16, 256, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(20, 16, 32, device=DEVICE, dtype=torch.bfloat16)
+    up = torch.randn(20, 16, 256, device=DEVICE, dtype=torch.bfloat16)
     given = x.clone().requires_grad_()
 
     def step():
@@ -83,7 +83,7 @@ def test_a_graph_replays_forward_and_backward(cell):
 def test_side_streams_and_two_models_at_once():
     """Two models whose grids each want the whole GPU, launched side by side, again and again: right, and none times out."""
     nets = [module(cell, 32, 1024, torch.bfloat16, "triton") for cell in ("gru", "lstm")]
-    x = torch.randn(60, 32, 32, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(60, 32, 32, device=DEVICE, dtype=torch.bfloat16)
     alone = [net(x)[0] for net in nets]
     streams = [torch.cuda.Stream() for _ in nets]
     torch.cuda.synchronize()
@@ -100,9 +100,9 @@ def test_side_streams_and_two_models_at_once():
 
 def test_a_busy_gpu_delays_but_does_not_break():
     net = module("lstm", 32, 1024, torch.bfloat16, "triton")
-    x = torch.randn(60, 32, 32, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(60, 32, 32, device=DEVICE, dtype=torch.bfloat16)
     expected = net(x)[0]
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    a = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(30):
@@ -120,7 +120,7 @@ def test_offsets_beyond_two_to_the_31():
         pytest.skip("needs 60 GiB of GPU memory")
     net = module("lstm", 16, H, torch.bfloat16, "triton")
     assert T * B * 4 * H > 2**31
-    x = torch.randn(T, B, 16, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(T, B, 16, device=DEVICE, dtype=torch.bfloat16)
     output, (h, c) = net(x)
     with torch.no_grad():
         states, begin = None, 0
@@ -139,7 +139,7 @@ def test_a_missing_program_is_an_error_and_not_a_hang(cell, monkeypatch):
     from fusedrnn.kernels import launch
 
     net = module(cell, 16, 256, torch.float16, "triton")
-    x = torch.randn(8, 4, 16, device="cuda", dtype=torch.float16)
+    x = torch.randn(8, 4, 16, device=DEVICE, dtype=torch.float16)
     expected, _ = net(x)
     original = launch.start
     monkeypatch.setattr(launch, "POLLS", 10_000)
@@ -159,7 +159,7 @@ def test_steps_and_batch_do_not_recompile():
     net = module("gru", 16, 256, torch.bfloat16, "triton")
 
     def run(T, B):
-        net(torch.randn(T, B, 16, device="cuda", dtype=torch.bfloat16))
+        net(torch.randn(T, B, 16, device=DEVICE, dtype=torch.bfloat16))
         return sum(len(caches[0]) for caches in forward_sweep.device_caches.values())
 
     compiled = run(5, 3)
@@ -168,8 +168,8 @@ def test_steps_and_batch_do_not_recompile():
 
 def test_packed_costs_at_most_a_tenth_more():
     net = module("gru", 128, 512, torch.bfloat16, "triton").requires_grad_(False)
-    x = torch.randn(500, 32, 128, device="cuda", dtype=torch.bfloat16)
-    lengths = torch.full((32,), 500, device="cuda")
+    x = torch.randn(500, 32, 128, device=DEVICE, dtype=torch.bfloat16)
+    lengths = torch.full((32,), 500, device=DEVICE)
 
     def median(**options):
         times = []

@@ -43,7 +43,7 @@ def test_forms_follow_the_size_the_chip_and_the_products():
         rows = [(choose("forward", cell, dtype, H, 32, 1, capability, 132, tf32=tf32), H) for H in widths]
         return [form(row, H) for row, H in rows]
 
-    assert forms((64, 128, 256, 1024, 4096)) == ["single", "single", "split", "split", "streamed"]
+    assert forms((64, 128, 256, 1024, 4096)) == ["single", "split", "split", "split", "streamed"]
     assert forms((64, 128, 512, 1024), (8, 6)) == ["single", "split", "split", "streamed"]
     assert forms((64, 100, 768, 1024), dtype=torch.float32) == ["single", "split", "split", "streamed"]
     assert forms((64,), dtype=torch.float32, tf32=False) == ["streamed"]

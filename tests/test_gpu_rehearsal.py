@@ -1,0 +1,84 @@
+"""The GPU tests' own code, tried out in the interpreter at tiny sizes: a first run on a GPU is not its first run."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+import test_gpu_parity as parity
+import test_gpu_runtime as runtime
+from gpu_cases import CELLS
+
+from fusedrnn.kernels import launch
+
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the tests themselves"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN in the interpreter
+]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_rows_and_modules_are_held_to_the_budget(cell, monkeypatch):
+    monkeypatch.setattr(parity, "SIZES", (3, 5, 2))
+    parity.test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, torch.float32, 20, lengths=True)
+    parity.test_modules_are_as_near_to_the_truth_as_torchs(cell, torch.float32, 3, 2, 20, bidirectional=True)
+
+
+def test_a_wrong_row_is_not_within_the_budget(monkeypatch):
+    from fusedrnn.kernels import sweeps
+
+    monkeypatch.setattr(parity, "SIZES", (3, 5, 1))
+    original = sweeps.forward
+
+    def slightly_wrong(*args, **options):
+        done = original(*args, **options)
+        return done._replace(output=done.output * (1 + 2e-3))
+
+    monkeypatch.setattr(sweeps, "forward", slightly_wrong)
+    with pytest.raises(AssertionError):
+        parity.test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(
+            "gru", torch.float32, 20, lengths=False
+        )
+
+
+def test_repeats_are_compared(monkeypatch):
+    monkeypatch.setattr(launch, "capacity", lambda device: 1)
+    x, up = torch.randn(3, 2, 4), torch.randn(3, 2, 20)
+    ours = runtime.module("lstm", 4, 20, torch.float32, "triton")
+    assert runtime.equal(runtime.results(ours, x, up), runtime.results(ours, x, up))
+    assert not runtime.equal(runtime.results(ours, x, up), runtime.results(ours, x + 1, up))
+
+
+def test_what_is_not_installed_beside_torch_is_not_needed_to_collect():
+    """On the machine with the GPU there are pytest, pandas and matplotlib, and nothing else of ours."""
+    absent = [
+        "hypothesis",
+        "expecttest",
+        "sklearn",
+        "pytest_benchmark",
+        "xdist",
+        "pytest_timeout",
+        "pooch",
+        "tqdm",
+        "build",
+    ]
+    code = (
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Others:\n"
+        "    find_distributions = PathFinder.find_distributions\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        return None if name.partition('.')[0] in {absent} else PathFinder.find_spec(name, path, target)\n"
+        "sys.meta_path[sys.meta_path.index(PathFinder)] = Others\n"
+        "import pytest\n"
+        "sys.exit(pytest.main(['-m', 'gpu', '--collect-only', '-p', 'no:cacheprovider']))"
+    )
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "test_gpu_parity.py" in done.stdout
+    assert "not installed: hypothesis; not collected: test_modules_properties.py" in done.stdout
