@@ -26,7 +26,6 @@ from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.sweeps import MOST_REGISTERS
 from fusedrnn.kernels.table import Row, choose, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
@@ -119,7 +118,7 @@ def reading(
     multiples = {*pointers, *(["H"] if aligned else [])}
     options = {
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
-        "launch_cooperative_grid": exchanges, "maxnreg": MOST_REGISTERS,
+        "launch_cooperative_grid": exchanges, "maxnreg": row.registers,
     }  # fmt: skip
     return read(compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options))
 

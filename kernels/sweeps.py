@@ -20,8 +20,6 @@ from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.results import SAVED, Backward, Dropout, Forward
 from fusedrnn.kernels.table import Row, choose
 
-MOST_REGISTERS = 255
-"""A thread may have: said aloud, for left to itself the assembler spills a few words to reach an occupancy that no sweep wants."""
 TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
 """Exchanges in a step."""
 
@@ -62,7 +60,7 @@ def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any
         "num_warps": row.warps,
         "num_stages": row.stages,
         "enable_fp_fusion": True,
-        "maxnreg": MOST_REGISTERS,
+        "maxnreg": row.registers,
     }
 
 

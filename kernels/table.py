@@ -33,6 +33,8 @@ class Row:
         split: into how many parts a chunk's columns are dealt out to the warps; a chunk is split * block_k wide.
         group: operand tiles whose loads are under way together, and lie in shared memory together.
         per_sm: programs that certainly run on one SM at the same time.
+        registers: the most that the assembler may give a thread, told to it, for left alone it spills a few words to reach an
+            occupancy that no sweep wants; None leaves it alone.
     """
 
     block_u: int
@@ -46,6 +48,7 @@ class Row:
     split: int = 1
     group: int = 64
     per_sm: int = 1
+    registers: int | None = 255
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Entry:
 
     Attributes:
         form: "single" (one program has all weights), "split" (each program keeps a slice), "streamed" (weights come from L2).
-        numbers: "16-bit", "tf32" or "exact" (float32 without TF32, and float64) products; "any" in the interpreter.
+        numbers: "16-bit", "tf32", "exact" (float32 without TF32) or "fp64" products; "any" in the interpreter.
         widest: the largest H.
         row: how.
         memory: "save" keeps the gates for the backward, "recompute" forms them again from the states.
@@ -84,7 +87,7 @@ TABLE: tuple[Entry, ...] = (
         16, 16, 64, 0, True, 4, 1,
         "16 units a program, K dealt out to the warps: a quarter of the tensor-core instructions and of the weights' reads of "
         "four warps that share a tile (LSTM forward, H=512: 64 against 256, 40 LDSM against 160); 90 to 166 registers",
-        split=4, group=4,
+        split=4, group=3,
     )),
     Entry("split", "16-bit", ANY, Row(
         16, 16, 64, 0, True, 8, 1,
@@ -124,7 +127,12 @@ TABLE: tuple[Entry, ...] = (
     )),
     Entry("streamed", "exact", ANY, Row(
         16, 16, 32, 1, False, 8, 1,
-        "no tensor-core product of this accuracy; serves every H; small tiles because 4 warps spill in float64",
+        "float32 without TF32: no tensor-core product of this accuracy; serves every H",
+    )),
+    Entry("streamed", "fp64", ANY, Row(
+        16, 16, 16, 1, False, 8, 1,
+        "float64: DMMA where the chip has it; K dealt out because whole accumulators in every warp spill 572 bytes (LSTM)",
+        split=8, group=1,
     )),
 )  # fmt: skip
 """In order of preference: the first form that fits; within it lanes that run at once, then the fewest waves, then the order."""
@@ -141,9 +149,11 @@ INTERPRETED: tuple[Entry, ...] = (
 
 
 def kind_of(dtype: torch.dtype, tf32: bool) -> str:
-    """Which products serve a dtype: "16-bit", "tf32" or "exact"."""
+    """Which products serve a dtype: "16-bit", "tf32", "exact" or "fp64"."""
     if dtype in (torch.float16, torch.bfloat16):
         return "16-bit"
+    if dtype == torch.float64:
+        return "fp64"
     return "tf32" if dtype == torch.float32 and tf32 else "exact"
 
 
@@ -159,7 +169,7 @@ def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int
         if bytes_ <= room:
             if capability is not None:
                 together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (bytes_ + 1024))
-                row = replace(row, per_sm=max(1, together))
+                row = replace(row, per_sm=max(1, together), registers=_registers(entry.form, capability))
             found.append(replace(entry, row=row))
     return found
 
@@ -227,6 +237,11 @@ def _filled(entry: Entry, H: int) -> Row:
     narrower = [k for k in (64, 32, 16) if k <= row.block_k]
     block_k = min(narrower, key=lambda k: (-(-H // (row.split * k)) * k, -k))
     return replace(row, block_k=block_k, chunks=-(-H // (row.split * block_k)))
+
+
+def _registers(form: str, capability: tuple[int, int]) -> int | None:
+    """For sm_100 the assembler fills whatever it is told with the loads before the time loop, and spills 8 to 80 bytes for it."""
+    return None if capability[0] == 10 and form != "single" else 255
 
 
 def _slices(row: Row, H: int) -> int:

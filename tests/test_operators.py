@@ -79,11 +79,14 @@ def test_first_and_second_derivatives_by_finite_differences(cell, lengths):
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["save", "recompute"])
+@pytest.mark.parametrize("engine", ["unrolled", "triton"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_operator_passes_torchs_own_checks(cell, keep):
+def test_the_operator_passes_torchs_own_checks(cell, engine, keep):
+    if engine == "triton":
+        pytest.importorskip("triton")
     draw = random.Random(cell)
-    for _ in range(3):
-        torch.library.opcheck(ops.sweep, ("unrolled", cell, *arguments(draw, cell), keep))
+    for _ in range(3 if engine == "unrolled" else 1):
+        torch.library.opcheck(ops.sweep, (engine, cell, *arguments(draw, cell), keep))
 
 
 @pytest.mark.parametrize("cell", CELLS)
