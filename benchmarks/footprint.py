@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -14,8 +13,6 @@ from torch import Tensor
 from benchmarks.cases import Case
 from benchmarks.peers import Peer, ours_backend, peers
 from benchmarks.records import Row
-from fusedrnn import backend_triton
-from fusedrnn.layer import operator_layer
 
 if TYPE_CHECKING:
     from benchmarks.measure import Options
@@ -49,10 +46,10 @@ def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
 
 
 def _recomputing(peer: Peer) -> Peer:
-    """The same call, its backward forming the gates again; the modules have no switch for that, the backend's layer has."""
+    """The same call, its backward forming the gates again."""
 
     def call() -> None:
-        with mock.patch.object(backend_triton, "operator_layer", partial(operator_layer, keep_gates=False)):
+        with mock.patch.object(peer.module, "memory", "recompute"):
             peer.call()
 
     return replace(peer, call=call)

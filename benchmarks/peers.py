@@ -28,11 +28,12 @@ COMPILED_STEPS = 64
 
 @dataclass(frozen=True)
 class Peer:
-    """A call; what it returns: the output, and for training the gradients of the recurrent weights; and what it was given."""
+    """A call; what it returns: the output, and for training the gradients of the recurrent weights; what it was given; and who."""
 
     call: Callable[[], Any]
     results: Callable[[], list[Tensor]]
     given: tuple[Tensor, ...]
+    module: nn.Module
 
 
 def lengths(case: Case) -> Tensor:
@@ -98,7 +99,7 @@ def _peer(case: Case, module: nn.Module, arguments: tuple[Any, ...], upstream: T
 
     passed = [a.data if isinstance(a, PackedSequence) else a for a in arguments]
     given = (*parameters.values(), *passed, upstream)
-    return Peer(forward if case.passes == "forward" else training, results, given)
+    return Peer(forward if case.passes == "forward" else training, results, given, module)
 
 
 def peers(case: Case, device: torch.device, *, compiled: bool = False) -> dict[str, Peer]:

@@ -87,7 +87,7 @@ TABLE: tuple[Entry, ...] = (
         16, 16, 64, 0, True, 4, 1,
         "16 units a program, K dealt out to the warps: a quarter of the tensor-core instructions and of the weights' reads of "
         "four warps that share a tile (LSTM forward, H=512: 64 against 256, 40 LDSM against 160); 90 to 166 registers",
-        split=4, group=3,
+        split=4, group=4,
     )),
     Entry("split", "16-bit", ANY, Row(
         16, 16, 64, 0, True, 8, 1,
@@ -169,7 +169,8 @@ def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int
         if bytes_ <= room:
             if capability is not None:
                 together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (bytes_ + 1024))
-                row = replace(row, per_sm=max(1, together), registers=_registers(entry.form, capability))
+                row = replace(row, per_sm=max(1, together))
+                row = _for_sm_100(row) if capability[0] == 10 else row
             found.append(replace(entry, row=row))
     return found
 
@@ -239,9 +240,11 @@ def _filled(entry: Entry, H: int) -> Row:
     return replace(row, block_k=block_k, chunks=-(-H // (row.split * block_k)))
 
 
-def _registers(form: str, capability: tuple[int, int]) -> int | None:
-    """For sm_100 the assembler fills whatever it is told with the loads before the time loop, and spills 8 to 80 bytes for it."""
-    return None if capability[0] == 10 and form != "single" else 255
+def _for_sm_100(row: Row) -> Row:
+    """The assembler fills whatever it is told there with the loads of many tiles before the time loop, and spills 8 to 80 bytes."""
+    if row.resident and row.chunks == 1:
+        return row
+    return replace(row, registers=None, group=min(row.group, 3))
 
 
 def _slices(row: Row, H: int) -> int:

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1]
-OTHERS = ("__init__", "__main__", "report")
+OTHERS = ("__init__", "__main__", "ddp", "report")
 
 
 def experiments() -> dict[str, str]:
