@@ -13,6 +13,7 @@ from process_per_program import Concurrent
 from sweep_cases import check, problem
 
 from fusedrnn.kernels import backward, forward, launch, sweeps
+from fusedrnn.kernels.exchange import arrive, wait
 from fusedrnn.kernels.table import Row
 
 pytestmark = [
@@ -191,3 +192,19 @@ def test_a_counter_that_starts_above_zero_would_be_noticed(together, monkeypatch
     monkeypatch.setattr(torch, "zeros", lambda *a, **k: zeros(*a, **k).add_(3))
     with pytest.raises(AssertionError):
         check("gru", ROWS["split"](37), problem("gru", 4, 3, 37, 1, True, False, torch.float32), torch.float32)
+
+
+@triton.jit
+def wait_and_arrive(counter_ptr, error_ptr, left_ptr, target, polls):
+    left = wait(counter_ptr, target, polls, error_ptr, 7)
+    arrive(counter_ptr, left)
+    tl.store(left_ptr, left)
+
+
+@pytest.mark.parametrize(
+    ("target", "arrivals", "error", "left"), [(3, 4, 0, 5), (4, 3, 7, 0)], ids=["in time", "in vain"]
+)
+def test_a_program_that_waited_in_vain_says_so_and_arrives_no_more(target, arrivals, error, left):
+    counter, word, polls = (torch.tensor([value], dtype=torch.int32) for value in (3, 0, 0))
+    wait_and_arrive[(1,)](counter, word, polls, target, 5)
+    assert [counter.item(), word.item(), polls.item()] == [arrivals, error, left]
