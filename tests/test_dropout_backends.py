@@ -81,3 +81,17 @@ def test_in_place_is_the_same_in_place(backend, p):
         results.append((y, *torch.autograd.grad(y.sin(), leaf, grad)))
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+def test_a_view_in_place_changes_its_base_and_its_gradient(backend):
+    leaf = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
+    base = leaf * 1
+    torch.manual_seed(2)
+    functional.dropout(base[1:, ::2], 0.5, inplace=True, backend=backend)
+    torch.manual_seed(2)
+    mask = functional.dropout(torch.ones(5, 4, dtype=torch.float64), 0.5, backend=backend)
+    factor = torch.ones(6, 8, dtype=torch.float64)
+    factor[1:, ::2] = mask
+    assert torch.equal(base, leaf * factor)
+    assert torch.equal(torch.autograd.grad(base.sum(), leaf)[0], factor)

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fusedrnn import FusedGRU, FusedLSTM, functional
 from fusedrnn.dropout import seed_for
-from fusedrnn.reference.counter_dropout import counter_dropout
+from fusedrnn.reference.counter_dropout import counter_dropout, kept
 
 T, B, I, H, P = 4, 3, 5, 6, 0.4
 KINDS = {
@@ -127,6 +127,16 @@ def test_every_weight_hh_loses_elements_of_its_own(kind, backend):
     assert_close(output, expected[0])
     assert_close(h_of(states), expected[1])
     assert module.weight_hh_l0.count_nonzero() == module.weight_hh_l0.numel()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_masks_of_two_layers_are_independent(seed):
+    """Chi-square with 3 degrees of freedom at the level 1e-4: four cells of a pair against their expectation."""
+    torch.manual_seed(seed)
+    below, above = (kept(own, P, 100_003) for own in seed_for(P, torch.device("cpu"), 2))
+    counts = torch.bincount(2 * below.long() + above.long(), minlength=4).double()
+    expected = len(below) * torch.tensor([P * P, P * (1 - P), P * (1 - P), (1 - P) ** 2], dtype=torch.float64)
+    assert ((counts - expected) ** 2 / expected).sum() < 21.108
 
 
 def test_token_ids_drop_between_layers_too(backend):
