@@ -26,7 +26,7 @@ from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.table import Row, choose, shared_bytes
+from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
@@ -45,6 +45,8 @@ DTYPES = {
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
 EXCHANGED = {"forward": ("state_ptr", "reset_ptr"), "backward": ("dgates_ptr",)}
 INTEGERS = ("T", "B", "H", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id")
+TENSOR_CORES = ("bf16", "fp16", "tf32")
+DOUBLES = {("fp64", f"sm_{major}{minor}") for major, minor in DOUBLE_TENSOR_CORES}
 WIDE = {"aux_ptr", "dh_ptr", "dc_ptr"}
 WORDS = {"lengths_ptr", "counter_ptr", "error_ptr"}
 
@@ -174,7 +176,7 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
         found.append(f"expected weights to stay on chip, got {result['loop_weight_loads']} loads of them in the loop")
     if result["form"] == "streamed" and not result["loop_weight_loads"]:
         found.append("expected a streamed form to load weights in the loop, got none: the count cannot be trusted")
-    if result["dtype"] != "fp32" and not result["tensor_core"]:
+    if (result["dtype"] in TENSOR_CORES or (result["dtype"], result["arch"]) in DOUBLES) and not result["tensor_core"]:
         found.append("expected tensor-core instructions, got none")
     if not exchanges:
         return found

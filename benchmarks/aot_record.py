@@ -20,7 +20,7 @@ from benchmarks.records import RESULTS, RecordError, Row, write
 
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
-COMPARED = ("form", "tiles", "warps", "registers", "spill_bytes", "shared_bytes")
+COMPARED = ("form", "tiles", "split", "group", "warps", "registers", "spill_bytes", "shared_bytes")
 DROPPED = ("options", "faults")
 
 

@@ -13,6 +13,8 @@ import torch
 from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
 CELLS = ("gru", "gru_before", "lstm")
+DOUBLE_TENSOR_CORES = {(8, 0), (9, 0)}
+"""Where Triton 3.7.1 has tensor-core products of float64: seen in its machine code; for sm_100 it makes none."""
 REGISTERS = 65_536
 """Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
 
@@ -57,7 +59,8 @@ class Entry:
 
     Attributes:
         form: "single" (one program has all weights), "split" (each program keeps a slice), "streamed" (weights come from L2).
-        numbers: "16-bit", "tf32", "exact" (float32 without TF32) or "fp64" products; "any" in the interpreter.
+        numbers: "16-bit", "tf32", "exact" (float32 without TF32), "fp64" or "fp64 without tensor cores" products; "any" in
+            the interpreter.
         widest: the largest H.
         row: how.
         memory: "save" keeps the gates for the backward, "recompute" forms them again from the states.
@@ -131,8 +134,12 @@ TABLE: tuple[Entry, ...] = (
     )),
     Entry("streamed", "fp64", ANY, Row(
         16, 16, 16, 1, False, 8, 1,
-        "float64: DMMA where the chip has it; K dealt out because whole accumulators in every warp spill 572 bytes (LSTM)",
+        "float64 on tensor cores; K dealt out because whole accumulators in every warp spill 572 bytes (LSTM)",
         split=8, group=1,
+    )),
+    Entry("streamed", "fp64 without tensor cores", ANY, Row(
+        16, 16, 16, 1, False, 8, 1,
+        "float64 elsewhere; K not dealt out, because Triton deals out elements there and parts spill 1580 bytes (LSTM)",
     )),
 )  # fmt: skip
 """In order of preference: the first form that fits; within it lanes that run at once, then the fewest waves, then the order."""
@@ -148,12 +155,12 @@ INTERPRETED: tuple[Entry, ...] = (
 )  # fmt: skip
 
 
-def kind_of(dtype: torch.dtype, tf32: bool) -> str:
-    """Which products serve a dtype: "16-bit", "tf32", "exact" or "fp64"."""
+def kind_of(dtype: torch.dtype, tf32: bool, capability: tuple[int, int] | None) -> str:
+    """Which products serve a dtype, as `Entry.numbers` names them."""
     if dtype in (torch.float16, torch.bfloat16):
         return "16-bit"
     if dtype == torch.float64:
-        return "fp64"
+        return "fp64" if capability in DOUBLE_TENSOR_CORES else "fp64 without tensor cores"
     return "tf32" if dtype == torch.float32 and tf32 else "exact"
 
 
@@ -162,7 +169,11 @@ def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int
     room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
     found = []
     for entry in INTERPRETED if capability is None else TABLE:
-        if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or cell not in entry.cells:
+        if (
+            entry.numbers not in ("any", kind_of(dtype, tf32, capability))
+            or entry.widest < H
+            or cell not in entry.cells
+        ):
             continue
         row = _filled(entry, H)
         bytes_ = shared_bytes(entry.form, row, cell, dtype.itemsize)
@@ -242,7 +253,7 @@ def _filled(entry: Entry, H: int) -> Row:
 
 def _for_sm_100(row: Row) -> Row:
     """The assembler fills whatever it is told there with the loads of many tiles before the time loop, and spills 8 to 80 bytes."""
-    if row.resident and row.chunks == 1:
+    if row.split == 1 or (row.resident and row.chunks == 1):
         return row
     return replace(row, registers=None, group=min(row.group, 3))
 

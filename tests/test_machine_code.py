@@ -10,8 +10,10 @@ import torch
 
 triton = pytest.importorskip("triton")
 
+from benchmarks import aot_record  # noqa: E402
 from benchmarks.aot import MULTIPROCESSORS, Case, faults, products_a_warp  # noqa: E402
 from benchmarks.machine_code import loads  # noqa: E402
+from benchmarks.records import RecordError  # noqa: E402
 from fusedrnn.kernels.chips import CHIPS  # noqa: E402
 from fusedrnn.kernels.table import CELLS, TABLE, candidates  # noqa: E402
 
@@ -41,7 +43,7 @@ def test_every_row_keeps_the_rules_on(arch, tmp_path):
     }
 
 
-@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("arch", [80, 86, 90])
 def test_rows_without_tensor_cores_keep_the_rules_on(arch, tmp_path):
     rows = compiled(tmp_path, "--arch", str(arch), "--hidden", "300", "--dtype", "fp32", "fp64")
     assert len(rows) == 12
@@ -72,7 +74,7 @@ def test_the_widths_reach_every_row_of_the_table():
 
 
 SOUND = {
-    "form": "split", "dtype": "bf16", "spill_bytes": 0, "shared_bytes": 90_000, "shared_limit": 100_000,
+    "form": "split", "dtype": "bf16", "arch": "sm_90", "spill_bytes": 0, "shared_bytes": 90_000, "shared_limit": 100_000,
     "shared_by_table": 95_000, "tensor_core": {"HMMA.16816.F32.BF16": 24}, "tensor_core_needed": 24, "loop_weight_loads": 0,
     "exchange_loads_in_loop": 2, "exchange_loads_not_cg": 0, "loads_past_l1": 4, "exchange_load": {"LDG.E.128.STRONG.GPU": 4},
     "counter_order": ["atom.global.gpu.acquire.add.u32", "atom.global.gpu.release.add.u32"],
@@ -82,6 +84,9 @@ SOUND = {
 def test_a_sound_row_has_no_fault():
     assert faults(SOUND, exchanges=True) == []
     assert faults(SOUND | {"form": "streamed", "loop_weight_loads": 3}, exchanges=True) == []
+    assert (
+        faults(SOUND | {"dtype": "fp64", "arch": "sm_86", "tensor_core": {}}, exchanges=True) == []
+    )  # it has none for float64
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,7 @@ def test_a_sound_row_has_no_fault():
         ({"shared_bytes": 96_000}, "expected at most the table's 95000 bytes, got 96000"),
         ({"tensor_core": {"HMMA.16816.F32.BF16": 96}}, "expected 24 tensor-core instructions a warp, got 96"),
         ({"tensor_core": {}}, "expected tensor-core instructions, got none"),
+        ({"tensor_core": {}, "dtype": "fp64"}, "expected tensor-core instructions, got none"),
         ({"loop_weight_loads": 1}, "expected weights to stay on chip, got 1 loads"),
         ({"form": "streamed"}, "expected a streamed form to load weights in the loop, got none"),
         ({"exchange_loads_not_cg": 1}, "expected every exchanged value read by .cg, got 1 of 2"),
@@ -139,3 +145,58 @@ def test_loads_are_traced_to_their_arguments():
       }
     """
     assert [(load.argument, load.depth, load.cache) for load in loads(ttgir)] == [("w_ptr", 0, ""), ("x_ptr", 1, "cg")]
+
+
+def recorded(*options):
+    """`python -m benchmarks.aot_record` in a process where kernels are compiled."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
+        "PYTHONPATH": os.pathsep.join(sys.path)
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks.aot_record", *options], env=environment, capture_output=True, text=True
+    )
+
+
+same_compiler = pytest.mark.skipif(
+    aot_record.load()[0]["triton"] != triton.__version__, reason="the record was made with another Triton"
+)
+
+
+@same_compiler
+def test_a_sample_compiled_anew_is_as_the_committed_record_says():
+    done = recorded("--check", "10")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("10 of ")
+
+
+@same_compiler
+@pytest.mark.slow
+def test_every_row_compiled_anew_is_as_the_committed_record_says():
+    done = recorded("--check", "0")
+    assert done.returncode == 0, done.stdout
+
+
+@same_compiler
+def test_a_change_that_costs_registers_shows(tmp_path):
+    environment, rows = aot_record.load()
+    row = {**aot_record.sample(rows, 1)[0]}
+    changed = {**row, "registers": row["registers"] - 1, "faults": []}
+    aot_record.save(tmp_path / "aot.json", aot_record.pack(environment, [changed]))
+    done = recorded("--check", "0", "--record", str(tmp_path / "aot.json"))
+    assert done.returncode == 1
+    assert f"expected registers {row['registers'] - 1} as recorded, got {row['registers']}" in done.stdout
+
+
+def test_the_record_covers_the_chips_and_no_row_spills():
+    _, rows = aot_record.load()
+    assert len(rows) >= 400
+    assert {row["arch"] for row in rows} == {f"sm_{arch}" for arch in MULTIPROCESSORS}
+    assert {row["H"] for row in rows} == {64, 128, 256, 512, 768, 1024, 2048}
+    assert not [row for row in rows if row["spill_bytes"] or row["shared_bytes"] > row["shared_limit"]]
+
+
+def test_a_row_with_faults_is_not_recorded():
+    _, rows = aot_record.load()
+    broken = [{**rows[0], "faults": ["expected no spills, got 8 bytes"]}]
+    with pytest.raises(RecordError, match="expected a row without faults, got expected no spills, got 8 bytes"):
+        aot_record.pack({}, broken)

@@ -24,7 +24,7 @@ def given(form, steps=5, batch=2):
 
 
 @pytest.mark.parametrize("form", ["floats", "ids", "lengths"])
-@pytest.mark.parametrize("backend", ["aten", "reference"])
+@pytest.mark.parametrize("backend", ["aten", "reference", "triton"])
 def test_a_module_compiles_whole_with_its_gradients(cell, backend, form):
     module = cell(3, 4, 2, bidirectional=True, backend=backend)
     args, options = given(form)
@@ -64,8 +64,9 @@ def test_compiled_code_follows_use_backend(monkeypatch):
 
 @pytest.mark.parametrize("form", ["floats", "ids"])
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-def test_export_leaves_steps_and_batch_open(cell, form, strict):
-    module = cell(3, 4, 2, bidirectional=True).eval()
+@pytest.mark.parametrize("backend", ["auto", "triton"])
+def test_export_leaves_steps_and_batch_open(cell, backend, form, strict):
+    module = cell(3, 4, 2, bidirectional=True, backend=backend).eval()
     (x,), _ = given(form)
     program = export(module, (x,), dynamic_shapes={"input": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}}, strict=strict)
     (other,), _ = given(form, steps=9, batch=4)
