@@ -49,6 +49,8 @@ def test_the_smallest_kept_word_is_the_threshold():
         got = pointwise.dropout(torch.ones(8, device=DEVICE), p, SEED)
         assert torch.equal(got, expected(torch.ones(8, device=DEVICE), p))
         assert bool(got[5]) == (p == word / 2**32)
+        shared = pointwise.dropout(torch.ones(2, 16, device=DEVICE)[:, ::2], p, SEED, 1)  # an element a call
+        assert torch.equal(shared[0], got)
 
 
 @pytest.mark.parametrize(
