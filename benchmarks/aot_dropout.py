@@ -41,7 +41,11 @@ def record(name: str, dtype: str, arch: int) -> dict[str, Any]:
     pointers = {argument for argument in kernel.arg_names if argument.endswith("_ptr")}
     types = {argument: f"*{dtype}" if argument in pointers else "i32" for argument in kernel.arg_names}
     types |= {"seed_ptr": "*i64", "scale": "i64"}
-    got = read(compile_for(arch, kernel, types, constants, pointers | {"width"}, {"num_warps": WARPS}))
+    got = read(
+        compile_for(
+            arch, kernel, types, constants, pointers | {"width"}, {"num_warps": WARPS, "maxnreg": pointwise.REGISTERS}
+        )
+    )
     moved = {
         access: sum(count for found, count in got.accesses.items() if found.startswith(access) and ".128" in found)
         for access in ("LDG", "STG")

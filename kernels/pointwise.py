@@ -16,6 +16,8 @@ from fusedrnn.kernels.launch import INTERPRETED
 
 BLOCK = 2048
 """Elements a program. No GPU has measured it: 128 threads move 16 bytes each in 2 (16-bit) to 8 (float64) accesses."""
+REGISTERS = 128
+"""A thread may have, so that four programs share an SM; said aloud, for left alone the assembler spills words to fit five."""
 STRIDED = 512
 """Elements a program where strides are arbitrary: 4 a thread, because the addresses of 16 take 254 registers."""
 ROWS = 16
@@ -98,6 +100,7 @@ def _options(x: Tensor) -> dict[str, Any]:
         "WIDE": tl.float64 if x.dtype == torch.float64 else tl.float32,
         "BLOCK": BLOCK,
         "enable_fp_fusion": True,
+        "maxnreg": REGISTERS,
     }
 
 
