@@ -85,6 +85,17 @@ def test_dropout_drops_in_training_only_and_as_often_as_asked(digits, way):
     assert kept.mean() == pytest.approx(0.5, abs=0.02)  # 12,800 draws: a standard deviation of 0.004
 
 
+@pytest.mark.parametrize("way", ["from scratch", "torch.nn", "fused"])
+def test_no_gradient_flows_where_the_sum_is_exactly_zero(way):
+    model = build(way, 4, (0.0, 0.0), "auto", 0).train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.5 if parameter.dim() == 2 else 0.0)
+    model(torch.zeros(3, 4)).sum().backward()  # every hidden unit sits on the corner of max(., 0)
+    first = next(p for p in model.parameters() if p.dim() == 1)
+    assert first.grad.abs().max() == 0
+
+
 def test_weights_are_small_equal_in_all_three_and_biases_zero():
     states = [[p.detach() for p in build(way, 64, DROP, "auto", 7).parameters()] for way in ("torch.nn", "fused")]
     matrices = [[p for p in state if p.dim() == 2] for state in states]

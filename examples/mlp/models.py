@@ -34,7 +34,7 @@ class Scratch(nn.Module):
 
     def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
         """Add the bias, cut at 0 and drop with probability p when training."""
-        x = (product + b).clamp(min=0)
+        x = (product + b).relu()  # not clamp, whose gradient passes where the sum is exactly 0
         if not self.training or p == 0:
             return x
         seed = torch.randint(-(1 << 63), (1 << 63) - 1, (1,), dtype=torch.int64, device=x.device)
