@@ -126,7 +126,9 @@ def forward(
             slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"], per_sm=row.per_sm,
         )  # fmt: skip
     c_n = aux.to(gx.dtype) if cell == "lstm" else None
-    return Forward(output, state[T % 2], cells, c_n, gates, dropped)
+    return Forward(
+        output, state[T % 2].clone(), cells, c_n, gates, dropped
+    )  # of its own: one slot of two would keep both
 
 
 def backward(

@@ -89,6 +89,18 @@ def test_the_operator_passes_torchs_own_checks(cell, engine, keep):
         torch.library.opcheck(ops.sweep, (engine, cell, *arguments(draw, cell), keep))
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_kernels_results_are_laid_out_as_tracing_promises(cell, steps):
+    """The state after an odd number of steps lies in the other slot; what is returned must not show that."""
+    pytest.importorskip("triton")
+    G = 4 if cell == "lstm" else 3
+    x, h0, w_ih, w_hh = (torch.randn(*s) for s in ((steps, 2, 3), (1, 2, 4), (1, G * 4, 3), (1, G * 4, 4)))
+    arguments = ("triton", cell, x, h0, h0.clone() if cell == "lstm" else None, w_ih, w_hh, None, None, None, True)
+    torch.library.opcheck(ops.sweep, arguments)
+    assert all(result.storage_offset() == 0 for result in ops.sweep(*arguments))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_recompute_keeps_nothing_but_states_and_arguments(cell):
     G, (T, B, D, I, H) = (4 if cell == "lstm" else 3), (9, 4, 2, 3, 5)
