@@ -30,7 +30,7 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
     """
     x, lengths = call.input, call.lengths
     if call.batch_sizes is not None:
-        x, lengths = unpack(x, call.batch_sizes)
+        x, lengths = unpack(x, call.batch_sizes, call.states[0].shape[1])
     output, finals, every = run_layers(
         layer,
         x,
@@ -41,8 +41,9 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
         all_states=call.all_states,
     )
     if call.batch_sizes is not None:
-        output = pack(output, call.batch_sizes)
-        every = [tuple(pack(states, call.batch_sizes) for states in trace) for trace in every]
+        rows = len(call.input)
+        output = pack(output, call.batch_sizes, rows)
+        every = [tuple(pack(states, call.batch_sizes, rows) for states in trace) for trace in every]
     return output, finals, tuple(every)
 
 

@@ -39,7 +39,7 @@ def layer_of(call: Call) -> Layer:
     if call.batch_sizes is None:
         steps, batch = int(call.input.shape[0]), int(call.input.shape[1])
     else:
-        steps, batch = len(call.batch_sizes), int(call.batch_sizes[0])
+        steps, batch = len(call.batch_sizes), call.states[0].shape[1]
     return Layer(
         cell=call.cell,
         dtype=weights.w_hh.dtype,

@@ -163,7 +163,8 @@ def _run(
     if batch_sizes is None:
         steps, batch = input.shape[:2]
     else:
-        steps, batch = len(batch_sizes), int(batch_sizes[0])
+        traced = states is not None and torch.compiler.is_compiling()  # then no value can be read
+        steps, batch = len(batch_sizes), states[0].shape[1] if states and traced else int(batch_sizes[0])
     if lengths is not None:
         validation.check_lengths(lengths, input)
     rows = len(layers) * len(layers[0])

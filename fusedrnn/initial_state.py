@@ -61,7 +61,7 @@ class InitialState(nn.Module):
 
     def _batch(self, input: Any) -> int | None:
         if isinstance(input, PackedSequence):
-            return int(input.batch_sizes[0])
+            return int(input.batch_sizes[0]) if input.sorted_indices is None else len(input.sorted_indices)
         rank = input.dim() + (input.dtype == torch.int64)
         if self.is_cell:
             return None if rank == 1 else input.shape[0]

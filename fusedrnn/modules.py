@@ -41,17 +41,17 @@ class _FusedRNN(nn.RNNBase):
         self.input_dropout = validation.check_probability("input_dropout", input_dropout)
         self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
 
-    def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None) -> Tensor:
+    def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None, batch: int = 0) -> Tensor:
         """Time-major input with `input_dropout`; a packed one is padded for it, so that the mask is that of its padded form."""
         if not self.training or self.input_dropout == 0:
             return input
         if not input.is_floating_point():
             raise RuntimeError(f"input_dropout: expected floating-point input, got {input.dtype}")
-        padded = input if batch_sizes is None else unpack(input, batch_sizes)[0]
+        padded = input if batch_sizes is None else unpack(input, batch_sizes, batch)[0]
         dropped = functional.dropout(
             padded, self.input_dropout, shared_dims=1 if self.variational else 0, backend=self.backend
         )
-        return dropped if batch_sizes is None else pack(dropped, batch_sizes)
+        return dropped if batch_sizes is None else pack(dropped, batch_sizes, len(input))
 
     @property
     def _flat_weights(self) -> list[Any]:
@@ -113,16 +113,25 @@ class _FusedRNN(nn.RNNBase):
             output, every = _each(lambda rows: rows.transpose(0, 1), (output, every))
         return output, finals, *every
 
+    def _zeros(self, like: Tensor, batch: int) -> States:
+        """The states that every call without hx starts from."""
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)[: 2 if self.mode == "LSTM" else 1]
+        return tuple(like.new_zeros(rows, batch, width) for width in widths)
+
     def _forward_packed(self, input: PackedSequence, states: States | None, all_states: bool) -> tuple[Any, ...]:
         """States come and go in the caller's order of samples, the rows in the packed one."""
         data, batch_sizes, order, inverse = input
+        batch = int(batch_sizes[0]) if order is None else len(order)
         if states is not None and order is not None:
             for state in states:
-                validation.check_packed_state(state, int(batch_sizes[0]))
+                validation.check_packed_state(state, batch)
             states = tuple(state.index_select(1, order) for state in states)
+        if states is None and torch.compiler.is_compiling():
+            states = self._zeros(data if data.is_floating_point() else self._flat_weights[0], batch)
         result: tuple[Any, ...] | None = None if all_states else direct.run(self, data, states, batch_sizes)
         if result is None:
-            data = self._drop_input(data, batch_sizes)
+            data = self._drop_input(data, batch_sizes, batch)
             result = self._run(data, states, batch_sizes=batch_sizes, return_all_states=all_states)
         output, finals, *every = result
         if inverse is not None:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
-def unpack(data: Tensor, batch_sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Pad packed rows (N, *) to (T, B, *) with zeros; also the lengths (B,), on the device of `data`."""
-    padded, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes))
-    return padded, lengths.to(data.device)
+def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Pad packed rows (N, *) of `batch` samples to (T, B, *) with zeros; also the lengths (B,), on the device of `data`."""
+    lengths = (torch.arange(batch) < batch_sizes.unsqueeze(-1)).sum(0)
+    padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:])
+    padded = padded.index_copy(0, _places(batch_sizes, batch, len(data)).to(data.device), data)
+    return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device)
 
 
-def pack(padded: Tensor, batch_sizes: Tensor) -> Tensor:
-    """The rows (N, *) of (T, B, *) that `batch_sizes` has: the inverse of `unpack`."""
-    running = torch.arange(padded.shape[1]) < batch_sizes.unsqueeze(-1)  # (T, B)
-    rows = running.flatten().nonzero().squeeze(-1).to(padded.device)
-    return padded.flatten(0, 1).index_select(0, rows)
+def pack(padded: Tensor, batch_sizes: Tensor, rows: int) -> Tensor:
+    """The N = `rows` rows (N, *) of (T, B, *) that `batch_sizes` has: the inverse of `unpack`."""
+    places = _places(batch_sizes, padded.shape[1], rows).to(padded.device)
+    return padded.flatten(0, 1).index_select(0, places)
+
+
+def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
+    """Where each packed row stands in the flattened (T, B): step times B plus sample.
+
+    One gather or scatter moves every step, where `pad_packed_sequence` copies step by step; and no size depends on a value, so
+    that it can be traced.
+    """
+    row, ends = torch.arange(rows), batch_sizes.cumsum(0)
+    step = torch.searchsorted(ends, row, right=True)
+    return step * batch + row - (ends - batch_sizes)[step]
 
 
 def sort_and_pack(padded: Tensor, lengths: Tensor) -> PackedSequence:

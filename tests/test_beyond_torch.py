@@ -10,6 +10,7 @@ import torch
 from contract_cases import LAYERS
 from torch import nn
 from torch.export import Dim, export
+from torch.nn.utils.rnn import pack_sequence
 
 from fusedrnn import FusedGRU, FusedLSTM
 
@@ -45,6 +46,13 @@ def one_graph_for_every_length(kind):
         x = torch.randn(steps, 2, 3)
         yield compiled(x)[0], module(x)[0]
     assert len(graphs) == 1
+
+
+def whole_graph_of_packed_rows(kind):
+    torch.compiler.reset()
+    module = kind(3, 4, 2, bidirectional=True)
+    packed = pack_sequence([torch.randn(n, 3) for n in (2, 4, 1)], enforce_sorted=False)
+    yield torch.compile(module, fullgraph=True, backend="eager")(packed)[0].data, module(packed)[0].data
 
 
 def export_with_open_length(kind):
@@ -126,6 +134,7 @@ def reset_before(kind):
 
 CASES = {  # what torch.nn cannot: its modules that fail, and with what
     whole_graph: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),
+    whole_graph_of_packed_rows: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),
     one_graph_for_every_length: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),
     export_with_open_length: (BOTH, "Constraints violated|were assigned during export"),
     vmap_over_inputs: (BOTH, "Batching rule not implemented"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 from torch.export import Dim, export
+from torch.nn.utils.rnn import pack_sequence
 
 from fusedrnn import FusedGRU, FusedLSTM, use_backend
 
@@ -36,6 +37,35 @@ def test_a_module_compiles_whole_with_its_gradients(cell, backend, form):
         results.append([output, states[0], *(p.grad.clone() for p in module.parameters())])
     for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("hx", [True, False], ids=["hx", "no hx"])
+@pytest.mark.parametrize("ids", [False, True], ids=["floats", "ids"])
+@pytest.mark.parametrize("backend", ["aten", "reference", "triton"])
+def test_packed_rows_compile_whole_with_their_gradients(cell, backend, ids, hx):
+    module = cell(3, 4, 2, bidirectional=True, dropout=0.4, backend=backend)
+    rows = [torch.randint(0, 3, (n,)) if ids else torch.randn(n, 3) for n in (2, 4, 1)]
+    packed = pack_sequence(rows, enforce_sorted=False)
+    h = torch.randn(4, 3, 4) if hx else None
+    states = (h, h) if hx and cell is FusedLSTM else h
+    results = []
+    for run in (module, torch.compile(module, fullgraph=True, backend="aot_eager")):
+        module.zero_grad()
+        torch.manual_seed(0)
+        output, finals = run(packed, states)
+        assert output.unsorted_indices is packed.unsorted_indices
+        (output.data.sin().sum() + sum(final.sum() for final in finals)).backward()
+        results.append([output.data, *finals, *(p.grad.clone() for p in module.parameters())])
+    for expected, got in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("rows", [4, 2], ids=["too many", "too few"])
+def test_a_wrong_hx_is_refused_while_packed_rows_are_traced(cell, rows):
+    packed = pack_sequence([torch.randn(n, 3) for n in (2, 4, 1)], enforce_sorted=False)
+    h = torch.zeros(1, rows, 4)
+    with pytest.raises(RuntimeError, match=f"expected a 3-D tensor with batch 3, got .1, {rows}, 4."):
+        torch.compile(cell(3, 4), backend="aot_eager")(packed, (h, h) if cell is FusedLSTM else h)
 
 
 def test_reset_before_compiles_too():
