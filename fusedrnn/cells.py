@@ -42,9 +42,6 @@ class _FusedCell(RNNCellBase):
 
     def _forward(self, input: Tensor, states: States | None, names: tuple[str, ...]) -> States:
         """Check, add the batch dimension if there is none, run, take it away."""
-        direct_states = direct.step(self, input, states, len(names))
-        if direct_states is not None:
-            return direct_states
         cell = type(self).__name__
         validation.check_tensor("input", input)
         ids = input.dtype == torch.int64 and input.dim() < 2
@@ -105,10 +102,13 @@ class FusedGRUCell(_FusedCell):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Run one step: h'."""
-        if hx is not None:
-            validation.check_tensor("hx", hx)
-        (h,) = self._forward(input, None if hx is None else (hx,), ("hidden",))
-        return h
+        states = None if hx is None else (hx,)
+        found = direct.step(self, input, states, 1)
+        if found is None:
+            if hx is not None:
+                validation.check_tensor("hx", hx)
+            found = self._forward(input, states, ("hidden",))
+        return found[0]
 
     def _has_step(self, input: Tensor) -> bool:
         return self.reset_after and super()._has_step(input)
@@ -150,9 +150,12 @@ class FusedLSTMCell(_FusedCell):
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Run one step: (h', c')."""
-        if hx is not None:
-            validation.check_pair(hx)
-        h, c = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
+        found = direct.step(self, input, hx, 2) if hx is None or (isinstance(hx, tuple) and len(hx) == 2) else None
+        if found is None:
+            if hx is not None:
+                validation.check_pair(hx)
+            found = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
+        h, c = found
         return h, c
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:

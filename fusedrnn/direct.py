@@ -71,22 +71,30 @@ def run(
 
 
 def step(cell: Any, input: Tensor, states: States | None, count: int) -> States | None:
-    """The next states of a cell of ours from its `count` states, or None: take the general way."""
-    if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or input.dim() != 2:
+    """The next states of a cell of ours from its `count` states, or None: take the general way.
+
+    Sizes, devices and the weights' dtype are left to torch, which looks at them anyhow: what it refuses is put to the general
+    way, which says why. Dimensions and dtypes of states are not: torch broadcasts the one and promotes the other.
+    """
+    if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
         return None
+    if not _by_torch(cell) or not getattr(cell, "reset_after", True):
+        return None
+    dtype = input.dtype
+    if states is None:
+        states = (input.new_zeros(len(input), cell.hidden_size),) * count
+    else:
+        for state in states:
+            if type(state) is not Tensor or state.dim() != 2 or state.dtype != dtype or not state.is_cpu:
+                return None
     own = cell._parameters
     weights = [own[name] if name in own else getattr(cell, name) for name in _CELL_NAMES]
-    batch, width = input.shape
-    if width != cell.input_size or weights[0].dtype != input.dtype or not weights[0].is_cpu:
+    if weights[0].dtype != dtype:
         return None
-    if not getattr(cell, "reset_after", True) or not _by_torch(cell):
+    try:
+        next_states: States = cell._step(input, states, weights)
+    except RuntimeError:
         return None
-    shape = (batch, cell.hidden_size)
-    if states is None:
-        states = (input.new_zeros(shape),) * count
-    elif not _fit(states, [shape] * count, input):
-        return None
-    next_states: States | None = cell._step(input, states, weights)
     return next_states
 
 
@@ -95,9 +103,10 @@ _CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 def _by_torch(module: Any) -> bool:
     """Whether the choice of backend comes to torch's own RNN, and no transform is at work, which it does not pass."""
-    return (
-        backends.requested(module.backend) in ("aten", backends.AUTO) and not transformed()
-    )  # on a CPU these are the same
+    return backends.requested(module.backend) in _TORCHS and not transformed()
+
+
+_TORCHS = ("aten", backends.AUTO)  # on a CPU these are the same
 
 
 def _fit(states: States, shapes: list[tuple[int, ...]], input: Tensor) -> bool:

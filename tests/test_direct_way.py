@@ -100,8 +100,14 @@ def test_cells_have_a_short_way(cell, monkeypatch, given):
     for a, b in zip(short, flat(module(x, hx)), strict=True):
         torch.testing.assert_close(a, b)
     monkeypatch.undo()
+    count = len(short)
     for bad in (x[0], x.double(), x[:, :2], torch.tensor([0, 1])):
-        assert direct.step(module, bad, None, 1) is None
+        assert direct.step(module, bad, None, count) is None
+    good = torch.zeros(2, 4)
+    for bad in (good[0], good.unsqueeze(2), good.double(), good[:1], good[:, :3], good.to("meta")):
+        for place in range(count):
+            states = tuple(bad if i == place else good for i in range(count))
+            assert direct.step(module, x, states, count) is None, (bad.shape, bad.dtype, place)
     assert direct.step(cell(3, 4, backend="reference"), x, None, 1) is None
     assert direct.step(FusedGRUCell(3, 4, reset_after=False), x, None, 1) is None
 
