@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from fusedrnn import FusedGRUCell, FusedLSTM, replace_rnns, restore_rnns
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, replace_rnns, restore_rnns
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,18 @@ def transformer():
     return package.TransformerWrapper(num_tokens=11, max_seq_len=16, attn_layers=layers)
 
 
+@pytest.fixture(scope="module")
+def graph_network():
+    """GraphSAGE of PyTorch Geometric, whose nodes read their neighbours in order by a GRU."""
+    reason = "torch-geometric is among the test dependencies; it is not installed here"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it scripts classes when it is imported
+        package = pytest.importorskip("torch_geometric.nn", reason=reason)
+
+    torch.manual_seed(0)
+    return package.GraphSAGE(8, 8, 2, aggr="GRUAggregation", aggr_kwargs={"in_channels": 8, "out_channels": 8})
+
+
 def policy_loss(model):
     """sb3's own evaluation of actions: values, log-probabilities, entropy."""
     from sb3_contrib.common.recurrent.type_aliases import RNNStates
@@ -52,10 +64,22 @@ def transformer_loss(model):
     return [model(torch.randint(0, 11, (2, 7)))]
 
 
+def graph_loss(model):
+    """Five nodes, seven edges, sorted by where they lead."""
+    torch.manual_seed(1)
+    edges = torch.tensor([[3, 4, 0, 2, 1, 0, 2], [0, 0, 1, 1, 2, 2, 3]])
+    return [model(torch.randn(5, 8), edges)]
+
+
 GATES = [f"attn_layers.layers.{k}.2.gru" for k in range(4)]
 CASES = {
     "sb3-contrib": ("policy", policy_loss, {"lstm_actor": FusedLSTM, "lstm_critic": FusedLSTM}),
     "x-transformers": ("transformer", transformer_loss, dict.fromkeys(GATES, FusedGRUCell)),
+    "torch-geometric": (
+        "graph_network",
+        graph_loss,
+        dict.fromkeys([f"convs.{k}.aggr_module.gru" for k in range(2)], FusedGRU),
+    ),
 }
 
 
