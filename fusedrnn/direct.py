@@ -85,7 +85,7 @@ def step(cell: Any, input: Tensor, states: States | None, count: int) -> States 
         states = (input.new_zeros(len(input), cell.hidden_size),) * count
     else:
         for state in states:
-            if type(state) is not Tensor or state.dim() != 2 or state.dtype != dtype or not state.is_cpu:
+            if type(state) is not Tensor or state.dim() != 2 or state.dtype != dtype:
                 return None
     own = cell._parameters
     weights = [own[name] if name in own else getattr(cell, name) for name in _CELL_NAMES]
