@@ -26,9 +26,10 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.common.argument_types import positive, resolve_device
+from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import BACKENDS, Parser, experiment_parser
+from examples.common.parser import Parser, experiment_parser
 from examples.common.program import program
 from examples.common.tables import Row
 from examples.lm.compare import frequency_perplexity, train_all
@@ -50,7 +51,11 @@ BANDS = {  # perplexity after 160 epochs on the published text
 def parser() -> Parser:
     """Describe the options."""
     parser = experiment_parser(
-        __doc__, out="cells", quick="500 characters, 24 units, 30 epochs", backends=BACKENDS, device=True
+        __doc__,
+        out="cells",
+        quick="500 characters, 24 units, 30 epochs, minibatches of 8 with 10 steps",
+        small={"max_chars": 500, "hidden": 24, "epochs": 30},
+        device=True,
     )
     add = parser.add_argument
     add("--epochs", type=positive(int), default=160, help="passes over the text")
@@ -66,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     base = settings_of(build_parser().parse_args([]))
     if options.quick:
-        options.epochs, options.hidden, options.max_chars = 30, 24, 500
         base = replace(base, batch_size=8, steps=10)
     corpus = load_corpus(options.corpus, options.max_chars)
     source = f"{len(corpus.text)} characters, {len(corpus.vocabulary)} different ones, corpus {options.corpus}"
@@ -94,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _variants(base: Settings, backend: str) -> dict[str, Settings]:
     return {
-        f"{cell}, {sampling}": replace(
-            base, cell=cell, sampling=sampling, backend="reference" if (cell, backend) == ("rnn", "triton") else backend
-        )
+        f"{cell}, {sampling}": replace(base, cell=cell, sampling=sampling, backend=backend_for(cell, backend))
         for sampling in SAMPLINGS
         for cell in CELLS
     }
@@ -113,7 +115,14 @@ def _row(name: str, run: Run, has_bands: bool) -> Row:
         f"epoch {epoch}": run.perplexity[epoch - 1] for epoch in (epochs * k // 4 for k in range(1, 5)) if epoch
     }
     low, high = BANDS.get(name, (None, None)) if has_bands else (None, None)
-    return {"run": name, **quarters, "lowest": min(run.perplexity), "band from": low, "to": high}
+    return {
+        "run": name,
+        "backend": run.settings.backend,
+        **quarters,
+        "lowest": min(run.perplexity),
+        "band from": low,
+        "to": high,
+    }
 
 
 def _draw(runs: dict[str, Run], frequencies: float) -> Figure:

@@ -25,9 +25,10 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.common.argument_types import positive
+from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import BACKENDS, Parser, experiment_parser
+from examples.common.parser import Parser, experiment_parser
 from examples.common.program import program
 from examples.flow.deep import Reach, measure
 from examples.lm.compare import frequency_perplexity, train_all
@@ -49,7 +50,12 @@ DEPTHS = {
 
 def parser() -> Parser:
     """Describe the options."""
-    parser = experiment_parser(__doc__, out="deep", quick="the plain RNN on 500 characters", backends=BACKENDS)
+    parser = experiment_parser(
+        __doc__,
+        out="deep",
+        quick="the plain RNN, 24 units, 45 epochs, 500 characters",
+        small={"epochs": 45, "hidden": 24, "max_chars": 500},
+    )
     add = parser.add_argument
     add("--epochs", type=positive(int), default=100, help="passes over the text")
     add("--hidden", type=positive(int), default=48, help="width of every layer")
@@ -61,9 +67,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Look into the layers before training, train, draw and conclude."""
     options = parser().parse_args(arguments)
-    cells = CELLS
-    if options.quick:
-        cells, options.epochs, options.hidden, options.max_chars = ("rnn",), 45, 24, 500
+    cells = ("rnn",) if options.quick else CELLS
     corpus = load_corpus("default", options.max_chars)
     source = f"{len(corpus.text)} characters of the default lyrics, {len(corpus.vocabulary)} different ones"
     experiment = Experiment("deep", options, Data(source))
@@ -72,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epochs=options.epochs, hidden=options.hidden, seed=options.seed, batch_size=8, steps=15, device="cpu",
     )  # fmt: skip
     variants = {
-        f"{cell}, {name}": replace(base, cell=cell, layers=layers, init=init, backend=_backend(cell, options.backend))
+        f"{cell}, {name}": replace(
+            base, cell=cell, layers=layers, init=init, backend=backend_for(cell, options.backend)
+        )
         for cell in cells
         for name, (layers, init) in DEPTHS.items()
     }
@@ -88,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table=[
             {
                 "model": name,
+                "backend": run.settings.backend,
                 "perplexity": run.perplexity[-1],
                 "of frequencies alone": frequencies,
                 "signal at the top": reach[name].signal[-1].item(),
@@ -103,10 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         conclusion=_conclude(runs, reach, cells, frequencies, options.hidden),
     )
-
-
-def _backend(cell: str, backend: str) -> str:
-    return "reference" if (cell, backend) == ("rnn", "triton") else backend  # the plain RNN has no kernel
 
 
 def look(settings: Settings, corpus: Corpus) -> Reach:

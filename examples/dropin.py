@@ -32,7 +32,7 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
 
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import BACKENDS, experiment_parser
+from examples.common.parser import experiment_parser
 from examples.common.program import program
 from examples.common.progress import progress
 from fusedrnn import FusedGRU
@@ -72,7 +72,7 @@ class Curve(NamedTuple):
 @program("dropin.py")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the three, compare losses and times."""
-    options = experiment_parser(__doc__, out="dropin", quick="120 updates", backends=BACKENDS).parse_args(arguments)
+    options = experiment_parser(__doc__, out="dropin", quick="120 updates").parse_args(arguments)
     source = f"generated: sequences of 5 to 40 tokens, {MARKERS} of {TOKENS} of them markers"
     experiment = Experiment("dropin", options, Data(source))
     curves = compare(options.backend, updates=120 if options.quick else 600, longest=40, seed=options.seed)
@@ -125,7 +125,7 @@ def compare(
             optimizers[name].step()
             losses[name].append(loss.item())
             seconds[name].append(time.perf_counter() - start)
-        bar.set_postfix(loss=f"{losses[WAYS[0]][-1]:.3f}")
+        bar.set_postfix(loss=f"{losses[WAYS[0]][-1]:.3f}", refresh=False)
     tokens, lengths, classes = draw(exam, longest, generator)
     with torch.no_grad():
         right = {name: (models[name](tokens, lengths).argmax(1) == classes).double().mean().item() for name in WAYS}

@@ -27,7 +27,7 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
 
 from examples.common.argument_types import resolve_device
 from examples.common.outcome import Experiment
-from examples.common.parser import BACKENDS, experiment_parser
+from examples.common.parser import experiment_parser
 from examples.common.program import program
 from examples.mlp.data import Images, load_images
 from examples.mlp.models import build
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     quick = "3,000 Fashion images in place of 60,000 and 20 epochs on few, where it runs on them; 2 seeds on few"
-    parser = experiment_parser(__doc__, out="dropout_mlp", quick=quick, backends=BACKENDS, device=True)
+    parser = experiment_parser(__doc__, out="dropout_mlp", quick=quick, device=True)
     parser.add_argument(
         "--data",
         default="auto",

@@ -40,7 +40,9 @@ LEVEL = 0.01  # a test that says "shifted" is wrong this often where nothing has
 @program("environment_shift.py")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Study every world in several draws."""
-    parser = experiment_parser(__doc__, out="environment_shift", quick="5 draws of each world in place of 40")
+    parser = experiment_parser(
+        __doc__, fused=False, out="environment_shift", quick="5 draws of each world in place of 40"
+    )
     options = parser.parse_args(arguments)
     experiment = Experiment("environment_shift", options, Data(f"generated: Gaussian inputs, {N:,} samples a set"))
     studies = run(options, 5 if options.quick else 40)

@@ -25,7 +25,7 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import BACKENDS, experiment_parser
+from examples.common.parser import experiment_parser
 from examples.common.program import program
 from examples.common.progress import progress
 from examples.common.tables import Row
@@ -59,7 +59,7 @@ QUICK = Sizes(width=96, depth=12, batch=16, steps=40, stride=4, hidden=32, updat
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, compare with theory, draw and conclude."""
     small = f"{QUICK.depth} layers, {QUICK.steps} steps"
-    options = experiment_parser(__doc__, out="gradients", quick=small, backends=BACKENDS).parse_args(arguments)
+    options = experiment_parser(__doc__, out="gradients", quick=small).parse_args(arguments)
     sizes = QUICK if options.quick else FULL
     experiment = Experiment("gradients", options, Data("random networks on random inputs"))
     generator = torch.Generator().manual_seed(options.seed)

@@ -38,7 +38,7 @@ BAND = "train 0.1654 to 0.1656, valid 0.1702 to 0.1706 (Kaggle's files)"
 @program("house_prices.py")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read, prepare, validate, train on everything, predict."""
-    parser = experiment_parser(__doc__, out="house_prices", quick="2 of the 5 folds")
+    parser = experiment_parser(__doc__, fused=False, out="house_prices", quick="2 of the 5 folds")
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with Kaggle's train.csv and test.csv; without: a made-up table"
     )

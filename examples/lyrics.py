@@ -41,7 +41,7 @@ PREFIXES = ("分开", "不分开")
 @program("lyrics.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
-    options = build_parser().parse_args(arguments)
+    options = build_parser(__doc__).parse_args(arguments)
     if options.generate is not None:
         return write(options)
     return train(start_run(options, arguments), options.out)
@@ -85,7 +85,7 @@ def train(run: Run, out: Path) -> int:
                 save_checkpoint(out / "checkpoint.pt", before)
                 code = 130
                 break
-            bar.set_postfix(epoch=epoch, perplexity=f"{run.perplexity[-1]:.3f}")
+            bar.set_postfix(epoch=epoch, perplexity=f"{run.perplexity[-1]:.3f}", refresh=False)
             if epoch % settings.report_every == 0 or epoch == settings.epochs:
                 for text in run.write_samples(prefixes):
                     bar.write(f"epoch {epoch}, perplexity {run.perplexity[-1]:.3f}: {text}")

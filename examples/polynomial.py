@@ -43,7 +43,9 @@ EPOCHS, SAMPLES, FITTED, FOLDS = 100, 100, 30, 10
 @program("polynomial.py")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit the three cases, choose the degree, tell what came out."""
-    parser = experiment_parser(__doc__, out="polynomial", quick="3 seeds in place of 11, 15 draws in place of 100")
+    parser = experiment_parser(
+        __doc__, fused=False, out="polynomial", quick="3 seeds in place of 11, 15 draws in place of 100"
+    )
     options = parser.parse_args(arguments)
     experiment = Experiment("polynomial", options, Data("generated: 1.2 x - 3.4 x^2 + 5.6 x^3 + 5 + N(0, 0.01^2)"))
     fits = fit_cases(options, 3 if options.quick else 11)

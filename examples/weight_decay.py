@@ -49,7 +49,9 @@ class Curve:
 @program("weight_decay.py")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every lambda in both ways from the same weights on the same samples; compare."""
-    options = experiment_parser(__doc__, out="weight_decay", quick="1 seed in place of 5").parse_args(arguments)
+    options = experiment_parser(__doc__, fused=False, out="weight_decay", quick="1 seed in place of 5").parse_args(
+        arguments
+    )
     experiment = Experiment("weight_decay", options, Data("generated: 0.05 + 0.01 sum(x) + N(0, 0.01^2)"))
     seeds = range(options.seed, options.seed + (1 if options.quick else 5))
     runs = {

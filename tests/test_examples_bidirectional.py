@@ -9,8 +9,10 @@ import torch
 from examples.bidirectional import TASKS, main
 from examples.direction.chain import Chain, noise
 from examples.direction.labeller import Labeller, train
+from examples.direction.text import lyrics
+from examples.lm.corpus import load_corpus
 
-LABELS, NOISE = TASKS
+LABELS, NOISE, LYRICS = TASKS
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,27 @@ def test_the_leak_is_the_next_character(results):
     assert task["two directions"]["reads_ahead"] > 1
     assert task["two directions"]["last_accuracy"] < 0.12  # chance is 0.0625, of 1000
     assert task["two directions"]["last_perplexity"] > 16
+
+
+def test_of_lyrics_two_directions_read_what_no_writer_could_know(results):
+    one, two = results[LYRICS]["one direction"], results[LYRICS]["two directions"]
+    assert results[LYRICS]["floor"] is None
+    assert math.exp(two["loss"][-1]) < 5 < 50 < math.exp(one["loss"][-1])  # on the songs that are learnt
+    assert two["perplexity"] < 30 < 200 < one["perplexity"]  # on others
+    assert two["last_perplexity"] > 200
+    assert one["reads_ahead"] == 0
+    assert two["reads_ahead"] > 1
+
+
+def test_the_songs_of_the_examination_are_none_of_the_learnt():
+    learnt, unseen = lyrics()
+    assert learnt.symbols == unseen.symbols == int(torch.cat([learnt.ids, unseen.ids]).max()) + 1
+    assert torch.equal(torch.cat([learnt.ids, unseen.ids]), load_corpus("default", 10**6).ids)
+    x, labels = learnt.draw(7, 50, torch.Generator().manual_seed(0))
+    assert x.shape == (8, 50)
+    assert torch.equal(x[1:], labels)
+    windows = {tuple(window) for window in learnt.ids.unfold(0, 8, 1).tolist()}
+    assert {tuple(window) for window in x.T.tolist()} <= windows
 
 
 def test_the_conclusion_tells_the_measured_numbers(metrics):

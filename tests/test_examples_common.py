@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.common import fonts
+from examples.common import backends, fonts
+from examples.common.backends import backend_for
 from examples.common.errors import UserError
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
@@ -39,20 +40,40 @@ def test_a_program_returns_0_2_or_130_and_a_user_s_error_is_one_line(capsys):
         failing(ZeroDivisionError())([])
 
 
-def test_options_are_there_only_where_they_apply():
-    assert vars(parser().parse_args([])) == {"seed": 0, "out": Path("out/x"), "quick": False}
-    options = parser(backends=("auto", "reference"), device=True).parse_args(["--backend", "reference"])
+def test_every_experiment_has_the_same_options_and_a_device_where_it_applies():
+    assert vars(parser().parse_args([])) == {"backend": "auto", "seed": 0, "out": Path("out/x"), "quick": False}
+    options = parser(device=True).parse_args(["--backend", "reference"])
     assert (options.backend, options.device) == ("reference", "auto")
-    with pytest.raises(UserError, match=r"unrecognized arguments: --backend aten"):
-        parser().parse_args(["--backend", "aten"])
+    assert "nothing here is recurrent" in " ".join(parser(fused=False).format_help().split())
+    with pytest.raises(UserError, match=r"unrecognized arguments: --device cpu"):
+        parser().parse_args(["--device", "cpu"])
+    with pytest.raises(UserError, match=r"argument --backend: invalid choice: 'cudnn'"):
+        parser().parse_args(["--backend", "cudnn"])
     with pytest.raises(UserError, match=r"argument --seed: expected a whole number from 0 to 2\*\*63 - 1, got '-1'"):
         parser().parse_args(["--seed", "-1"])
+
+
+def test_quick_changes_what_the_command_line_leaves_open():
+    made = parser(small={"epochs": 3, "hidden": 4})
+    made.add_argument("--epochs", type=int, default=100)
+    made.add_argument("--hidden", type=int, default=256)
+    for arguments, expected in (([], (100, 256)), (["--quick"], (3, 4)), (["--quick", "--hidden", "9"], (3, 9))):
+        options = made.parse_args(arguments)
+        assert (options.epochs, options.hidden) == expected
+
+
+def test_the_plain_rnn_runs_on_the_reference_where_triton_is_asked_for_and_it_is_said(capsys):
+    backends._tell.cache_clear()
+    assert [backend_for("rnn", "triton") for _ in range(2)] == ["reference", "reference"]
+    assert capsys.readouterr().out == "NOTE: the plain RNN has no Triton kernel; the reference runs it.\n"
+    assert [backend_for("gru", "triton"), backend_for("rnn", "aten")] == ["triton", "aten"]
+    assert not capsys.readouterr().out
 
 
 def test_help_explains_the_experiment_and_its_defaults():
     text = parser().format_help()
     assert "Why.\n\n    python x.py\n" in text
-    assert "one epoch" in text
+    assert "one epoch" in " ".join(text.split())
     assert "(default: 0)" in text
 
 
@@ -68,7 +89,7 @@ def finish(out, is_fallback=False, **more):
 def test_metrics_tell_settings_versions_data_and_results(tmp_path, capsys):
     metrics = finish(tmp_path / "deep" / "out", results={"a": torch.ones(2), "b": float("nan"), "c": (1, Path("p"))})
     assert metrics["results"] == {"a": [1.0, 1.0], "b": "nan", "c": [1, "p"]}  # nan is no JSON
-    assert metrics["settings"] == {"seed": 0, "out": str(tmp_path / "deep" / "out"), "quick": False}
+    assert metrics["settings"] == {"backend": "auto", "seed": 0, "out": str(tmp_path / "deep" / "out"), "quick": False}
     assert metrics["versions"]["torch"] == torch.__version__
     assert metrics["data_is_fallback"] is False
     assert metrics["figures"] == ["x.png"]

@@ -1,7 +1,7 @@
 """A net that labels every step, with one direction or two, its training and its examination."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,7 +10,16 @@ from torch.nn.functional import cross_entropy
 from examples.common.progress import progress
 from fusedrnn import FusedGRU, FusedLSTM
 
-from .chain import Chain
+
+class Source(Protocol):
+    """Where sequences come from: a chain or a text."""
+
+    @property
+    def symbols(self) -> int:
+        """How many different symbols there are."""
+
+    def draw(self, steps: int, batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Return symbols, (steps or a few more, batch) int64, and the labels of the first `steps` of them."""
 
 
 class Labeller(nn.Module):
@@ -40,7 +49,7 @@ class Result(NamedTuple):
 
 def train(
     model: Labeller,
-    chain: Chain,
+    source: Source,
     *,
     updates: int,
     steps: int,
@@ -53,27 +62,27 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     losses = []
     for _ in (bar := progress(range(updates), name, unit="update")):
-        x, labels = chain.draw(steps, batch, generator)
+        x, labels = source.draw(steps, batch, generator)
         loss = cross_entropy(model(x)[:steps].flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        bar.set_postfix(loss=f"{losses[-1]:.3f}")
+        bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
     return losses
 
 
 @torch.no_grad()
 def examine(
-    model: Labeller, chain: Chain, losses: list[float], *, steps: int, batch: int, generator: Generator
+    model: Labeller, source: Source, losses: list[float], *, steps: int, batch: int, generator: Generator
 ) -> Result:
     """Grade the model on new sequences, at their ends, and after a change of what comes later."""
-    x, labels = chain.draw(steps, batch, generator)
+    x, labels = source.draw(steps, batch, generator)
     accuracy, perplexity = _grade(model(x)[:steps], labels)
     last_accuracy, last_perplexity = _grade(model(x[:steps])[-1:], labels[-1:])
     middle = steps // 2
     other = x.clone()
-    other[middle:] = (other[middle:] + 1) % chain.symbols
+    other[middle:] = (other[middle:] + 1) % source.symbols
     change = (model(x)[:middle] - model(other)[:middle]).abs().max().item()
     return Result(losses, accuracy, perplexity, last_accuracy, last_perplexity, change)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from examples.common.backends import backend_for
 from examples.lm.scratch import ScratchRNN
 from fusedrnn import FusedGRU, FusedLSTM
 
@@ -68,6 +69,6 @@ class Net(nn.Module):
 
 
 def _layer(cell: str, input_size: int, hidden_size: int, backend: str) -> ScratchRNN | FusedGRU | FusedLSTM:
-    if cell == "rnn":  # which has no kernel: the reference stands in
-        return ScratchRNN(input_size, hidden_size, backend="reference" if backend == "triton" else backend)
+    if cell == "rnn":
+        return ScratchRNN(input_size, hidden_size, backend=backend_for(cell, backend))
     return (FusedGRU if cell == "gru" else FusedLSTM)(input_size, hidden_size, backend=backend)

@@ -19,7 +19,7 @@ def train_all(variants: Mapping[str, Settings], corpus: Corpus) -> dict[str, Run
         runs[name] = run = Run(settings, corpus)
         for _ in (bar := progress(range(settings.epochs), name)):
             run.train_epoch(lambda characters: None)
-            bar.set_postfix(perplexity=f"{run.perplexity[-1]:.2f}")
+            bar.set_postfix(perplexity=f"{run.perplexity[-1]:.2f}", refresh=False)
     return runs
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from examples.common.argument_types import device_name, positive, resolve_device, seed
-from examples.common.parser import BACKENDS, Parser
+from examples.common.parser import BACKENDS, HelpFormatter, Parser
 
 from .model import INITS
 from .optimizers import DEFAULT_LR
@@ -13,13 +13,9 @@ from .settings import NAMES, Settings
 QUICK = {"epochs": 40, "hidden": 32, "steps": 12, "batch_size": 8, "max_chars": 600}
 
 
-def build_parser() -> Parser:
-    """Describe every option; the defaults are the published experiment."""
-    parser = Parser(
-        description="Train a character language model on song lyrics and let it write.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+def build_parser(doc: str | None = None) -> Parser:
+    """Describe every option; the defaults are the published experiment. `doc` explains it in the help."""
+    parser = Parser(description=(doc or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False, small=QUICK)
     add = parser.add_argument
     add(
         "--cell",
@@ -91,7 +87,6 @@ def build_parser() -> Parser:
 def settings_of(options: argparse.Namespace) -> Settings:
     """Pick the settings out of the options and fill in what depends on others."""
     values = {name: getattr(options, name) for name in NAMES}
-    values.update(QUICK if options.quick else {})
     values["lr"] = options.lr if options.lr is not None else DEFAULT_LR[options.optimizer]
     values["device"] = str(resolve_device(options.device))
     return Settings(**values)
