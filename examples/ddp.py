@@ -81,6 +81,8 @@ def main() -> None:
             aside = args.save.with_suffix(".part")
             torch.save(model.module.state_dict(), aside)
             aside.replace(args.save)
+    del model  # its reducer holds on to the group
+    dist.barrier()  # who leaves first takes the connection away from who still writes
     dist.destroy_process_group()
 
 

@@ -40,8 +40,13 @@ def run(call: Call) -> Result:
     compiling = torch.compiler.is_compiling() and not call.input.is_cuda  # torch would unroll T steps into the graph
     unsortable = call.lengths is not None and not readable(call.lengths)
     unknown = call.is_ids or call.cell == "gru_before" or call.all_states or call.recompute
-    if unknown or call.input.is_meta or compiling or unsortable or _better_by_hand(call):
-        return run_stack(call, operator_layer("unrolled", call.cell, keep_gates=not call.recompute), between)
+    by_hand = _better_by_hand(call)
+    if unknown or call.input.is_meta or compiling or unsortable or by_hand:
+        layer = operator_layer("unrolled", call.cell, keep_gates=not call.recompute)
+        output, finals, every = run_stack(call, layer, between)
+        if by_hand:  # torch's own lets the caller change its output, which these sweeps need in the backward
+            output = output.clone()
+        return output, finals, every
     if call.seeds is not None:
         return run_stack(call, _torch_layer(call), between)
     if call.batch_sizes is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
 from fusedrnn import backends, direct, functional, validation
-from fusedrnn.circumstances import transformed
+from fusedrnn.circumstances import traced_as_leaf, transformed
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]
@@ -57,7 +57,7 @@ class _FusedCell(RNNCellBase):
         weights = self._weights()
         if states is None:
             like = weights.w_hh if ids else input
-            states = (like.new_zeros(len(input), self.hidden_size),) * len(names)
+            states = (like.new_zeros(input.shape[0], self.hidden_size),) * len(names)
         named = tuple(zip(names, states, strict=True))
         validation.check_cell(input, named, weights.w_ih, self.input_size, self.hidden_size)
         if backends.requested(self.backend) in ("auto", "aten") and self._has_step(input):
@@ -105,6 +105,9 @@ class FusedGRUCell(_FusedCell):
         states = None if hx is None else (hx,)
         found = direct.step(self, input, states, 1)
         if found is None:
+            leaf: Any = traced_as_leaf(self, input, hx)
+            if leaf is not None:
+                return leaf  # type: ignore[no-any-return]
             if hx is not None:
                 validation.check_tensor("hx", hx)
             found = self._forward(input, states, ("hidden",))
@@ -152,6 +155,9 @@ class FusedLSTMCell(_FusedCell):
         """Run one step: (h', c')."""
         found = direct.step(self, input, hx, 2) if hx is None or (isinstance(hx, tuple) and len(hx) == 2) else None
         if found is None:
+            leaf: Any = traced_as_leaf(self, input, hx)
+            if leaf is not None:
+                return leaf  # type: ignore[no-any-return]
             if hx is not None:
                 validation.check_pair(hx)
             found = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))

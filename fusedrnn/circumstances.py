@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
+from torch.fx import Proxy
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
@@ -21,6 +24,18 @@ def transformed() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def traced_as_leaf(module: nn.Module, input: Any, *more: Any, **options: Any) -> Any:
+    """The node of `module` in a graph that torch.fx is tracing, or None where `input` is no proxy.
+
+    Symbolic tracing takes torch's own layers as they are and enters all others, so these say themselves that they are whole.
+    """
+    if not isinstance(input, Proxy):
+        return None
+    tracer: Any = input.tracer
+    given = {name: value for name, value in options.items() if value}
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *more), given)
 
 
 def readable(tensor: Tensor) -> bool:

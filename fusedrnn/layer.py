@@ -110,7 +110,7 @@ def _projected(
     projection of every step is one product afterwards. The initial h, which is no projection, enters through the
     pre-activations of each sample's first step, and m starts at zero.
     """
-    T = len(x)
+    T = x.shape[0]
     gx = input_side(x, w_ih, b_ih, len(w_hh))
     first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
     entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]

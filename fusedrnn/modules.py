@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fusedrnn import direct, functional, validation
 from fusedrnn.backends import check_name
+from fusedrnn.circumstances import traced_as_leaf
 from fusedrnn.packing import pack, unpack
 from fusedrnn.reference.stack import LayerWeights
 
@@ -61,6 +62,12 @@ class _FusedRNN(nn.RNNBase):
     @_flat_weights.setter
     def _flat_weights(self, weights: list[Any]) -> None:
         """torch.nn keeps a list here; the attributes are the truth."""
+
+    def _replicate_for_data_parallel(self) -> Any:
+        """As torch.nn's, whose list keeps the weights that DataParallel takes out of the replica."""
+        replica: Any = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica.__dict__.update((n, p) for n, p in self._parameters.items() if n in self._flat_weights_names)
+        return replica
 
     def _layers(self) -> list[list[LayerWeights]]:
         """The weights as they are now, by layer and direction; each is read once, for a parametrization may be costly."""
@@ -211,6 +218,9 @@ class FusedGRU(_FusedRNN):
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
         """Run the layers: output, h_n and, if asked for, every h of every layer."""
+        leaf: Any = traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)
+        if leaf is not None:
+            return leaf  # type: ignore[no-any-return]
         if hx is not None:
             validation.check_tensor("hx", hx)
         output, (h_n,), *every = self._forward(input, None if hx is None else (hx,), lengths, return_all_states)
@@ -295,6 +305,9 @@ class FusedLSTM(_FusedRNN):
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
         """Run the layers: output, (h_n, c_n) and, if asked for, (every h, every c) of every layer."""
+        leaf: Any = traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)
+        if leaf is not None:
+            return leaf  # type: ignore[no-any-return]
         if hx is not None:
             validation.check_pair(hx)
         return self._forward(input, None if hx is None else tuple(hx), lengths, return_all_states)

@@ -281,11 +281,15 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...
 
 
 def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Differentiate the reference's gradient, its inputs and the gradients of its results being the variables."""
+    """Differentiate the reference's gradient, its inputs and the gradients of its results being the variables.
+
+    Where a still higher derivative is asked for, grad mode is on, and the graph stays attached.
+    """
+    further = torch.is_grad_enabled()
     x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, seed, *d_results, d_dropped = ctx.saved_tensors
     with torch.enable_grad():
-        inputs = [_variable(t) for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh)]
-        given = [_variable(d) for d in (*d_results, d_dropped)]
+        inputs = [_variable(t, further) for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh)]
+        given = [_variable(d, further) for d in (*d_results, d_dropped)]
         results = _reference(ctx.cell, *inputs, lengths)  # type: ignore[arg-type, call-arg]
         pairs = [(r, d) for r, d in zip(results, given[:4], strict=False) if d is not None]
         if given[4] is not None:
@@ -303,15 +307,18 @@ def _second_backward(ctx: Any, *seconds: Tensor | None) -> tuple[Tensor | None, 
     found: list[Tensor | None] = [None] * len(variables)
     if used:
         outer, weights = [g for g, _ in used], [s.reshape(g.shape) for g, s in used]
-        found = list(torch.autograd.grad(outer, variables, weights, allow_unused=True))
+        found = list(torch.autograd.grad(outer, variables, weights, allow_unused=True, create_graph=further))
     left = iter(found)
     per_variable = [None if t is None or not t.is_floating_point() else next(left) for t in (*inputs, *given)]
     return (None, None, *per_variable[:7], *[None] * 4, *per_variable[7:11], None, per_variable[11], None, None, None)
 
 
-def _variable(tensor: Tensor | None) -> Tensor | None:
+def _variable(tensor: Tensor | None, attached: bool) -> Tensor | None:
+    """What the gradient is taken by: a leaf, or a view of `tensor` that stays part of its graph."""
     if tensor is None or not tensor.is_floating_point():
         return tensor
+    if attached and tensor.requires_grad:
+        return tensor.view_as(tensor)
     return tensor.detach().requires_grad_()
 
 

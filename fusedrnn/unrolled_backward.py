@@ -34,7 +34,7 @@ def backward(
     d_c_n: Tensor | None,
 ) -> Backward:
     """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to."""
-    active = None if lengths is None else active_steps(lengths, len(output)).unsqueeze(-1)
+    active = None if lengths is None else active_steps(lengths, output.shape[0]).unsqueeze(-1)
     ended = None if active is None else ~active.unsqueeze(-1)  # (T, B, 1, 1)
     if ended is not None:
         d_output = d_output.masked_fill(ended, 0)

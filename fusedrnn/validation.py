@@ -148,8 +148,8 @@ def check_cell(
             raise RuntimeError(f"hidden{k}: expected a batch dimension where the input has one, got {state.dim()}-D")
         if state.shape[1] != hidden_size:
             raise RuntimeError(f"hidden{k} has inconsistent hidden_size: got {state.shape[1]}, expected {hidden_size}")
-        if len(input) != len(state):
-            raise RuntimeError(f"Input batch size {len(input)} doesn't match hidden{k} batch size {len(state)}")
+        if input.shape[0] != state.shape[0]:
+            raise RuntimeError(f"Input batch size {input.shape[0]} doesn't match hidden{k} batch size {state.shape[0]}")
 
 
 def check_lengths(lengths: Tensor, input: Tensor) -> None:

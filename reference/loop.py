@@ -33,7 +33,7 @@ def over_time(
     Returns:
         The trace, every state of every step, each (T, B, D, *), and the final state, each (D, B, *).
     """
-    active = None if lengths is None else active_steps(lengths, len(gx)).unsqueeze(-1)  # (T, B, 1)
+    active = None if lengths is None else active_steps(lengths, gx.shape[0]).unsqueeze(-1)  # (T, B, 1)
     if active is not None:
         gx = torch.where(active.unsqueeze(-1), gx, 0.0)
     directions = [

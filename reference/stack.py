@@ -102,7 +102,7 @@ def run_layers(
         layer, its states of every step before `between`, each (T, B, D*P or D*H).
     """
     if lengths is not None:  # 0 * NaN is NaN in the gradient of W_ih, so padding is cleared before the product
-        active = active_steps(lengths, len(x))
+        active = active_steps(lengths, x.shape[0])
         x = torch.where(active.unsqueeze(-1) if x.is_floating_point() else active, x, 0)
     finals, traces = [], []
     layer_states = zip(*(torch.split(state, len(layers[0])) for state in states), strict=True)
@@ -120,7 +120,27 @@ def run_layers(
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
     """Stack the directions' weights along a new first dimension; that of a single direction is not copied."""
-    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(tuple(parts))
+    if len(parts) == 1:
+        return parts[0].unsqueeze(0)
+    copy = torch.stack(tuple(parts))
+    is_matrix = copy.dim() > 2  # a bias enters no gradient
+    if is_matrix and copy.requires_grad:
+        _refuse_backward_after_change(copy, parts)
+    return copy
+
+
+def _refuse_backward_after_change(copy: Tensor, parts: Sequence[Tensor]) -> None:
+    """Raise a RuntimeError in the backward if one of `parts` has been changed in place since, as autograd does of all it needs."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return
+    tracked = [part for part in parts if not part.is_inference()]
+    versions = [part._version for part in tracked]
+
+    def check(_: Tensor) -> None:
+        if [part._version for part in tracked] != versions:
+            raise RuntimeError("a weight needed for gradient computation has been modified by an inplace operation")
+
+    copy.register_hook(check)
 
 
 def stacked_if_any(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from contract_cases import BACKENDS, CELLS, LAYERS, flat, hx_of, is_lstm, tensors, total, twins
+from torch import nn
 
 
 @pytest.fixture(params=LAYERS.values(), ids=LAYERS)
@@ -78,6 +79,57 @@ def test_what_changed_before_the_backward_is_an_error(pair, backend, what):
         {"x": x, "hx": flat(hx)[0]}.get(what, getattr(ours, what, None)).add_(1)
     with pytest.raises(RuntimeError, match=r"modified (by an )?inplace"):
         loss.backward()
+
+
+@pytest.mark.parametrize("steps", [2, 33], ids=["short", "long"])
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "weight_hh_l0_reverse"])
+def test_a_changed_weight_of_two_directions_is_an_error_where_it_is_torchs(pair, backend, name, steps):
+    theirs, ours = (
+        kind(3, 4, bidirectional=True, **chosen) for kind, chosen in zip(pair, ({}, {"backend": backend}), strict=True)
+    )
+    steps = min(steps, 3) if backend == "triton" else steps  # interpreted
+    raised = []
+    for module in (theirs, ours):
+        loss = total(module(torch.randn(steps, 2, 3, requires_grad=True)))
+        with torch.no_grad():
+            getattr(module, name).add_(1)
+        message = ""
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            message = str(error)
+        raised.append("inplace" in message)
+    assert raised[1] or not raised[0]
+    assert raised[1] or backend == "aten"  # which is torch's own
+
+
+@pytest.mark.parametrize("steps", [31, 32])
+def test_a_grus_output_may_be_changed_in_place_as_torchs(steps):
+    theirs, ours = twins(LAYERS["gru"], 3, 4)
+    x = torch.randn(steps, 2, 3)
+    for module in (theirs, ours):
+        output, _ = module(x)
+        nn.functional.relu(output, inplace=True).sum().backward()
+    for got, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, expected.grad)
+
+
+@pytest.mark.parametrize("steps", [3, 33], ids=["short", "long"])
+def test_third_derivatives_are_torchs(pair, backend, steps):
+    if backend == "triton":
+        steps = 3  # interpreted
+    found = []
+    for module in twins(pair, 2, 3, dtype=torch.float64, backend=backend):
+        torch.manual_seed(3)
+        x = (0.3 * torch.randn(steps, 1, 2, dtype=torch.float64)).requires_grad_()
+        loss = total(module(x))
+        for _ in range(2):
+            loss = sum(
+                g.square().sum() for g in torch.autograd.grad(loss, [x, *module.parameters()], create_graph=True)
+            )
+        found.append(torch.autograd.grad(loss, [x, *module.parameters()]))
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
 
 
 def test_second_derivatives_are_torchs(pair, backend):

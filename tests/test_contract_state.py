@@ -198,6 +198,9 @@ def test_shared_memory_keeps_the_weights(pair):
 def test_a_replica_for_data_parallel_runs_on_the_weights_it_is_given(pair):
     module, other = pair[1](3, 4), pair[1](3, 4)
     replica = module._replicate_for_data_parallel()
+    assert all(a is b for a, b in zip(replica._flat_weights, module._flat_weights, strict=True))  # as torch.nn's
+    assert torch.equal(replica(X)[0], module(X)[0])
+    assert not list(replica.parameters())
     for (
         name,
         weight,

@@ -6,7 +6,7 @@ from torch._subclasses import FakeTensorMode
 from torch.export import Dim, export
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedLSTM, use_backend
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
 
 CELLS = {"gru": FusedGRU, "lstm": FusedLSTM}
 
@@ -101,6 +101,61 @@ def test_export_leaves_steps_and_batch_open(cell, backend, form, strict):
     program = export(module, (x,), dynamic_shapes={"input": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}}, strict=strict)
     (other,), _ = given(form, steps=9, batch=4)
     torch.testing.assert_close(program.module()(other)[0], module(other)[0])
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
+def test_export_with_lengths_leaves_steps_and_batch_open(cell, strict):
+    module, steps, batch = cell(3, 4, 2, bidirectional=True).eval(), Dim("steps"), Dim("batch")
+    program = export(
+        module,
+        (torch.randn(5, 4, 3),),
+        {"lengths": torch.tensor([5, 3, 2, 1])},
+        dynamic_shapes={"input": {0: steps, 1: batch}, "lengths": {0: batch}},
+        strict=strict,
+    )
+    x, lengths = torch.randn(9, 3, 3), torch.tensor([9, 1, 4])
+    torch.testing.assert_close(program.module()(x, lengths=lengths)[0], module(x, lengths=lengths)[0])
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
+@pytest.mark.parametrize("given_", [True, False], ids=["hx", "no hx"])
+@pytest.mark.parametrize("kind", [FusedGRUCell, FusedLSTMCell])
+def test_export_of_a_cell_leaves_the_batch_open(kind, given_, strict):
+    module, batch = kind(3, 4), Dim("batch")
+    pair = kind is FusedLSTMCell
+
+    def arguments(rows):
+        h = torch.randn(rows, 4)
+        return (torch.randn(rows, 3), *([((h, h) if pair else h)] if given_ else []))
+
+    shapes = {"input": {0: batch}, **({"hx": ({0: batch},) * 2 if pair else {0: batch}} if given_ else {})}
+    program = export(module, arguments(5), dynamic_shapes=shapes, strict=strict).module()
+    other = arguments(7)
+    for got, expected in zip(program(*other), module(*other), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+class Model(torch.nn.Module):
+    """A model that calls a layer, or a cell, with a state."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn, self.head = rnn, torch.nn.Linear(4, 2)
+
+    def forward(self, x, hx):
+        found = self.rnn(x, hx)
+        return self.head(found if isinstance(self.rnn, FusedGRUCell) else found[0])
+
+
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+def test_symbolic_tracing_takes_a_module_whole(kind):
+    model, layer = Model(kind(3, 4)), kind in CELLS.values()
+    traced = torch.fx.symbolic_trace(model)
+    assert "rnn" in [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    h = torch.randn(1, 2, 4) if layer else torch.randn(2, 4)
+    hx = (h, h) if kind in (FusedLSTM, FusedLSTMCell) else h
+    x = torch.randn(5, 2, 3) if layer else torch.randn(2, 3)
+    assert torch.equal(traced(x, hx), model(x, hx))
 
 
 @pytest.mark.parametrize("form", ["floats", "ids", "lengths"])

@@ -128,8 +128,6 @@ def test_copies_after_a_forward_are_equal_independent_and_consistent(pair):
         with torch.no_grad():
             other.weight_hh_l1.zero_()
         assert not torch.equal(other(X)[0], module(X)[0])
-    replica = module._replicate_for_data_parallel()
-    assert replica._flat_weights is not module._flat_weights
 
 
 def test_a_module_on_meta_has_shapes_and_becomes_real(pair, backend):
