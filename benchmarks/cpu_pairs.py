@@ -3,8 +3,8 @@
     python -m benchmarks.cpu_pairs --out FILE [--threads 1 2] [--seconds 0.5]
 
 A row is one shape. Each pair times one call of torch.nn's module and one of ours on `backend="auto"`, in alternating order; the
-row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. On one thread the clock is the thread's own CPU
-time, which other work on the machine disturbs little; on several it is the wall's.
+row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. A cell is called in a loop of T steps. On one
+thread the clock is the thread's own CPU time, which other work on the machine disturbs little; on several it is the wall's.
 """
 
 from __future__ import annotations
@@ -22,29 +22,49 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
 
-PAIRS = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM)}
+PAIRS = {
+    "gru": (nn.GRU, FusedGRU),
+    "lstm": (nn.LSTM, FusedLSTM),
+    "gru cell": (nn.GRUCell, FusedGRUCell),
+    "lstm cell": (nn.LSTMCell, FusedLSTMCell),
+}
 HIDDEN = (16, 64, 128, 256, 512)
-SHAPES = ((1, 100), (8, 64), (32, 32), (64, 16))  # B, T
+SHAPES = {  # B, T
+    "layer": ((1, 100), (8, 64), (32, 32), (64, 16)),
+    "cell": ((1, 16), (32, 16)),
+}
 
 
-def calls(cell: str, H: int, B: int, T: int, training: bool) -> list[Callable[[], None]]:
+def output(module: nn.Module, x: Tensor) -> Tensor:
+    """The states of every step; a cell is asked step by step."""
+    if not isinstance(module, nn.RNNCellBase):
+        states: Tensor = module(x)[0]
+        return states
+    found, hx = [], None
+    for row in x:
+        hx = module(row, hx)
+        found.append(hx if isinstance(hx, Tensor) else hx[0])
+    return torch.stack(found)
+
+
+def calls(kind: str, H: int, B: int, T: int, training: bool) -> list[Callable[[], None]]:
     """What is timed: a call of torch.nn's module and one of ours, on the same weights, input and gradient."""
-    theirs, ours = (kind(H, H) for kind in PAIRS[cell])
-    ours.load_state_dict(theirs.state_dict())
+    theirs, ours = (module(H, H) for module in PAIRS[kind])
+    for name, weight in theirs.named_parameters():
+        setattr(ours, name, weight)  # the same memory: another may lie better or worse in the caches
     x, grad = torch.randn(T, B, H, requires_grad=training), torch.randn(T, B, H)
 
     def call(module: nn.Module) -> Callable[[], None]:
         def train() -> None:
-            output: Tensor = module(x)[0]
-            output.backward(grad)
+            output(module, x).backward(grad)
             module.zero_grad()
             x.grad = None
 
         def infer() -> None:
             with torch.inference_mode():
-                module(x)
+                output(module, x)
 
         return train if training else infer
 
@@ -52,12 +72,12 @@ def calls(cell: str, H: int, B: int, T: int, training: bool) -> list[Callable[[]
 
 
 def pairs(both: list[Callable[[], None]], seconds: float, clock: Callable[[], float]) -> list[tuple[float, float]]:
-    """Times of (theirs, ours), at least seven pairs and as many as fit."""
+    """Times of (theirs, ours), at least fifteen pairs and as many as fit."""
     for call in both * 2:
         call()
     found: list[tuple[float, float]] = []
     spent = 0.0
-    while (spent < seconds and len(found) < 400) or len(found) < 7:
+    while (spent < seconds and len(found) < 400) or len(found) < 15:
         times = [0.0, 0.0]
         for k in (0, 1) if len(found) % 2 else (1, 0):
             begin = clock()
@@ -73,13 +93,13 @@ def measure(threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
     for count in threads:
         torch.set_num_threads(count)
         clock = time.thread_time if count == 1 else time.perf_counter
-        for cell in PAIRS:
+        for kind in PAIRS:
             for H in HIDDEN:
-                for B, T in SHAPES:
+                for B, T in SHAPES["cell" if "cell" in kind else "layer"]:
                     for training in (False, True):
-                        found = pairs(calls(cell, H, B, T, training), seconds, clock)
+                        found = pairs(calls(kind, H, B, T, training), seconds, clock)
                         row = {
-                            "threads": count, "cell": cell, "H": H, "B": B, "T": T,
+                            "threads": count, "module": kind, "H": H, "B": B, "T": T,
                             "mode": "training" if training else "inference", "pairs": len(found),
                             "torch_ms": 1e3 * statistics.median(a for a, _ in found),
                             "ratio": statistics.median(a / b for a, b in found),
@@ -91,11 +111,11 @@ def measure(threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Smallest ratio and geometric mean, by threads, cell and mode."""
+    """Smallest ratio and geometric mean, by threads, kind of module and mode."""
     groups: dict[str, list[float]] = {}
     for row in rows:
-        for cell in (row["cell"], "all"):
-            groups.setdefault(f"{row['threads']} threads, {cell}, {row['mode']}", []).append(row["ratio"])
+        for kind in (row["module"], "all"):
+            groups.setdefault(f"{row['threads']} threads, {kind}, {row['mode']}", []).append(row["ratio"])
     return {
         name: {"min": min(ratios), "geometric_mean": math.exp(statistics.fmean(map(math.log, ratios)))}
         for name, ratios in sorted(groups.items())
@@ -107,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=0.5, help="of measured time a row")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of measured time a row")
     args = parser.parse_args()
     torch.manual_seed(0)
     rows = list(measure(args.threads, args.seconds))

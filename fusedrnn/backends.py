@@ -67,10 +67,18 @@ def use_backend(name: str) -> Iterator[None]:
 
 def requested(name: str | None) -> str:
     """The name in force for a call that asked for `name`; compiled code reads the environment once, when it is traced."""
-    name = name or (_innermost() if torch.compiler.is_compiling() else _chosen.get())
+    return _in_force(name or (_innermost() if torch.compiler.is_compiling() else _chosen.get()))
+
+
+def requested_eagerly(name: str | None) -> str:
+    """`requested` where nothing is compiled: the calls that run for ten microseconds ask only once."""
+    return _in_force(name or _chosen.get())
+
+
+def _in_force(name: str | None) -> str:
     if name is None and _KEY in _ENVIRONMENT:
         name = os.environ.get(_VARIABLE)
-    return check_name(name or AUTO)
+    return check_name(name) if name else AUTO
 
 
 _VARIABLE = "FUSEDRNN_BACKEND"

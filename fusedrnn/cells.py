@@ -161,8 +161,7 @@ class FusedLSTMCell(_FusedCell):
             if hx is not None:
                 validation.check_pair(hx)
             found = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
-        h, c = found
-        return h, c
+        return found  # type: ignore[return-value]
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         return torch.lstm_cell(input, states, *weights[:4])

@@ -23,6 +23,11 @@ def transformed() -> bool:
     """Whether a transform of torch.func or forward-mode differentiation is at work, which only plain operators pass through."""
     if torch.compiler.is_compiling():
         return False
+    return transformed_eagerly()
+
+
+def transformed_eagerly() -> bool:
+    """`transformed` where nothing is compiled."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

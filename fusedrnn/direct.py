@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusedrnn import backends
 from fusedrnn.backend_aten import derived_by_hand
-from fusedrnn.circumstances import transformed
+from fusedrnn.circumstances import transformed_eagerly
 
 States = tuple[Tensor, ...]
 
@@ -103,7 +103,7 @@ _CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 def _by_torch(module: Any) -> bool:
     """Whether the choice of backend comes to torch's own RNN, and no transform is at work, which it does not pass."""
-    return backends.requested(module.backend) in _TORCHS and not transformed()
+    return backends.requested_eagerly(module.backend) in _TORCHS and not transformed_eagerly()
 
 
 _TORCHS = ("aten", backends.AUTO)  # on a CPU these are the same
