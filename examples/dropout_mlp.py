@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan, few = PUBLISHED[kind], SCARCE[kind]
     if options.quick and kind == "fashion":
         plan, few = replace(plan, images=3000), replace(few, epochs=20)
+    band = BANDS[kind] if plan == PUBLISHED[kind] else f"none for {plan.images:,} images"
     published = run_published(images, plan, options)
     scarce, fitted = run_scarce(images, few, options, 2 if options.quick else SEEDS[kind])
     ends = {way: summary(scarce[way], fitted[way]) for way in scarce}
@@ -70,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment.finish(
         results=results,
         table=[
-            *({"images": titles[0], "way": way, **c, "band": BANDS[kind]} for way, c in short(published).items()),
+            *({"images": titles[0], "way": way, **c, "band": band} for way, c in short(published).items()),
             *({"images": titles[1], "way": way, "train": c["fitted"], "test": c["test"]} for way, c in ends.items()),
         ],
         figures={"dropout.png": plot(published, scarce, titles)},
-        conclusion=conclude(results, plan, few, BANDS[kind]),
+        conclusion=conclude(results, plan, few, band),
         packages=("scikit-learn",),
     )
 

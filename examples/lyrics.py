@@ -25,6 +25,7 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
 from examples.common.files import prepare_directory
 from examples.common.program import program
 from examples.lm.checkpoint import load_checkpoint, save_checkpoint
+from examples.lm.compare import frequency_perplexity
 from examples.lm.corpus import load_corpus
 from examples.lm.interrupt import Stopped, stop_on_ctrl_c
 from examples.lm.metrics import conclude, write_metrics
@@ -92,7 +93,9 @@ def train(run: Run, out: Path) -> int:
                 save_checkpoint(out / "checkpoint.pt", run.freeze())
         write_metrics(out / "metrics.json", run)
         if run.perplexity:
-            plot_perplexity(out / "perplexity.png", run.perplexity, f"{settings.cell}, {settings.optimizer}")
+            text = str(run.samples[-1]["text"]) if run.samples else ""
+            title = f"{settings.cell}, {settings.sampling} sampling, {settings.optimizer}"
+            plot_perplexity(out / "perplexity.png", run.perplexity, title, frequency_perplexity(run.corpus), text)
     _say_goodbye(run, out, stopped=code == 130)
     return code
 

@@ -147,6 +147,7 @@ def plot(curves: dict[tuple[float, str], Curve]) -> Figure:
             )  # fmt: skip
         axes.set_title(f"lambda = {lamda:g}")
         axes.set_xlabel("epoch")
+        axes.set_ylabel("loss, and norm of the weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     return figure

@@ -122,6 +122,15 @@ def test_the_bar_hands_out_what_it_is_given():
     assert list(progress([3, 1, 2], "counting")) == [3, 1, 2]
 
 
+def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
+    manager = fonts.font_manager.fontManager
+    listed = [entry for entry in manager.ttflist if entry.name == "DejaVu Sans"]
+    monkeypatch.setattr(manager, "ttflist", [])
+    monkeypatch.setattr(fonts, "CHINESE", ("DejaVu Sans",))  # stands for a Chinese font, which not every machine has
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [__file__, *(entry.fname for entry in listed)])
+    assert fonts.families.__wrapped__() == ("DejaVu Sans", "DejaVu Sans")
+
+
 def test_chinese_is_drawn_with_a_font_that_has_it_or_spelled_never_as_boxes(monkeypatch):
     monkeypatch.setattr(fonts, "families", lambda: ("DejaVu Sans",))
     fonts._characters.cache_clear()

@@ -76,6 +76,21 @@ def test_the_swap_keeps_every_parameter():
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_each_way_is_what_its_name_says(monkeypatch):
+    made = []
+
+    class Spy(Classifier):
+        def __init__(self, rnn, hidden, *, packed):
+            super().__init__(rnn, hidden, packed=packed)
+            made.append((type(self.rnn), packed))
+
+    monkeypatch.setattr("examples.dropin.Classifier", Spy)
+    compare("reference", updates=1, longest=6, seed=0, hidden=5, batch=3, exam=2)
+    assert dict(zip(WAYS, made, strict=True)) == {
+        THEIRS: (nn.GRU, True), PACKED: (FusedGRU, True), LENGTHS: (FusedGRU, False)
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("backend", ["reference", "aten", "triton"])
 def test_every_backend_gives_the_same_curve_from_the_same_seed(backend):
     curves = compare(backend, updates=3, longest=6, seed=0, hidden=5, batch=3, exam=2)

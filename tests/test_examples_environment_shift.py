@@ -1,5 +1,7 @@
 """The environment shift experiment's claims on --quick, and its estimators on cases that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_runs import run_example
@@ -7,6 +9,8 @@ from example_runs import run_example
 from examples.environment_shift import main
 from examples.shift.correction import input_weights, label_weights
 from examples.shift.detection import by_errors, by_inputs, by_predictions
+from examples.shift.study import study
+from examples.shift.worlds import WORLDS, Samples
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,23 @@ def test_no_correction_harms_where_nothing_shifts(results, by):
     numbers = results["no shift"]
     assert abs(numbers["gap"]) < 0.01
     assert abs(numbers[f"won by {by}"]) < 0.01
+
+
+@pytest.mark.parametrize("name", ["covariate shift", "label shift"])
+def test_no_correction_reads_the_targets_labels(name):
+    world, sets = WORLDS[name], []
+
+    def with_first_set_mislabelled(draw, n):
+        sets.append(world.target(draw, n))
+        if len(sets) > 1:  # the sets that judge and that train the model to compare with
+            return sets[-1]
+        return Samples(sets[0].x, (sets[0].y + 1) % (1 + sets[0].y.max()))
+
+    honest, blind = study(world, 0), study(replace(world, target=with_first_set_mislabelled), 0)
+    assert len(sets) == 3
+    assert (blind.plain, blind.by_inputs, blind.by_labels) == (honest.plain, honest.by_inputs, honest.by_labels)
+    assert (blind.label_weights == honest.label_weights).all()
+    assert (blind.p_inputs, blind.p_predictions) == (honest.p_inputs, honest.p_predictions)
 
 
 def test_the_tests_notice_what_they_can_and_nothing_else(results):

@@ -1,5 +1,6 @@
 """The house price experiment: its claims on --quick with the generated table, and what a user's files may be."""
 
+import argparse
 import csv
 import math
 from statistics import mean
@@ -10,7 +11,7 @@ import torch
 from example_runs import run_example
 
 from examples.common.errors import UserError
-from examples.house_prices import main
+from examples.house_prices import main, write_submission
 from examples.houses.features import prepare
 from examples.houses.generated import generate_tables
 from examples.houses.tables import Tables, read_tables
@@ -73,6 +74,19 @@ def test_the_submission_is_what_kaggle_takes(run):
     prices = [float(price) for _, price in lines]
     assert min(prices) >= 1
     assert mean(prices) == pytest.approx(generate_tables().train["SalePrice"].mean(), rel=0.1)
+
+
+def test_each_price_of_the_submission_is_that_of_its_id(tmp_path):
+    made, prices = generate_tables(), []
+    for name, test in (("as it is", made.test), ("turned round", made.test[::-1])):
+        options = argparse.Namespace(seed=0, out=tmp_path / name)
+        options.out.mkdir()
+        write_submission(prepare(Tables(made.train, test, name)), options)
+        table = pd.read_csv(options.out / "submission.csv")
+        assert table["Id"].tolist() == test["Id"].tolist()
+        prices.append(table.set_index("Id")["SalePrice"].sort_index())
+    assert prices[0].to_numpy() == pytest.approx(prices[1].to_numpy(), rel=1e-3)
+    assert prices[0].std() > 0.1 * prices[0].mean()
 
 
 def test_numbers_are_standardised_over_both_tables_and_missing_ones_are_the_mean():
@@ -157,7 +171,19 @@ BAD = {
     ),
     "an endless lot": (
         {"test": TEST.assign(Area=[math.inf, 40])},
-        r"expected finite numbers in Area, got an infinite one in .*test.csv",
+        r"expected numbers up to 1e\+12 in Area, got larger ones in .*test.csv",
+    ),
+    "a price beyond all": (
+        {"train": SMALL.assign(SalePrice=[1, 2, 1e300, 4])},
+        r"expected numbers up to 1e\+12 in SalePrice, got larger ones in .*train.csv",
+    ),
+    "an id twice": (
+        {"test": TEST.assign(Id=[5, 5])},
+        r"expected whole numbers in Id, each once, got others in .*test.csv",
+    ),
+    "half an id": (
+        {"test": TEST.assign(Id=[5, 6.5])},
+        r"expected whole numbers in Id, each once, got others in .*test.csv",
     ),
     "a free house": ({"train": SMALL.assign(SalePrice=[1, 0, 3, 4])}, r"expected prices above 0, got 0 in .*train.csv"),
     "words for numbers": (

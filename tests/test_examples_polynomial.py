@@ -78,6 +78,15 @@ def test_descent_that_diverges_counts_as_an_endless_error():
     assert fit.train[-1] == fit.test[-1] == math.inf
 
 
+def test_a_seed_that_diverges_is_counted_and_another_one_shown(tmp_path):
+    metrics = run_example(main, tmp_path, "--seed", 8)
+    normal = metrics["results"]["cases"]["normal"]
+    assert (normal["diverged"], normal["seeds"]) == (1, 3)
+    assert normal["train"] < 1e-3
+    assert "inf " not in metrics["conclusion"]
+    assert "diverged from 1 of 3 seeds" in metrics["conclusion"]
+
+
 def test_a_seed_repeats_and_another_differs():
     train = draw(20, torch.Generator().manual_seed(0))
     one, same, other = (fit_by_descent(train, train, 3, range(3), seed) for seed in (5, 5, 6))

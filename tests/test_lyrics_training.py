@@ -15,7 +15,10 @@ import torch
 import fusedrnn
 from examples.lm import training
 from examples.lm.checkpoint import load_checkpoint, save_checkpoint
+from examples.lm.corpus import load_corpus
 from examples.lm.interrupt import Stopped, stop_on_ctrl_c
+from examples.lm.options import build_parser, settings_of
+from examples.lm.run import Run
 from examples.lyrics import main
 
 SMALL = ["--hidden", "24", "--batch-size", "3", "--steps", "7", "--device", "cpu"]
@@ -155,6 +158,16 @@ def test_the_state_is_carried_and_detached_or_reset_and_starts_from_zero_each_ep
         None, 1 if carry else None, 2 if carry else None
     ] * 2  # fmt: skip
     assert not any(state[0].requires_grad for state in model.seen if state is not None)
+
+
+@pytest.mark.parametrize("sampling", ["consecutive", "random"])
+def test_a_run_carries_the_state_where_minibatches_follow_each_other_and_nowhere_else(song, sampling):
+    settings = settings_of(build_parser().parse_args(["--corpus", song, *SMALL, "--sampling", sampling]))
+    run, carried = Run(settings, load_corpus(song, 400)), []
+    run.model.register_forward_pre_hook(lambda module, given: carried.append(given[1] is not None))
+    run.train_epoch(lambda characters: None)
+    assert len(carried) > 5
+    assert carried == [False] + [sampling == "consecutive"] * (len(carried) - 1)
 
 
 def test_metrics_tell_what_ran_and_what_came_out(song, tmp_path):

@@ -1,5 +1,6 @@
 """Chinese text in figures: a font that has it, or its code points; never empty boxes."""
 
+import contextlib
 import logging
 from functools import cache
 
@@ -18,8 +19,24 @@ logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it warns
 @cache
 def families() -> tuple[str, ...]:
     """Return the fonts to draw with: matplotlib's own, then the first Chinese one that is installed."""
-    installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    return ("DejaVu Sans", *[name for name in CHINESE if name in installed][:1])
+    found = _chinese()
+    if not found:
+        _look_again()
+        found = _chinese()
+    return ("DejaVu Sans", *found[:1])
+
+
+def _chinese() -> list[str]:
+    listed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return [name for name in CHINESE if name in listed]
+
+
+def _look_again() -> None:
+    """Add what has been installed since matplotlib wrote its list of fonts, which it keeps for good."""
+    known = {entry.fname for entry in font_manager.fontManager.ttflist}
+    for path in set(font_manager.findSystemFonts()) - known:
+        with contextlib.suppress(RuntimeError, OSError):  # no font that can be drawn with
+            font_manager.fontManager.addfont(path)
 
 
 def legible(text: str) -> str:

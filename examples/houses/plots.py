@@ -33,7 +33,7 @@ def plot(folds: Sequence[Fold]) -> Figure:
     scatter.plot(ends, ends, "k-", lw=1, label="as it should be")
     scatter.set_ylim(0, ends[1])
     scatter.set_xlabel("price, thousand dollars")
-    scatter.set_ylabel("predicted by the fold that did not see it")
+    scatter.set_ylabel("predicted by a fold that did not see it, thousand dollars")
     scatter.grid(alpha=0.3)
     scatter.legend()
     return figure

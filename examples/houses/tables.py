@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pooch
 from pandas.api.types import is_numeric_dtype
@@ -11,6 +10,7 @@ from pandas.api.types import is_numeric_dtype
 from examples.common.errors import UserError
 
 LABEL, KEY = "SalePrice", "Id"
+LARGEST = 1e12  # of any number in the tables: its square is still a float32
 NAMES = {"train": ("train.csv", "kaggle_house_pred_train.csv"), "test": ("test.csv", "kaggle_house_pred_test.csv")}
 SHA1 = {"585e9cc93e70b39160e7921475f9bcd7d31219ce", "fa19780a7b011d9b009e8bff8e99922a8ee2eb90"}
 
@@ -71,8 +71,12 @@ def _check(train: pd.DataFrame, test: pd.DataFrame, paths: dict[str, Path]) -> N
             raise UserError(f"expected a number in every row of {column}, got others in {paths[part]}")
     for table, part in ((train, "train"), (test, "test")):
         for name in table.select_dtypes("number"):
-            if np.isinf(table[name]).any():
-                raise UserError(f"expected finite numbers in {name}, got an infinite one in {paths[part]}")
+            if (table[name].abs() > LARGEST).any():
+                raise UserError(f"expected numbers up to {LARGEST:g} in {name}, got larger ones in {paths[part]}")
+    for table, part in ((train, "train"), (test, "test")):
+        keys = table[KEY]
+        if (keys != keys.round()).any() or keys.duplicated().any():
+            raise UserError(f"expected whole numbers in {KEY}, each once, got others in {paths[part]}")
     if not (train[LABEL] > 0).all():
         raise UserError(f"expected prices above 0, got {train[LABEL].min()} in {paths['train']}")
     for name in features:

@@ -1,17 +1,23 @@
 """Perplexity curves."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from examples.common.figures import new_figure, save_figure
+from examples.common.fonts import legible
+
+LINE = 40  # characters of text below a figure
 
 
-def plot_perplexity(path: Path, perplexity: list[float], title: str) -> None:
-    """Draw perplexity over epochs on a log axis into a PNG."""
+def plot_perplexity(path: Path, perplexity: list[float], title: str, frequencies: float, text: str = "") -> None:
+    """Draw perplexity over epochs on a log axis into a PNG; below it the beginning of a text that the model wrote."""
     figure = new_figure()
     axes = figure.subplots()
-    draw_curves(axes, {"": perplexity}, title)
+    draw_curves(axes, {"the model": perplexity}, title, frequencies)
+    if text:
+        figure.supxlabel(textwrap.fill(legible(text[:LINE]), 2 * LINE), fontsize="small")
     save_figure(path, figure)
 
 
@@ -25,5 +31,10 @@ def draw_curves(axes: Any, curves: Mapping[str, Sequence[float]], title: str, fr
     axes.set_ylabel("perplexity on the training text")
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.3)
-    if len(curves) > 1:
+    values = [value for curve in curves.values() for value in curve] + [frequencies or 1.0]
+    ticks = [m * 10**e for e in range(7) for m in (1, 2, 5)]
+    ticks = [tick for tick in ticks if min(values) / 2 <= tick <= 2 * max(values)]
+    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    if len(curves) > 1 or frequencies is not None:
         axes.legend(fontsize="small")

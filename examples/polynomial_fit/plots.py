@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from examples.common.figures import new_figure
 
@@ -46,6 +47,7 @@ def plot_selection(choices: Mapping[str, Sequence[Choice]]) -> Figure:
         axes.set_title(f"choice by {way}")
         axes.set_ylabel(f"times chosen in {len(made)} draws")
         axes.set_ylim(0, 1.3 * len(made))  # room for the legend
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels:
         axes.set_xlabel("degree")
         axes.set_xticks(list(DEGREES))

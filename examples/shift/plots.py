@@ -31,6 +31,7 @@ def plot_accuracies(studies: Mapping[str, Sequence[Study]]) -> Figure:
     axes.set_xticks(range(len(studies)), labels=list(studies))
     axes.set_ylim(0.4, 1.05)
     axes.set_ylabel("accuracy")
+    axes.set_title("what a shift costs, and what weighting wins back")
     axes.legend(ncols=3, loc="upper right")
     return figure
 

@@ -1,0 +1,67 @@
+"""What the command line says reaches what runs: --backend and --seed of every experiment that has a use for them."""
+
+import importlib
+
+import pytest
+import torch
+
+from fusedrnn import backends
+
+
+class SeenError(Exception):
+    """Carries what the experiment was about to use, and ends it there."""
+
+
+def raising(pick):
+    def spy(*args, **options):
+        raise SeenError(pick(*args, **options))
+
+    return spy
+
+
+def seen(name, out, *options):
+    with pytest.raises(SeenError) as caught:
+        importlib.import_module(f"examples.{name}").main(["--quick", "--out", str(out), *options])
+    return caught.value.args[0]
+
+
+@pytest.mark.parametrize("backend", ["reference", "aten"])
+@pytest.mark.parametrize("name", ["bidirectional", "cells", "deep", "dropin", "dropout_mlp", "gradients", "lyrics"])
+def test_the_backend_is_the_one_that_was_asked_for(name, backend, tmp_path, monkeypatch):
+    for ask in ("requested", "requested_eagerly"):
+        monkeypatch.setattr(backends, ask, raising(lambda name: name))
+    monkeypatch.setattr("examples.lm.run.build_model", raising(lambda settings, size: settings.backend))
+    monkeypatch.setattr("examples.flow.recurrent.ScratchRNN", raising(lambda *sizes, backend: backend))
+    more = ("--data", "digits") if name == "dropout_mlp" else ()
+    assert seen(name, tmp_path, "--backend", backend, *more) == backend
+
+
+FIRST = {  # what is first made from the seed, and how the seed is found in it
+    "bidirectional": ("torch.manual_seed", lambda seed: seed),
+    "dropin": ("torch.manual_seed", lambda seed: seed),
+    "lyrics": ("torch.manual_seed", lambda seed: seed),
+    "cells": ("torch.manual_seed", lambda seed: seed),
+    "deep": ("torch.manual_seed", lambda seed: seed),
+    "house_prices": ("examples.house_prices.fit_fold", lambda houses, k, folds, seed: seed),
+    "weight_decay": ("examples.weight_decay.train", lambda seed, lamda, way: seed),
+    "environment_shift": ("examples.environment_shift.study", lambda world, seed: seed),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_the_seed_is_the_one_that_was_asked_for(name, tmp_path, monkeypatch):
+    target, pick = FIRST[name]
+    monkeypatch.setattr(target, raising(pick))
+    assert seen(name, tmp_path, "--seed", "4711") == 4711
+
+
+def test_the_same_generator_seed_decides_what_two_directions_are_examined_on(tmp_path, monkeypatch):
+    found = []
+    original = torch.Generator.manual_seed
+    monkeypatch.setattr(
+        "examples.bidirectional.train", lambda model, source, *, generator, **more: found.append(generator)
+    )
+    monkeypatch.setattr("examples.bidirectional.examine", raising(lambda *args, generator, **more: generator))
+    generator = seen("bidirectional", tmp_path, "--seed", "5")
+    assert generator is found[0]
+    assert torch.equal(generator.get_state(), original(torch.Generator(), 5).get_state())
