@@ -11,7 +11,7 @@ import torch
 from example_runs import run_example
 
 from examples.common.errors import UserError
-from examples.dropout_mlp import DROP, main
+from examples.dropout_mlp import DROP, WAYS, main
 from examples.mlp import data, fashion
 from examples.mlp.models import build
 from examples.mlp.training import Plan, judge, train
@@ -213,3 +213,23 @@ def test_a_folder_with_other_files_is_a_one_line_error(tmp_path, miniature, caps
         data.load_images(str(spoil(tmp_path, content)))
     assert main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("dropout_mlp.py: error: expected ")
+
+
+@pytest.mark.parametrize("way", [way for way, drop in WAYS.items() if any(drop)])
+def test_the_first_hidden_layer_drops_a_fifth_and_the_second_half(way):
+    model = build(way, 64, WAYS[way], "auto", 0).train()
+    dropped = []
+    with torch.no_grad():
+        for parameter in model.parameters():  # every unit positive, so that only dropout makes a zero
+            parameter.fill_(1.0)
+    if isinstance(model, torch.nn.Sequential):
+        for layer in model:
+            layer.register_forward_hook(
+                lambda layer, given, x: dropped.append(x) if "Dropout" in type(layer).__name__ else None
+            )
+    else:
+        original = model.hidden
+        model.hidden = lambda *given: dropped.append(original(*given)) or dropped[-1]
+    model(torch.ones(400, 64))
+    shares = [(x == 0).double().mean().item() for x in dropped]
+    assert shares == pytest.approx([0.2, 0.5], abs=0.01)

@@ -61,6 +61,18 @@ def test_no_correction_reads_the_targets_labels(name):
     assert (blind.p_inputs, blind.p_predictions) == (honest.p_inputs, honest.p_predictions)
 
 
+def test_the_model_to_compare_with_is_trained_on_a_set_of_its_own():
+    world, sets = WORLDS["covariate shift"], []
+
+    def with_third_set_mislabelled(draw, n):
+        sets.append(world.target(draw, n))
+        return sets[-1] if len(sets) < 3 else Samples(sets[-1].x, 1 - sets[-1].y)
+
+    honest, misled = study(world, 0), study(replace(world, target=with_third_set_mislabelled), 0)
+    assert misled.own == pytest.approx(1 - honest.own, abs=0.01)
+    assert misled.plain == honest.plain
+
+
 def test_the_tests_notice_what_they_can_and_nothing_else(results):
     assert results["no shift"]["noticed by inputs"] <= 0.2
     assert results["no shift"]["noticed by predictions"] <= 0.2
