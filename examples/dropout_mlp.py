@@ -96,6 +96,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def run_published(images: Images, plan: Plan, options: argparse.Namespace) -> dict[str, Curve]:
     """Train the three implementations, and one without dropout, from the same weights in the same order."""
     some = images.some(plan.images, options.seed)
+    fused = build("fused", images.train.shape[1], DROP, options.backend, options.seed).to(images.train.device)
+    fused.train()(images.train[:1])  # a backend that is not there is an error now, not after minutes
     curves = {}
     for way, drop in WAYS.items():
         kind = "torch.nn" if way == "no dropout" else way

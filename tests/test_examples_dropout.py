@@ -233,3 +233,11 @@ def test_the_first_hidden_layer_drops_a_fifth_and_the_second_half(way):
     model(torch.ones(400, 64))
     shares = [(x == 0).double().mean().item() for x in dropped]
     assert shares == pytest.approx([0.2, 0.5], abs=0.01)
+
+
+def test_a_backend_that_is_not_there_is_one_line_of_error_before_any_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("examples.dropout_mlp.train", None)
+    assert main(["--quick", "--data", "digits", "--backend", "triton", "--out", str(tmp_path)]) == 2
+    assert "dropout_mlp.py: error: backend 'triton' cannot serve this call" in capsys.readouterr().err.splitlines()[-1]
