@@ -28,9 +28,9 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
 
     Packed input goes through as padded input with lengths, so that a mask is indexed as (T, B, D*P) whatever the layout.
     """
-    x, lengths = call.input, call.lengths
+    x, lengths, places = call.input, call.lengths, None
     if call.batch_sizes is not None:
-        x, lengths = unpack(x, call.batch_sizes, call.states[0].shape[1])
+        x, lengths, places = unpack(x, call.batch_sizes, call.states[0].shape[1])
     output, finals, every = run_layers(
         layer,
         x,
@@ -40,10 +40,9 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
         lengths=lengths,
         all_states=call.all_states,
     )
-    if call.batch_sizes is not None:
-        rows = len(call.input)
-        output = pack(output, call.batch_sizes, rows)
-        every = [tuple(pack(states, call.batch_sizes, rows) for states in trace) for trace in every]
+    if places is not None:
+        output = pack(output, places)
+        every = [tuple(pack(states, places) for states in trace) for trace in every]
     return output, finals, tuple(every)
 
 

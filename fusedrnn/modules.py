@@ -48,11 +48,13 @@ class _FusedRNN(nn.RNNBase):
             return input
         if not input.is_floating_point():
             raise RuntimeError(f"input_dropout: expected floating-point input, got {input.dtype}")
-        padded = input if batch_sizes is None else unpack(input, batch_sizes, batch)[0]
+        padded, places = input, None
+        if batch_sizes is not None:
+            padded, _, places = unpack(input, batch_sizes, batch)
         dropped = functional.dropout(
             padded, self.input_dropout, shared_dims=1 if self.variational else 0, backend=self.backend
         )
-        return dropped if batch_sizes is None else pack(dropped, batch_sizes, len(input))
+        return dropped if places is None else pack(dropped, places)
 
     @property
     def _flat_weights(self) -> list[Any]:

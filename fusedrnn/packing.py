@@ -7,17 +7,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
-def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Pad packed rows (N, *) of `batch` samples to (T, B, *) with zeros; also the lengths (B,), on the device of `data`."""
+def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pad packed rows (N, *) of `batch` samples to (T, B, *) with zeros.
+
+    Also returns the lengths (B,), and the places (N,) of the rows that `pack` takes; both on the device of `data`.
+    """
     lengths = (torch.arange(batch) < batch_sizes.unsqueeze(-1)).sum(0)
-    padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:])
-    padded = padded.index_copy(0, _places(batch_sizes, batch, len(data)).to(data.device), data)
-    return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device)
+    places = _places(batch_sizes, batch, len(data)).to(data.device)
+    padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:]).index_copy(0, places, data)
+    return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device), places
 
 
-def pack(padded: Tensor, batch_sizes: Tensor, rows: int) -> Tensor:
-    """The N = `rows` rows (N, *) of (T, B, *) that `batch_sizes` has: the inverse of `unpack`."""
-    places = _places(batch_sizes, padded.shape[1], rows).to(padded.device)
+def pack(padded: Tensor, places: Tensor) -> Tensor:
+    """The rows (N, *) of (T, B, *) that stand at `places`: the inverse of `unpack`."""
     return padded.flatten(0, 1).index_select(0, places)
 
 

@@ -15,16 +15,16 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7).map(lambda n: sort
 def test_padding_and_packing_are_torchs(lengths, width):
     packed = pack_padded_sequence(torch.randn(lengths[0], len(lengths), *width), torch.tensor(lengths))
     expected, expected_lengths = pad_packed_sequence(packed)
-    padded, found = unpack(packed.data, packed.batch_sizes, len(lengths))
+    padded, found, places = unpack(packed.data, packed.batch_sizes, len(lengths))
     assert torch.equal(padded, expected)
     assert torch.equal(found, expected_lengths)
-    assert torch.equal(pack(padded, packed.batch_sizes, len(packed.data)), packed.data)
+    assert torch.equal(pack(padded, places), packed.data)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
 def test_the_dtype_is_kept(dtype):
     packed = pack_padded_sequence(torch.arange(12).view(3, 4).to(dtype), torch.tensor([3, 3, 1, 1]))
-    padded, lengths = unpack(packed.data, packed.batch_sizes, 4)
+    padded, lengths, _ = unpack(packed.data, packed.batch_sizes, 4)
     assert (padded.dtype, lengths.dtype) == (dtype, torch.int64)
     assert torch.equal(padded, pad_packed_sequence(packed)[0])
 
@@ -33,6 +33,7 @@ def test_first_and_second_derivatives_of_both_ways():
     sizes = torch.tensor([3, 2, 2, 1])
     rows = torch.randn(8, 2, dtype=torch.float64, requires_grad=True)
     padded = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
-    for way, given_ in ((lambda t: unpack(t, sizes, 3)[0].sin(), rows), (lambda t: pack(t, sizes, 8).sin(), padded)):
+    places = unpack(rows, sizes, 3)[2]
+    for way, given_ in ((lambda t: unpack(t, sizes, 3)[0].sin(), rows), (lambda t: pack(t, places).sin(), padded)):
         assert torch.autograd.gradcheck(way, given_)
         assert torch.autograd.gradgradcheck(way, given_)
