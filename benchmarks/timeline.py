@@ -1,0 +1,350 @@
+"""Cycles of one step of a sweep's time loop, predicted from its machine code: no GPU, no driver.
+
+    python -m benchmarks.timeline kernel.cubin --warps 4 --detail 30
+
+NVIDIA's assembler writes into each instruction how long the warp stalls after it, which scoreboard its result or its reading of
+operands holds, and which scoreboards it waits for. The largest loop of a kernel is taken as its time loop and played for
+all warps of one program: issue in order, one instruction a clock on each of four sub-cores, pipes that stay occupied, barriers.
+Programs are taken to run alike, so a neighbour's counter or data is seen a fixed time after this program's own is out.
+
+Not modelled: conflicts of shared memory banks, instruction cache misses, contention in L2, clocks that sink under load, programs
+that come late. Latencies are those of `Latency`; the campaign on a GPU measures the two that are only estimates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.machine_code import TOOLS
+
+CLOCK_HZ = 1.755e9
+"""Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures that of its own chip."""
+NONE = 7
+"""The scoreboard of an instruction that holds none."""
+SCOREBOARDS = 6
+SUBCORES = 4
+ROUNDS = 8
+"""Steps that are played; the last one counts, for the first ones find every pipe free."""
+LOW = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);\s*/\* 0x[0-9a-f]{16} \*/")
+HIGH = re.compile(r"^\s+/\* (0x[0-9a-f]{16}) \*/")
+GUARDED = re.compile(r"(@!?U?P\w+)\s+(.*)")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Cycles until a result is there.
+
+    Attributes:
+        l2: a load that hits the second-level cache. Luo et al. 2024 (arXiv 2402.13499): 263 on the H100; the load unit added.
+        dram: a load from memory. Luo et al. 2024: 479 and more.
+        gpu_fence: a fence at gpu scope while stores are under way. Estimate.
+        block_fence: a fence at block scope. Estimate.
+        seen: from a store or an addition of one SM until another SM's load of it finds it. Estimate.
+        barrier: from the last warp's arrival until all go on. Estimate.
+        shared: a load from shared memory. Luo et al. 2024.
+        matrix: an LDSM. Estimate, from `shared`.
+        special: an exponential, a reciprocal, a hardware tanh. Estimate.
+        other: shuffles and reads of special registers. Estimate.
+    """
+
+    l2: int = 290
+    dram: int = 560
+    gpu_fence: int = 450
+    block_fence: int = 25
+    seen: int = 250
+    barrier: int = 14
+    shared: int = 30
+    matrix: int = 33
+    special: int = 23
+    other: int = 25
+
+
+H100 = Latency()
+READING = {"STS": 12, "STG": 16, "LDG": 14, "RED": 16, "REDG": 16, "ATOM": 16, "ATOMG": 16}
+"""Cycles until an instruction has read its operands, where that holds a scoreboard. Estimates."""
+READING_ELSE = 10
+WGMMA_WAIT = 40
+"""Cycles of a WARPGROUP.DEPBAR, which waits for the matrix products under way. Estimate."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: where it stands, its name with all modifiers, its operands, and its control code.
+
+    `stall`: cycles until the warp's next one; `result` and `operands`: the scoreboard held until its result is there, or until its
+    operands are read, `NONE` for none; `waits`: a bit for each scoreboard that must be free first.
+    """
+
+    at: int
+    name: str
+    arguments: str
+    stall: int
+    result: int
+    operands: int
+    waits: int
+
+    @property
+    def kind(self) -> str:
+        """The name without modifiers."""
+        return self.name.partition(".")[0]
+
+    @property
+    def strong(self) -> bool:
+        """Whether it sees other SMs' stores."""
+        return "STRONG" in self.name
+
+    @property
+    def words(self) -> int:
+        """32-bit words that a thread moves."""
+        return 4 if ".128" in self.name else 2 if ".64" in self.name else 1
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is an atomic."""
+        return self.kind in ("RED", "REDG", "ATOM", "ATOMG")
+
+    @property
+    def carries_data(self) -> bool:
+        """Whether it is a wide load of what other SMs store: the exchanged state, and no counter."""
+        return self.kind == "LDG" and self.strong and self.words == 4
+
+    def pipe(self) -> tuple[str, float]:
+        """What it occupies and for how many cycles; nothing for none."""
+        if self.kind == "MUFU":  # 4 lanes a cycle on each sub-core
+            return "special", 8.0
+        if self.kind in ("LDSM", "STSM"):
+            return "shared", 4.0 if ".4" in self.name else 2.0 if ".2" in self.name else 1.0
+        if self.kind in ("LDS", "STS"):
+            return "shared", float(self.words)
+        if self.kind == "LDG":  # an SM takes 64 bytes a cycle from L2: kernels.chips.L2_PORT
+            return "global", 2.0 * self.words
+        if self.kind == "STG":
+            return "global", float(self.words)
+        if self.kind == "HMMA":
+            return "tensor", 8.0 if "16816" in self.name else 4.0
+        return "", 0.0
+
+
+def parse(sass: str) -> list[Instruction]:
+    """Decode what ``cuobjdump -sass`` prints; the control code is in bits 41 to 57 of an instruction's upper half."""
+    found: list[Instruction] = []
+    pending: re.Match[str] | None = None
+    for line in sass.splitlines():
+        low = LOW.match(line)
+        if low:
+            pending = low
+            continue
+        high = HIGH.match(line)
+        if high and pending:
+            found.append(_decoded(int(pending[1], 16), pending[2].strip(), int(high[1], 16)))
+            pending = None
+    return found
+
+
+def _decoded(at: int, text: str, code: int) -> Instruction:
+    guarded = GUARDED.match(text)
+    name, _, arguments = (guarded[2] if guarded else text).partition(" ")
+    return Instruction(at, name, arguments, code >> 41 & 15, code >> 46 & 7, code >> 49 & 7, code >> 52 & 63)
+
+
+def _loops(code: list[Instruction]) -> Iterator[tuple[int, int]]:
+    """First and last place of every backward branch."""
+    places = {one.at: place for place, one in enumerate(code)}
+    for place, one in enumerate(code):
+        targets = re.findall(r"0x([0-9a-f]+)", one.arguments) if one.kind == "BRA" else []
+        if targets and int(targets[-1], 16) < one.at:
+            yield places[int(targets[-1], 16)], place
+
+
+def time_loop(code: list[Instruction]) -> list[Instruction]:
+    """The largest loop; polls inside it succeed at once and are left out, unless it is the data that they poll.
+
+    Raises:
+        ValueError: the code has no loop.
+    """
+    loops = list(_loops(code))
+    if not loops:
+        raise ValueError("expected a loop, got none")
+    first, last = max(loops, key=lambda loop: loop[1] - loop[0])
+    left_out: set[int] = set()
+    for begin, end in loops:
+        inside = first <= begin and end < last
+        if inside and not any(one.carries_data for one in code[begin : end + 1]):
+            left_out |= set(range(begin, end + 1))
+    return [code[place] for place in range(first, last + 1) if place not in left_out]
+
+
+@dataclass
+class _Warp:
+    """Where a warp is, the cycle from which it can issue, and until when its scoreboards are held."""
+
+    place: int = 0
+    ready: float = 0.0
+    held: list[float] = field(default_factory=lambda: [0.0] * SCOREBOARDS)
+    arrived: float | None = None
+    """When it came to the barrier that it waits at."""
+
+
+class Player:
+    """Plays a loop step after step for the warps of one program."""
+
+    def __init__(self, body: list[Instruction], warps: int, latency: Latency) -> None:
+        self.body, self.latency = body, latency
+        self.warps = [_Warp() for _ in range(warps)]
+        self.issued: list[tuple[float, Instruction]] = []
+        self._issue = [0.0] * SUBCORES
+        self._busy: dict[tuple[str, int], float] = {}
+        self._published = 0.0
+        self._publishing: float | None = None
+        self._polls_data = any(one.carries_data for one in body) and not any(one.adds for one in body)
+
+    def step(self) -> float:
+        """Play one step; the cycle at which its last warp is done."""
+        self.issued, self._publishing = [], None
+        for warp in self.warps:
+            warp.place, warp.arrived = 0, None
+        while any(warp.place < len(self.body) for warp in self.warps):
+            running = [w for w, warp in enumerate(self.warps) if warp.place < len(self.body) and warp.arrived is None]
+            if running:
+                self._advance(min(running, key=lambda w: (max(self.warps[w].ready, self._issue[w % SUBCORES]), w)))
+            else:
+                self._meet()
+        if self._publishing is not None:
+            self._published = self._publishing
+        return max(warp.ready for warp in self.warps)
+
+    def _meet(self) -> None:
+        """All that still run wait at a barrier: they go on together."""
+        waiting = [warp for warp in self.warps if warp.arrived is not None]
+        on = max(warp.arrived or 0.0 for warp in waiting) + self.latency.barrier
+        for warp in waiting:
+            warp.ready, warp.arrived = on, None
+
+    def _advance(self, w: int) -> None:
+        """Issue the next instruction of a warp."""
+        warp, subcore = self.warps[w], w % SUBCORES
+        one = self.body[warp.place]
+        held = [until for board, until in enumerate(warp.held) if one.waits >> board & 1]
+        start = max([warp.ready, self._issue[subcore], *held])
+        pipe, cycles = one.pipe()
+        if pipe:
+            where = (pipe, subcore if pipe in ("special", "tensor") else -1)
+            start = max(start, self._busy.get(where, 0.0))
+            self._busy[where] = start + cycles
+        self._issue[subcore] = start + 1
+        self._hold(warp, one, start)
+        if one.adds or (self._polls_data and one.kind == "STG" and self._publishing is None):
+            self._publishing = start
+        warp.ready = start + self._stall(one)
+        if one.kind == "BAR":
+            warp.arrived = warp.ready
+        if w == 0:
+            self.issued.append((start, one))
+        warp.place += 1
+
+    def _hold(self, warp: _Warp, one: Instruction, start: float) -> None:
+        if one.result != NONE:
+            warp.held[one.result] = max(warp.held[one.result], self._result(one, start))
+        if one.operands != NONE:
+            read = start + READING.get(one.kind, READING_ELSE)
+            warp.held[one.operands] = max(warp.held[one.operands], read)
+
+    def _result(self, one: Instruction, start: float) -> float:
+        """When the result is there."""
+        latency = self.latency
+        from_others = max(start + latency.l2, self._published + latency.seen + latency.l2 / 2)
+        if one.kind == "LDG" and one.strong:
+            return start + latency.l2 if one.carries_data and not self._polls_data else from_others
+        if one.kind in ("ATOM", "ATOMG"):
+            return from_others
+        fixed = {
+            "LDG": latency.dram, "LDS": latency.shared, "LDSM": latency.matrix, "MUFU": latency.special,
+            "SHFL": latency.other, "S2R": latency.other, "LDC": latency.other,
+        }  # fmt: skip
+        return start + fixed.get(one.kind, 2)
+
+    def _stall(self, one: Instruction) -> int:
+        if one.kind == "MEMBAR":
+            return self.latency.block_fence if "CTA" in one.name else self.latency.gpu_fence
+        if one.kind == "WARPGROUP" and "DEPBAR" in one.name:
+            return WGMMA_WAIT
+        return one.stall
+
+
+def cycles(
+    body: list[Instruction], warps: int, latency: Latency = H100
+) -> tuple[float, list[tuple[float, Instruction]]]:
+    """Cycles of a step once steps follow each other, and what warp 0 issued in it and when."""
+    player = Player(body, warps, latency)
+    ends = [player.step() for _ in range(ROUNDS)]
+    return ends[-1] - ends[-2], player.issued
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of a step: instructions; cycles, those if memory and neighbours answered at once, and those if the exchange were slow."""
+
+    instructions: int
+    cycles: float
+    on_chip: float
+    slow: float
+
+
+def predict(cubin: bytes, warps: int, latency: Latency = H100) -> Prediction:
+    """What a step of a compiled kernel's time loop takes.
+
+    Raises:
+        ValueError: the kernel has no loop.
+    """
+    body = time_loop(parse(disassemble(cubin)))
+    at_once = replace(latency, l2=0, dram=0, seen=0, gpu_fence=1)
+    slow = replace(latency, seen=2 * latency.seen, gpu_fence=2 * latency.gpu_fence)
+    return Prediction(len(body), *(cycles(body, warps, each)[0] for each in (latency, at_once, slow)))
+
+
+def disassemble(cubin: bytes) -> str:
+    """The machine code as text, with its control codes."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [TOOLS / "cuobjdump", "-sass", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def details(issued: list[tuple[float, Instruction]], least: float) -> Iterator[str]:
+    """Where warp 0 waits at least `least` cycles, and every barrier and fence."""
+    for (start, one), (after, following) in pairwise(issued):
+        if after - start >= least or one.kind in ("BAR", "MEMBAR"):
+            where = f"{start - issued[0][0]:7.0f} +{after - start:4.0f}"
+            yield f"  {where}  {one.name} {one.arguments[:44]}  then {following.name} {following.arguments[:36]}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the predictions of compiled kernels."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, help="cubins")
+    parser.add_argument("--warps", type=int, default=4, help="of a program")
+    parser.add_argument("--detail", type=float, help="also where a warp waits at least so many cycles")
+    asked = parser.parse_args(arguments)
+    for path in asked.files:
+        told = predict(path.read_bytes(), asked.warps)
+        parts = (
+            f"{name} {value:.0f} ({value / CLOCK_HZ * 1e6:.2f} us)" for name, value in list(vars(told).items())[1:]
+        )
+        print(f"{path.name}: {told.instructions} instructions a step; cycles: {', '.join(parts)}")
+        if asked.detail is not None:
+            body = time_loop(parse(disassemble(path.read_bytes())))
+            print(*details(cycles(body, asked.warps)[1], asked.detail), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
