@@ -26,7 +26,7 @@ from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, shared_bytes
+from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, form_of, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
@@ -75,13 +75,6 @@ class Case:
     def exchanges(self) -> bool:
         """Whether programs, or halves of a step, hand each other anything."""
         return self.row.block_u < self.H or not self.row.resident or self.row.split > 1 or self.cell == "gru_before"
-
-
-def form(row: Row, H: int) -> str:
-    """Where the weights are: in one program, split over programs, or in L2."""
-    if not row.resident:
-        return "streamed"
-    return "single" if row.block_u >= H else "split"
 
 
 @cache
@@ -142,13 +135,13 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     inside = [load for load in got.loads if load.depth]
     exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
     result: dict[str, Any] = {
-        "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form(row, case.H), "dtype": case.dtype,
+        "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form_of(row, case.H), "dtype": case.dtype,
         "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
         "split": row.split, "group": row.group, "warps": row.warps, "stages": row.stages,
         "options": "all" if full else "none", **({"drop": drop} if drop else {}),
         "registers": got.registers, "spill_bytes": got.spill_bytes,
         "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
-        "shared_by_table": shared_bytes(form(row, case.H), row, case.cell, DTYPES[case.dtype].itemsize),
+        "shared_by_table": shared_bytes(form_of(row, case.H), row, case.cell, DTYPES[case.dtype].itemsize),
         "tensor_core": got.tensor_core, "tensor_core_needed": products_a_warp(case),
         "loop_weight_loads": sum(load.argument in ("w_ptr", "carried") for load in inside),
         "exchange_loads_in_loop": len(exchanged),

@@ -21,7 +21,7 @@ from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
 from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.table import choose, form_of, shared_bytes
 
 GAIN = 1.03
 """A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
@@ -81,13 +81,10 @@ def variants(row: Launch, H: int) -> Iterator[Launch]:
 def candidates(chip: Chip, tune: Tune, row: Launch, count: int) -> list[Launch]:
     """The `count` variants that the floor model likes best among those whose weights fit and whose lane fits on the chip."""
     layer = tune.layer
-    size = layer.dtype.itemsize
 
     def fits(new: Launch) -> bool:
-        weights = layer.gates * new.block_u * layer.H * size
-        operand = 2 * new.block_k * new.block_b * size
-        inside = weights + operand <= chip.shared_bytes if new.resident else 2 * operand <= chip.shared_bytes
-        return inside and -(-layer.H // new.block_u) <= chip.multiprocessors
+        needed = shared_bytes(form_of(new, layer.H), new, layer.cell, layer.dtype.itemsize)
+        return needed <= chip.shared_bytes and -(-layer.H // new.block_u) <= chip.multiprocessors
 
     fitting = [new for new in variants(row, layer.H) if fits(new)]
     return sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]

@@ -215,6 +215,13 @@ def choose(
     raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested
 
 
+def form_of(row: Row, H: int) -> str:
+    """Where a filled-in row keeps the weights: in one program, split over programs, or in L2."""
+    if not row.resident:
+        return "streamed"
+    return "single" if row.block_u >= H else "split"
+
+
 def fits(row: Row, H: int, multiprocessors: int) -> bool:
     """Whether the programs of a lane certainly run at the same time, so that they may wait for each other."""
     return _slices(row, H) <= multiprocessors * row.per_sm
