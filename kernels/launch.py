@@ -51,11 +51,11 @@ def capacity(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
-def start(kernel: Any, programs: int, cooperative: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    """One launch. ``cooperative`` makes the driver refuse a grid whose programs could not all run at once."""
+def start(kernel: Any, programs: int, cooperative: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """One launch; what was compiled for it. ``cooperative`` makes the driver refuse a grid that could not all run at once."""
     if not INTERPRETED:
         options = {**options, "launch_cooperative_grid": cooperative}
-    kernel[(programs,)](*arguments, **options)
+    return kernel[(programs,)](*arguments, **options)
 
 
 def run(
