@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.util
 import platform
 import subprocess
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 
 import fusedrnn
+from benchmarks.records import ROOT
 
-ROOT = Path(__file__).parents[1]
 QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 
 
@@ -29,6 +30,15 @@ def _commit() -> str:
     if commit is None:
         return "unknown: not a git checkout"
     return commit + (" with local changes" if _output("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _sources() -> str:
+    """A digest of the code that is measured and of the code that measures: it tells a checkout without git, or a changed one."""
+    digest = hashlib.sha256()
+    for folder in ("fusedrnn", "kernels", "reference", "benchmarks"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _processor() -> str:
@@ -53,6 +63,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     found: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
+        "sources": _sources(),
         "fusedrnn": fusedrnn.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -7,18 +7,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks.cases import Case
-from benchmarks.records import Row
+from benchmarks.records import ROOT, Row
 
 if TYPE_CHECKING:
     from benchmarks.measure import Options
 
-ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import json, sys, time
 started = time.perf_counter()

@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.cases import DTYPES
 from benchmarks.environment import environment
 from benchmarks.floor import best, call_s
 from benchmarks.records import Record, Row
@@ -84,6 +86,16 @@ def _shapes(
     return tuple(Layer(**{**vars(layer), **more}) for layer in made)
 
 
+SHAPE = ("cell", "dtype", "H", "B", "D", "L", "input")
+"""The columns of a case that say which shape of a goal it is, whatever its T."""
+
+
+def shape_of(layer: Layer) -> tuple[Any, ...]:
+    """The values of `SHAPE`."""
+    dtype = {value: name for name, value in DTYPES.items()}[layer.dtype]
+    return (layer.cell, dtype, layer.H, layer.B, layer.D, layer.L, "packed" if layer.packed else "dense")
+
+
 BOTH, BF16 = ("gru", "lstm"), torch.bfloat16
 GOALS = (
     Goal("GRU and LSTM bf16, H 256-512, B <= 64", _shapes(BOTH, BF16, (256, 512), (1, 16, 32, 64)), 4, 3),
@@ -120,6 +132,16 @@ def _theirs(chip: Chip, layer: Layer, sweep: str) -> tuple[float, float]:
     steps = layer.T * layer.D * layer.L
     each = {cudnn.STANDARD: STEP_S[sweep], cudnn.PERSIST_STATIC: PERSISTENT[sweep], cudnn.SMALL_H: 0.0}[path]
     return floor, max(floor, steps * each)
+
+
+def ours_s(layer: Layer, sweeps: tuple[str, ...]) -> float:
+    """The floor of the table's rows on the H100, over the sweeps of a call."""
+    return sum(_ours(CHIPS[CAPABILITY], layer, sweep)[0] for sweep in sweeps)
+
+
+def theirs_s(layer: Layer, sweeps: tuple[str, ...]) -> float:
+    """The slow estimate of cuDNN on the H100, over the sweeps of a call."""
+    return sum(_theirs(CHIPS[CAPABILITY], layer, sweep)[1] for sweep in sweeps)
 
 
 def _path(chip: Chip, layer: Layer) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+"""Of the checkout."""
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 class RecordError(ValueError):

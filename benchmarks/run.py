@@ -21,6 +21,7 @@ from benchmarks.suites import SUITES, suite
 
 OTHERS = (
     "copy_share", "saved_bytes", "peak_bytes", "kernels", "host_s", "characters_per_s", "cache", "setup_s", "first_s", "second_s",
+    "cycles", "hz", "path_ran",
 )  # fmt: skip
 """Columns that are printed as they are."""
 
@@ -28,8 +29,12 @@ OTHERS = (
 def say(row: Row) -> str:
     """A row in one line."""
     if "error" in row:
-        return f"  {row['peer']:20} {row['error']}"
+        return f"  {row['peer']:20} {row.get('verdict', 'error')}: {row['error']}"
     parts = []
+    if "verdict" in row:
+        parts.append(" ".join(str(row[name]) for name in ("verdict", "sweep", "tensor", "share") if name in row))
+    if "us_a_step" in row:
+        parts.append(f"{row['us_a_step']:.3f} us a step, predicted {row.get('predicted_us') or float('nan'):.3f}")
     if "median_s" in row:
         parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
     if "ratio" in row:
@@ -37,17 +42,7 @@ def say(row: Row) -> str:
         parts.append(f"{base} / this {row['ratio']:.3f} [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]")
     if row.get("over_floor"):
         parts.append(f"over the floor {row['over_floor']:.1f}")
-    for name in (
-        "saved_bytes",
-        "peak_bytes",
-        "kernels",
-        "host_s",
-        "characters_per_s",
-        "cache",
-        "setup_s",
-        "first_s",
-        "second_s",
-    ):
+    for name in OTHERS:
         if name in row:
             value = row[name]
             parts.append(f"{name} {value:.6g}" if isinstance(value, float | int) else f"{name} {value}")

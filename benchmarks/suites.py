@@ -31,7 +31,7 @@ def _layer() -> Iterator[Case]:
 def _deep() -> Iterator[Case]:
     """Two and four layers, both directions."""
     for L, D in ((2, 2), (4, 2), (2, 1), (4, 1)):
-        for H, B in ((256, 32), (512, 64)):
+        for H, B in ((256, 32), (512, 64), (512, 32), (256, 64)) if D == 2 else ((256, 32), (512, 64)):
             for cell in ("gru", "lstm"):
                 for passes in BOTH:
                     yield Case("deep", cell, "bf16", T=256, B=B, I=H, H=H, L=L, D=D, passes=passes)
@@ -39,11 +39,11 @@ def _deep() -> Iterator[Case]:
 
 def _packed() -> Iterator[Case]:
     """Sequences of unequal lengths, long ones first."""
-    for T in (512, 1024, 100):
+    sizes = [(T, 256, 32, D) for T in (512, 1024, 100) for D in (1, 2)]
+    for T, H, B, D in [*sizes, (512, 512, 32, 1), (512, 512, 64, 1), (512, 256, 64, 1)]:
         for cell in ("gru", "lstm"):
-            for D in (1, 2):
-                for passes in BOTH:
-                    yield Case("packed", cell, "bf16", T=T, B=32, I=256, H=256, D=D, passes=passes, input="packed")
+            for passes in BOTH:
+                yield Case("packed", cell, "bf16", T=T, B=B, I=H, H=H, D=D, passes=passes, input="packed")
 
 
 def _ids() -> Iterator[Case]:

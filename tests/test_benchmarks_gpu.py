@@ -1,4 +1,4 @@
-"""The GPU program, tried on a CPU: a hung or crashed case costs itself alone, and a second run does nothing twice."""
+"""A run on a GPU, its parts tried on a CPU: a hung or crashed case costs itself alone, and a second run does nothing twice."""
 
 import os
 import time
@@ -7,104 +7,211 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import gpu, tuning
+pytest.importorskip("triton")
+
+from benchmarks import tuning
 from benchmarks.cases import Case
 from benchmarks.dropout import _wrong
-from benchmarks.gpu import Session, order, work
+from benchmarks.goals import GOALS, SHAPE, shape_of
+from benchmarks.gpu import cases, jobs, phases, plan, run, session
+from benchmarks.gpu.phases import PHASES, SHARES
+from benchmarks.gpu.session import Job, Session
 from benchmarks.measure import Options, measure
 from benchmarks.records import Record, RecordError, load
+from benchmarks.suites import SUITES
 from benchmarks.tuning import Tune, candidates, variants
 from benchmarks.worker import JobError, Worker
 from fusedrnn.kernels.chips import CHIPS
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.table import choose, form_of, shared_bytes
 
 JOBS = "worker_jobs"
-
-
-def job(key, function, *arguments):
-    return (key, JOBS, function, arguments)
+READY = ("benchmarks.gpu.jobs", "ready", ("cpu",))
+HERE = {"device": "cpu", "sources": "abc", "torch": "2", "triton": "3", "interpreted": True}
+ANSWERS, CRASHES, HANGS, FAILS = (
+    (JOBS, name, (value,)) for name, value in (("answer", 1), ("crash", 7), ("hang", 600), ("fail", "no"))
+)
 
 
 @pytest.fixture
-def session(tmp_path):
-    return Session(tmp_path, 10.0, True, time.monotonic())
+def a_session(tmp_path):
+    made = Session(tmp_path, 10.0, True, time.monotonic(), {"now": 1.0, "over": 0.0}, Worker(READY), dict(HERE))
+    made.worker.start()
+    yield made
+    made.worker.stop()
+
+
+def rows(name, *more):
+    return Job(name, JOBS, "rows", (name, *more))
 
 
 def test_worker_survives_errors_crashes_and_hangs():
     worker = Worker()
     assert worker.stop() is None
+    assert worker.pid is None
     number, first = worker.run(JOBS, "answer", (3,), 60)
     assert number == 3
-    assert first != os.getpid()
-    with pytest.raises(JobError, match=r"^RuntimeError: no such row$"):
+    assert first == worker.pid != os.getpid()
+    with pytest.raises(JobError, match=r"^RuntimeError: no such row$") as error:
         worker.run(JOBS, "fail", ("no such row",), 60)
+    assert not error.value.late
     assert worker.run(JOBS, "answer", (1,), 60)[1] == first  # an exception does not cost the child
     with pytest.raises(JobError, match="process that died with exit code 7"):
         worker.run(JOBS, "crash", (7,), 60)
     started = time.monotonic()
-    with pytest.raises(JobError, match="expected an answer within 1 s, got none: killed"):
+    with pytest.raises(JobError, match="expected an answer within 1 s, got none: killed") as error:
         worker.run(JOBS, "hang", (600,), 1)
+    assert error.value.late
     assert time.monotonic() - started < 60
     assert worker.run(JOBS, "answer", (2,), 60)[0] == 2
     assert worker.stop() == 0
 
 
-def test_a_failing_case_is_a_row_and_the_rest_goes_on(session, monkeypatch):
-    monkeypatch.setattr(gpu, "LIMIT_S", 20.0)
-    answers = {"a": [{"key": "a", "peer": "ours"}], "c": [{"key": "c", "peer": "ours"}]}
-
-    def run(self, module, function, arguments, limit):
-        if function not in answers:
-            raise JobError("expected an answer, got a process that died")
-        return answers[function]
-
-    monkeypatch.setattr(Worker, "run", run)
-    jobs = [("a", JOBS, "a", ()), ("b", JOBS, "b", ()), ("c", JOBS, "c", ())]
-    assert work(session, "gpu", "cases", iter(jobs)) == 3
-    rows = load(session.out / "gpu.json").rows
-    assert [row["key"] for row in rows] == ["a", "b", "c"]
-    assert rows[1]["error"] == "expected an answer, got a process that died"
-    assert work(session, "gpu", "cases", iter([*jobs, ("d", JOBS, "a", ())])) == 1  # what is done is not done again
+def test_a_new_child_does_what_comes_first_and_that_is_not_counted_as_the_jobs_time():
+    worker = Worker((JOBS, "slow_start", (1.5,)))
+    assert worker.run(JOBS, "started", (), 1.0) == 1.5
+    worker.stop()
+    worker = Worker((JOBS, "fail", ("no device",)))
+    with pytest.raises(JobError, match="RuntimeError: no device"):
+        worker.run(JOBS, "answer", (1,), 60)
+    worker = Worker((JOBS, "hang", (600,)))
+    with pytest.raises(JobError, match="got none: killed"):
+        worker.run(JOBS, "answer", (1,), 60, total_s=1.0)
 
 
-def test_a_lost_cuda_context_gets_a_new_process(session, monkeypatch):
-    stopped = []
-    lost = [{"key": "a", "peer": "ours", "error": "AcceleratorError: CUDA error: an illegal memory access"}]
-    monkeypatch.setattr(Worker, "run", lambda self, module, function, arguments, limit: lost)
-    monkeypatch.setattr(Worker, "stop", lambda self, hung=False: stopped.append(1))
-    work(session, "gpu", "cases", iter([("a", JOBS, "a", ())]))
-    assert len(stopped) == 2  # after the row, and at the end
+def test_a_failing_case_is_a_row_and_the_rest_goes_on(a_session, monkeypatch):
+    monkeypatch.setattr(session, "LIMIT_S", 1.0)
+    wanted = [
+        rows("a"),
+        Job("b", *CRASHES),
+        Job("c", *HANGS),
+        Job("d", *FAILS),
+        rows("e"),
+        Job("f", *ANSWERS, instead="left out: f"),
+    ]
+    assert a_session.work("gpu", "now", wanted) == 6
+    found = {row["key"]: row for row in load(a_session.out / "gpu.json").rows}
+    assert list(found) == ["a", "b", "c", "d", "e", "f"]
+    assert found["b"]["error"] == "expected an answer, got a process that died with exit code 7"
+    assert found["c"]["error"] == "expected an answer within 1 s, got none: killed"
+    assert found["d"]["error"] == "RuntimeError: no"
+    assert found["f"]["error"] == "left out: f"
+    assert found["e"]["median_s"] == 1.0
+    assert 0 <= found["e"]["wall_s"] < 1
+    assert a_session.work("gpu", "now", [*wanted, rows("g")]) == 1  # what is done is not done again
 
 
-def test_a_phase_ends_with_its_share_of_the_time(tmp_path, capsys):
-    over = Session(tmp_path, 10.0, True, time.monotonic() - 9.0 * 60)
-    assert over.left("tests") < over.left("cases") < 0 < over.left("tuning") < 60
-    assert work(over, "gpu", "cases", iter([job("a", "answer", 1)])) == 0
-    assert "out of time; run again to go on" in capsys.readouterr().out
+def test_each_row_is_written_as_soon_as_it_is_there(a_session):
+    def checked():
+        yield rows("a")
+        assert [row["key"] for row in load(a_session.out / "gpu.json").rows] == ["a"]
+        yield rows("b")
+
+    assert a_session.work("gpu", "now", checked()) == 2
 
 
-def test_a_record_of_another_device_or_commit_is_not_continued(session):
-    record = session.record("gpu")
-    Record({**record.environment, "device": "another"}, []).save(session.out / "gpu.json")
-    with pytest.raises(RecordError, match="expected a record with device cpu to go on with, got another"):
-        session.record("gpu")
+def test_a_job_without_rows_and_a_lost_cuda_context(a_session):
+    nothing, lost = Job("a", JOBS, "rows", ()), rows("b", "AcceleratorError: CUDA error: an illegal memory access")
+    a_session.work("gpu", "now", [nothing, rows("c")])
+    first = a_session.worker.pid
+    a_session.work("gpu", "now", [lost])
+    assert a_session.worker.pid is None  # the next job gets a new process
+    a_session.work("gpu", "now", [rows("d")])
+    assert a_session.worker.pid not in (None, first)
+    assert load(a_session.out / "gpu.json").rows[0]["error"] == "expected rows, got none"
 
 
-def test_every_suite_has_a_case_among_the_first():
-    cases = order(tiny=False)
-    assert {case.suite for case in cases[:9]} == {case.suite for case in cases}
-    assert "cpu" not in {case.suite for case in cases}
-    assert len({case.key for case in cases}) == len(cases)
-    assert len(order(tiny=True)) == 9
+def test_a_phase_ends_in_time_and_what_it_cut_off_is_tried_again(a_session, capsys):
+    assert a_session.work("gpu", "over", [rows("a")]) == 0
+    assert "over: out of time; run again to go on" in capsys.readouterr().out
+    a_session.started, a_session.shares["short"] = time.monotonic(), 1.5 / 600
+    a_session.worker.start()
+    assert a_session.work("gpu", "short", [rows("a"), Job("b", *HANGS), rows("c")]) == 1
+    assert "short: out of time in b; run again to go on" in capsys.readouterr().out
+    assert [row["key"] for row in a_session.rows("gpu")] == ["a"]
+    assert a_session.left("short") < 0 < a_session.left("now")
 
 
-def test_hung_tests_are_killed_and_recorded(session, monkeypatch):
-    monkeypatch.setattr(Session, "left", lambda self, phase: 0.0)
-    monkeypatch.setattr(gpu, "LEAST_TEST_S", 0.3)
-    assert gpu.tests(session) is False
-    (row,) = load(session.out / "tests.json").rows
-    assert row["exit"] == -1
-    assert row["tail"].endswith("got none: killed")
+def test_a_record_of_another_device_or_of_other_code_is_not_continued(a_session):
+    for what in ("device", "sources", "torch", "triton"):
+        Record({**HERE, what: "another"}, []).save(a_session.out / "gpu.json")
+        with pytest.raises(RecordError, match=f"expected a record with {what} {HERE[what]} to go on with, got another"):
+            a_session.record("gpu")
+    Record({**HERE, "date": "another"}, [{"key": "a"}]).save(a_session.out / "gpu.json")
+    assert a_session.record("gpu").rows == [{"key": "a"}]
+    assert a_session.rows("none") == []
+
+
+def test_kernels_that_a_job_had_to_compile_are_counted(monkeypatch):
+    monkeypatch.setattr(jobs, "_compiled", ["of an earlier job"])
+    assert jobs.counted(JOBS, "rows", ("a",)) == [
+        {"key": "a", "peer": "ours", "median_s": 1.0, "p20_s": 1.0, "p80_s": 1.0}
+    ]
+    assert [row["compiled"] for row in jobs.counted(__name__, "compiling_two", ())] == [2]
+
+
+def compiling_two():
+    jobs._compiled.extend(["forward_sweep", "backward_sweep"])
+    return [{"key": "a"}]
+
+
+def test_the_goals_shapes_come_first_one_of_each_regime_in_turn():
+    found = cases.timed(tiny=False)
+    regimes = [{shape_of(layer) for layer in goal.layers} for goal in GOALS]
+    first = [tuple(getattr(case, name) for name in SHAPE) for case in found[: len(GOALS)]]
+    assert all(sum(shape in regime for shape in first) >= 1 for regime in regimes)
+    measured = {tuple(getattr(case, name) for name in SHAPE) for case in cases.of_goals()}
+    assert measured == set().union(*regimes)  # every shape of every goal
+    assert found[: len(cases.of_goals())] == cases.of_goals()
+    assert len({case.key for case in found}) == len(found)
+    assert {case.suite for case in cases.every(tiny=False)} == set(SUITES) - {"cpu"}
+    assert {case.suite for case in cases.every(tiny=True)} == set(SUITES) - {"cpu"}
+
+
+def test_a_baseline_is_of_cases_that_torch_has():
+    found = cases.baselines(tiny=False)
+    assert {case.quantity for case in found} == {"time"}
+    assert "gru_before" not in {case.cell for case in found}
+    assert found[: len(cases.of_goals())] == cases.of_goals()
+    (row,) = jobs.baseline(Case("layer", "gru", "fp32", T=3, B=2, I=4, H=5, passes="training"), "cpu", True)
+    assert (row["peer"], row["samples"]) == ("torch.nn", 1)
+    assert row["median_s"] > 0
+
+
+def test_slow_cases_are_measured_in_fewer_rounds():
+    assert [jobs.rounds_for(seconds) for seconds in (1e-6, 0.3 / 10.5, 1.0)] == [jobs.MOST, 10, jobs.FEWEST]
+
+
+def test_the_phases_are_in_the_order_that_a_single_run_needs():
+    names = [phase.name for phase in PHASES]
+    assert names == ["compile", "gate", "baseline", "ours", "steps", "dropout", "memory", "tuning", "plots", "breadth"]
+    assert sorted(SHARES.values()) == list(SHARES.values())
+    assert SHARES["breadth"] < 1
+    assert 8 * 60 * (SHARES["gate"] - SHARES["compile"]) >= 60
+
+
+def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
+    gate_rows = [{"key": "gate", "subject": "the single forward sweep of gru, tf32", "verdict": "failed"}]
+    Record(HERE, gate_rows).save(a_session.out / "gate.json")
+    for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory):
+        phase(a_session)
+    left_out = {job.key for job in asked if job.instead}
+    assert all(job.instead is None for job in asked if "lstm" in job.key)
+    assert any(key.startswith("layer: time of gru") for key in left_out)
+    assert any(key.startswith("step: backward of gru") for key in left_out)
+    assert any(key.startswith("memory: memory of gru") for key in left_out)
+    assert not any(key.startswith("packed") for key in left_out)  # its kernels are others
+
+
+def test_the_plan_fits_what_it_plans_for(capsys):
+    plan.show(8.0)
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split("|")[1].strip() for line in lines] == [phase.name for phase in PHASES]
+    cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")] for line in lines}
+    for name in ("compile", "gate", "steps", "dropout", "memory", "tuning", "plots"):
+        assert float(cells[name][6]) <= float(cells[name][3]), cells[name]  # all of it within its budget
+    assert int(cells["compile"][5]) > 300
 
 
 @pytest.mark.parametrize(("H", "B"), [(512, 32), (1024, 64), (64, 16)])
@@ -117,9 +224,9 @@ def test_candidates_fit_the_chip_and_differ_from_the_table(sweep, H, B):
     assert base not in found
     for row in found:
         assert -(-H // row.block_u) <= chip.multiprocessors
+        assert shared_bytes(form_of(row, H), row, "lstm", 2) <= chip.shared_bytes
         if row.resident:
-            assert row.block_k * row.chunks * getattr(row, "split", 1) >= H
-            assert 4 * row.block_u * H * 2 <= chip.shared_bytes
+            assert row.block_k * row.chunks * row.split >= H
     assert len(list(variants(base, H))) > 20
     assert len({tune.key for tune in tuning.shapes()}) == len(tuning.shapes())
 
@@ -164,32 +271,13 @@ def test_what_is_no_dropout_is_noticed():
     assert "expected half of the values kept, got 1.000" in _wrong(DROPOUT, 2 * x, x, bias)
 
 
-def test_the_dry_run_goes_through_every_phase_and_a_second_one_has_nothing_to_do(tmp_path, capsys):
-    """Everything but the GPU itself: tests, a case of each suite in a child, tuning, records, plots; then the resumption."""
-    pytest.importorskip("triton")
-    options = ["--dry-run", "--minutes", "30", "--out", str(tmp_path)]
-    assert gpu.main(options) == 0, capsys.readouterr().out
-    first = capsys.readouterr().out
-    assert "9 cases, 2 shapes tuned" in first
-    rows = load(tmp_path / "gpu.json").rows
-    assert {row["suite"] for row in rows} == {case.suite for case in order(tiny=True)}
-    assert [row for row in rows if "error" in row] == []
-    assert {row["peer"] for row in rows if row["suite"] == "layer"} == {"torch.nn", "ours", "reference"}
-    assert all(row["backend"] == "triton" for row in rows if row["suite"] == "layer")
-    assert load(tmp_path / "tests.json").rows[0]["passed"] is True
-    assert [row for row in load(tmp_path / "tuning.json").rows if "error" in row] == []
-    assert (tmp_path / "gpu.png").exists()
-    before = (tmp_path / "gpu.json").read_bytes()
-    assert gpu.main(options) == 0
-    assert "0 cases, 0 shapes tuned" in capsys.readouterr().out
-    assert (tmp_path / "gpu.json").read_bytes() == before
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal is that of a machine without a GPU")
-def test_without_a_gpu_it_says_so_in_one_line(capsys, tmp_path):
-    with pytest.raises(SystemExit):
-        gpu.main(["--out", str(tmp_path)])
-    assert "expected a CUDA device, got none (--dry-run tries the program on a CPU)" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        gpu.main(["--minutes", "0"])
-    assert "--minutes: expected more than 0, got 0" in capsys.readouterr().err
+def test_what_cannot_be_done_is_said_in_one_line(capsys, tmp_path):
+    for arguments, message in (
+        (["--out", str(tmp_path)], "expected a CUDA device, got none (--dry-run tries the program on a CPU)"),
+        (["--minutes", "0"], "--minutes: expected more than 0, got 0"),
+        (["--spoil", "gru/single"], "--spoil: expected a --dry-run, got a real one"),
+    ):
+        with pytest.raises(SystemExit):
+            run.main(arguments)
+        assert message in capsys.readouterr().err

@@ -50,6 +50,8 @@ def test_bias_relu_dropout_is_that_of_the_cpu(pointwise, width, dtype):
     assert torch.equal(got.cpu(), reference.bias_relu_dropout_gradient(grad, y.cpu(), 0.3))
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_elements_beyond_32_bits_have_bits_of_their_own(pointwise):
     size = (1 << 32) + 12_345
     free, _ = torch.cuda.mem_get_info()
@@ -140,6 +142,7 @@ def milliseconds(function, repeats=30):
     return sorted(start.elapsed_time(end) for start, end in pairs)[repeats // 2]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_forward_and_backward_run_near_the_bandwidth_of_a_copy(pointwise, dtype):
     x = torch.randn(1 << 28, dtype=dtype, device="cuda")
@@ -152,6 +155,7 @@ def test_forward_and_backward_run_near_the_bandwidth_of_a_copy(pointwise, dtype)
     assert ours < theirs
 
 
+@pytest.mark.alone
 def test_training_is_no_slower_than_torchs_dropout():
     x = torch.randn(1 << 27, dtype=torch.bfloat16, device="cuda", requires_grad=True)
     upstream = torch.randn_like(x)

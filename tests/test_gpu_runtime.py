@@ -98,6 +98,7 @@ def test_side_streams_and_two_models_at_once():
         assert all(torch.equal(output, expected) for output in outputs)
 
 
+@pytest.mark.alone
 def test_a_busy_gpu_delays_but_does_not_break():
     net = module("lstm", 32, 1024, torch.bfloat16, "triton")
     x = torch.randn(60, 32, 32, device=DEVICE, dtype=torch.bfloat16)
@@ -112,6 +113,7 @@ def test_a_busy_gpu_delays_but_does_not_break():
     assert torch.equal(got, expected)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_offsets_beyond_two_to_the_31():
     """One long call equals the same steps in short calls, whose offsets are small: every bit."""
@@ -134,6 +136,7 @@ def test_offsets_beyond_two_to_the_31():
     assert torch.equal(states[1], c)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_missing_program_is_an_error_and_not_a_hang(cell, monkeypatch):
     from fusedrnn.kernels import launch
@@ -166,6 +169,7 @@ def test_steps_and_batch_do_not_recompile():
     assert {run(T, B) for T, B in ((1, 1), (16, 16), (7, 16), (33, 2))} == {compiled}
 
 
+@pytest.mark.alone
 def test_packed_costs_at_most_a_tenth_more():
     net = module("gru", 128, 512, torch.bfloat16, "triton").requires_grad_(False)
     x = torch.randn(500, 32, 128, device=DEVICE, dtype=torch.bfloat16)
@@ -197,6 +201,8 @@ torch.cuda.synchronize()
 """
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
 def test_compute_sanitizer_finds_nothing(tool):
     found = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")

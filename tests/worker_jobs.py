@@ -18,3 +18,23 @@ def crash(code):
 
 def fail(message):
     raise RuntimeError(message)
+
+
+def rows(key=None, error=None):
+    if key is None:
+        return []
+    return [
+        {"key": key, "peer": "ours", **({"error": error} if error else {"median_s": 1.0, "p20_s": 1.0, "p80_s": 1.0})}
+    ]
+
+
+_started = []
+
+
+def slow_start(seconds):
+    time.sleep(seconds)
+    _started.append(seconds)
+
+
+def started():
+    return _started[0]

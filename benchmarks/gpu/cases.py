@@ -1,0 +1,55 @@
+"""In which order a run measures its cases: the shapes of the goals first, one of each regime in turn, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import zip_longest
+
+from benchmarks.cases import Case
+from benchmarks.goals import GOALS, SHAPE, shape_of
+from benchmarks.suites import SUITES, suite
+
+TIMED = ("time", "launches", "lyrics", "first call")
+"""The quantities of the phase that measures ours; dropout and memory have phases of their own."""
+DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "first": 1, "dropout": 2, "memory": 1}
+"""Cases a suite that a dry run takes."""
+
+
+def in_turn(groups: Iterable[list[Case]]) -> list[Case]:
+    """One of each group in turn, each case once."""
+    mixed = [case for turn in zip_longest(*groups) for case in turn if case is not None]
+    return list(dict.fromkeys(mixed))
+
+
+def every(*, tiny: bool) -> list[Case]:
+    """All suites' cases but the CPU's, the goals' first; `tiny`: a few, of a few units."""
+    if tiny:
+        return in_turn(suite(name, tiny=True)[:count] for name, count in DRY.items())
+    return list(dict.fromkeys([*of_goals(), *in_turn(_suites())]))
+
+
+def _suites() -> list[list[Case]]:
+    return [suite(name) for name in SUITES if name != "cpu"]
+
+
+def of_goals() -> list[Case]:
+    """The cases of the goals' shapes, one of each regime in turn."""
+    regimes = [{shape_of(layer) for layer in goal.layers} for goal in GOALS]
+    timed = [case for cases in _suites() for case in cases if case.quantity == "time"]
+    shapes = {case: tuple(getattr(case, name) for name in SHAPE) for case in timed}
+    return in_turn([case for case, shape in shapes.items() if shape in regime] for regime in regimes)
+
+
+def timed(*, tiny: bool) -> list[Case]:
+    """What is measured beside torch.nn."""
+    return [case for case in every(tiny=tiny) if case.quantity in TIMED]
+
+
+def baselines(*, tiny: bool) -> list[Case]:
+    """What is measured of torch.nn alone."""
+    return [case for case in every(tiny=tiny) if case.quantity == "time" and case.cell != "gru_before"]
+
+
+def of_quantity(quantity: str, *, tiny: bool) -> list[Case]:
+    """The cases of one quantity."""
+    return [case for case in every(tiny=tiny) if case.quantity == quantity]

@@ -1,0 +1,267 @@
+"""The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
+
+A form is where the recurrent weights are: "single" (one program has them all), "split" (each program keeps a slice) or
+"streamed" (from L2). Its shapes are those for which the launch table chooses it. A check never raises for a wrong result: it
+returns rows with a verdict and, where it is not "passed", the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from benchmarks.absent import Chip
+from benchmarks.cases import DTYPES
+from benchmarks.gpu.kernels import Kernel, Sweep
+from benchmarks.gpu.parity import Result, judged, named
+from benchmarks.records import Row
+from fusedrnn import FusedGRU, FusedLSTM
+
+CELLS = ("gru", "gru_before", "lstm")
+SWEEPS = ("forward", "backward")
+DROPOUT = "dropout"
+"""The subject of the kernels of dropout."""
+WIDTHS = (64, 128, 256, 512, 1024, 2048, 3072, 4096, 8192)
+"""H are tried in this order until the table chooses the form wanted; the split form's is a goal's."""
+PREFERRED = {"single": 64, "split": 512}
+SEED = 20
+REPEATS = 20
+STEPS, SAMPLES, INPUTS = 24, 37, 96
+"""Enough samples for more than one batch tile, the last one nearly empty."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One cell, dtype and form at one size, both directions; `exact`: float32 without TF32."""
+
+    cell: str
+    dtype: str
+    form: str
+    H: int
+    lengths: bool
+    exact: bool = False
+    T: int = STEPS
+    B: int = SAMPLES
+
+    @property
+    def key(self) -> str:
+        """Its name in the record."""
+        numbers = "exact fp32" if self.exact else self.dtype
+        return f"gate: {self.cell} {numbers} {self.form} H{self.H}{' lengths' if self.lengths else ''}"
+
+    @property
+    def numbers(self) -> str:
+        """Kinds of products that share kernels up to the type of their operands."""
+        return numbers_of(self.dtype, tf32=not self.exact)
+
+    def subject(self, sweep: str) -> str:
+        """What its verdict on a sweep speaks of."""
+        return _subject(self.cell, self.numbers, self.form, sweep, lengths=self.lengths)
+
+    def kernels(self) -> Iterator[Kernel]:
+        """What it runs."""
+        forward = Sweep("forward", self.cell, self.dtype, self.B, self.H, 2, tf32=not self.exact, lengths=self.lengths)
+        yield forward
+        yield replace(forward, sweep="backward")
+
+
+def numbers_of(dtype: str, *, tf32: bool) -> str:
+    """How verdicts name the products of a dtype."""
+    return {"fp32": "tf32" if tf32 else "exact", "fp64": "fp64"}.get(dtype, "16-bit")
+
+
+def width(cell: str, dtype: str, form: str, chip: Chip, *, exact: bool) -> int | None:
+    """An H at which the table takes the form for both sweeps, or None if it never does."""
+    for H in sorted(WIDTHS, key=lambda H: (PREFERRED.get(form) != H, H)):
+        sweeps = [Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact) for s in SWEEPS]
+        if all(sweep.form(chip) == form for sweep in sweeps):
+            return H
+    return None
+
+
+def checks(chip: Chip) -> list[Check]:
+    """Every check of a form: those of the goals first, then the others; forms that the table never takes have none."""
+    kinds = (("bf16", False), ("fp32", False), ("fp32", True))
+    found = []
+    for lengths in (False, True):
+        for dtype, exact in kinds:
+            for form in ("split", "single", "streamed"):
+                for cell in ("gru", "lstm", "gru_before"):
+                    H = width(cell, dtype, form, chip, exact=exact)
+                    if H is not None:
+                        found.append(Check(cell, dtype, form, H, lengths, exact))
+    return found
+
+
+def subject(kernel: Kernel, chip: Chip) -> str:
+    """What a verdict speaks of, in words: kernels that share it stand and fall together."""
+    if not isinstance(kernel, Sweep):
+        return DROPOUT
+    numbers = numbers_of(kernel.dtype, tf32=kernel.tf32)
+    return _subject(kernel.cell, numbers, kernel.form(chip), kernel.sweep, lengths=kernel.lengths)
+
+
+def _subject(cell: str, numbers: str, form: str, sweep: str, *, lengths: bool) -> str:
+    return f"the {form} {sweep} sweep of {cell}, {numbers}{', lengths' if lengths else ''}"
+
+
+def failures(rows: list[Row]) -> set[str]:
+    """The subjects that have failed, by the rows of the gate's record."""
+    return {row["subject"] for row in rows if row.get("verdict") == "failed" and "subject" in row}
+
+
+def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | None:
+    """Why what runs these kernels is not measured, or None: one of them has failed."""
+    for kernel in kernels:
+        if (what := subject(kernel, chip)) in failed:
+            return f"left out: {what} failed the gate"
+    return None
+
+
+@contextmanager
+def _spoiled() -> Iterator[None]:
+    """A forward sweep that is wrong from its third step on: what the gate is tried out with."""
+    from fusedrnn.kernels import sweeps
+
+    right = sweeps.forward
+
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        done = right(*arguments, **options)
+        done.output[2:] += 1.0
+        return done
+
+    with mock.patch.object(sweeps, "forward", wrong):
+        yield
+
+
+def _inputs(check: Check, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    generator = torch.Generator().manual_seed(SEED)
+    dtype = DTYPES[check.dtype]
+    x = torch.randn(check.T, check.B, INPUTS, generator=generator).to(device, dtype)
+    upstream = torch.randn(check.T, check.B, 2 * check.H, generator=generator).to(device, dtype)
+    lengths = torch.randint(1, check.T + 1, (check.B,), generator=generator).to(device) if check.lengths else None
+    return x, upstream, lengths
+
+
+def _ours(check: Check, device: torch.device) -> nn.Module:
+    torch.manual_seed(SEED)
+    sizes: dict[str, Any] = {"bidirectional": True, "backend": "triton", "device": device, "dtype": DTYPES[check.dtype]}
+    if check.cell == "lstm":
+        return FusedLSTM(INPUTS, check.H, **sizes)
+    return FusedGRU(INPUTS, check.H, reset_after=check.cell == "gru", **sizes)
+
+
+def _torchs(check: Check, ours: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """torch.nn's with the same weights; for the reset-before GRU, which torch.nn lacks, the reference."""
+    made: nn.Module
+    if check.cell == "gru_before":
+        made = FusedGRU(INPUTS, check.H, bidirectional=True, reset_after=False, backend="reference")
+    else:
+        made = (nn.LSTM if check.cell == "lstm" else nn.GRU)(INPUTS, check.H, bidirectional=True)
+    parameter = next(ours.parameters())
+    made.to(parameter.device, dtype).load_state_dict(ours.state_dict())
+    return made
+
+
+def _results(net: nn.Module, x: Tensor, upstream: Tensor, lengths: Tensor | None, H: int) -> dict[str, list[Result]]:
+    """By sweep: output and final states; gradients of the input and of every parameter."""
+    x = x.detach().clone().requires_grad_()
+    if lengths is None:
+        output, states = net(x)
+    elif isinstance(net, FusedGRU | FusedLSTM):
+        output, states = net(x, lengths=lengths)
+    else:
+        packed, states = net(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False))
+        output, _ = pad_packed_sequence(packed, total_length=x.shape[0])
+    finals = states if isinstance(states, tuple) else (states,)
+    loss = (output * upstream).sum() + sum(state.square().sum() for state in finals)
+    parameters = dict(net.named_parameters())
+    gradients = torch.autograd.grad(loss, [x, *parameters.values()])
+    one, other = output.detach().split(H, -1)
+    return {
+        "forward": [
+            Result("output", one, 0), Result("output, reversed direction", other, 0, last_first=True),
+            *(Result(name, state.detach()) for name, state in zip(("h_n", "c_n"), finals, strict=False)),
+        ],
+        "backward": [
+            Result("gradient of x", gradients[0], 0, last_first=True),
+            *(Result(f"gradient of {name}", g) for name, g in zip(parameters, gradients[1:], strict=True)),
+        ],
+    }  # fmt: skip
+
+
+@contextmanager
+def _tf32(on: bool) -> Iterator[None]:
+    """Both of torch's switches, that of cuDNN and that of products, for plain operators are compared too."""
+    cudnn, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, products
+
+
+def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
+    """Two rows, forward and backward: the verdict against torch.nn in float64, and, without lengths, that of repeats bit by bit.
+
+    `spoil` makes the forward sweep wrong.
+    """
+    device = torch.device(device_name)
+    about: Row = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
+    dtype, repeats = DTYPES[check.dtype], 0 if check.lengths else REPEATS
+    with _tf32(not check.exact), _spoiled() if spoil else nullcontext():
+        ours = _ours(check, device)
+        x, upstream, lengths = _inputs(check, device)
+        theirs = _results(_torchs(check, ours, dtype), x, upstream, lengths, check.H)
+        truth = _results(_torchs(check, ours, torch.float64), x.double(), upstream.double(), lengths, check.H)
+
+        def call() -> dict[str, list[Result]]:
+            return _results(ours, x, upstream, lengths, check.H)
+
+        try:
+            got = call()
+            differing = _differing(call, got, repeats)
+            wait(device)
+        except Exception as failure:  # whatever it is, it is this form's, and the others go on
+            told = {"verdict": "failed", "error": f"{type(failure).__name__}: {failure}"}
+            return [{**about, **told, "sweep": sweep, "subject": check.subject(sweep)} for sweep in SWEEPS]
+    rows = []
+    for sweep in SWEEPS:
+        verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
+        if sweep in differing:
+            verdict |= {"verdict": "failed", "error": differing[sweep]}
+        more = {"sweep": sweep, "subject": check.subject(sweep), "repeats": repeats}
+        rows.append({**about, **more, **named(verdict)})
+    return rows
+
+
+def wait(device: torch.device) -> None:
+    """Until the device is done, and raise if a program waited in vain."""
+    from fusedrnn.kernels import launch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    launch.check(device)
+
+
+def _differing(
+    call: Callable[[], dict[str, list[Result]]], first: dict[str, list[Result]], repeats: int
+) -> dict[str, str]:
+    """By sweep, what differed in which repeat; a wrong forward makes the backward's results differ too."""
+    for repeat in range(1, repeats + 1):
+        again = call()
+        for sweep in SWEEPS:
+            for one, other in zip(first[sweep], again[sweep], strict=True):
+                if not torch.equal(one.value, other.value):
+                    where = (one.value != other.value).nonzero()[0].tolist()
+                    return {
+                        sweep: f"expected the same bits in {repeats} repeats, got others in {one.name} at {where}, repeat {repeat}"
+                    }
+    return {}

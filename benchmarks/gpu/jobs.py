@@ -1,0 +1,78 @@
+"""What the worker's process runs: the first thing in a new one, and one case each of what is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.absent import listen
+from benchmarks.cases import Case
+from benchmarks.environment import environment
+from benchmarks.gpu import cudnn_ran
+from benchmarks.measure import BASE, Options, measure, model_columns
+from benchmarks.peers import Peer, peers
+from benchmarks.records import Row
+from benchmarks.timing import clock_for, paired, time_columns
+
+BUDGET_S = 0.3
+"""Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
+FEWEST, MOST = 5, 15
+"""Rounds."""
+
+_compiled: list[str] = []
+
+
+def ready(device: str) -> None:
+    """Initialise the device and count the kernels that are compiled from here on."""
+    if device == "cpu":
+        torch.set_num_threads(1)
+    else:
+        torch.zeros(1, device=device)
+    listen(lambda source, cached: None if cached else _compiled.append(source.name))
+
+
+def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]:
+    """Run a job and say in its rows how many kernels had to be compiled for it, if any."""
+    from importlib import import_module
+
+    _compiled.clear()
+    rows: list[Row] = getattr(import_module(module), function)(*arguments)
+    return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
+
+
+def describe(device: str) -> dict[str, Any]:
+    """The environment of a record."""
+    return environment(torch.device(device))
+
+
+def draw(folder: Path) -> None:
+    """Plots of the timed records in a folder."""
+    from benchmarks import report
+
+    report.plot(report.records(folder), folder)
+
+
+def rounds_for(seconds: float) -> int:
+    """How many rounds of a call of `seconds` fit into the budget."""
+    return max(FEWEST, min(MOST, int(BUDGET_S / max(seconds, 1e-9))))
+
+
+def baseline(case: Case, device_name: str, tiny: bool) -> list[Row]:
+    """torch.nn alone: its time, the algorithm that torch asks for and the one that ran. One row."""
+    device = torch.device(device_name)
+    peer: Peer = peers(case, device)[BASE]
+    clock = clock_for(device)
+    clock.sample(peer.call)
+    rounds = 1 if tiny else rounds_for(clock.sample(peer.call))
+    samples = paired({BASE: peer.call}, clock, rounds=rounds, warmup=0)[BASE]
+    ran = cudnn_ran.columns(peer.call) if device.type == "cuda" else {}
+    facts = model_columns(case, device)
+    return [{**case.columns(), "peer": BASE, **time_columns(samples), "clock": clock.name, **facts, **ran}]
+
+
+def beside(case: Case, device_name: str, seconds: float | None, reference: bool) -> list[Row]:
+    """Every peer of a case in interleaved rounds; `seconds`: of torch.nn, where known, which decides how many rounds."""
+    rounds = 1 if seconds == 0 else MOST if seconds is None else rounds_for(seconds)
+    return measure(case, torch.device(device_name), Options(rounds, 0 if seconds == 0 else 2, reference=reference))

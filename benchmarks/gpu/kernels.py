@@ -1,0 +1,144 @@
+"""Which kernels a run needs, and compiling one of them: the real launcher is called on tensors that have shapes and no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.absent import Chip
+from benchmarks.cases import DTYPES, Case
+from benchmarks.gpu.micro import Micro
+from benchmarks.tuning import Tune, candidates
+from fusedrnn.kernels.chips import CHIPS, chip_of
+from fusedrnn.kernels.table import Row, choose, form_of
+
+P = 0.5
+"""Probability of dropping in the kernels of dropout; it is no constant of theirs."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's kernel: `sweep` "forward" or "backward", and what its constants depend on; `row` None as the table chooses."""
+
+    sweep: str
+    cell: str
+    dtype: str
+    B: int
+    H: int
+    D: int = 1
+    tf32: bool = True
+    lengths: bool = False
+    save: bool = True
+    row: Row | None = None
+
+    def launch_row(self, chip: Chip) -> Row:
+        """How it is launched on `chip`."""
+        return self.row or choose(
+            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D, chip.capability, chip.multiprocessors,
+            tf32=self.tf32,
+        )  # fmt: skip
+
+    def identity(self, chip: Chip) -> tuple[Any, ...]:
+        """What its kernel is compiled for: calls that agree in it share the kernel, whatever their samples and directions."""
+        row = self.launch_row(chip)
+        tiles = tuple(value for name, value in vars(row).items() if name not in ("reason", "per_sm"))
+        kind = (self.sweep, self.cell, self.dtype, self.tf32 or self.dtype != "fp32", self.lengths)
+        return (*kind, self.sweep == "backward" or self.save, tiles, row.block_u < self.H, self.H % 16 == 0)
+
+    def form(self, chip: Chip) -> str:
+        """Where its weights are: "single", "split" or "streamed"."""
+        return form_of(self.launch_row(chip), self.H)
+
+    def compile(self) -> None:
+        """Compile it for the chip of this process, `absent.install`'s or a real one."""
+        from fusedrnn.kernels import sweeps
+
+        dtype, gates, lstm = DTYPES[self.dtype], 4 if self.cell == "lstm" else 3, self.cell == "lstm"
+        B, H, D = self.B, self.H, self.D
+
+        def like(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.empty(*shape, dtype=dtype, device="meta")
+
+        gx, w_hh, b_hh = like(1, B, D, gates * H), like(D, gates * H, H), like(D, gates * H)
+        h0, c0 = like(D, B, H), like(D, B, H) if lstm else None
+        lengths = like(B, dtype=torch.int32) if self.lengths else None
+        before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
+        try:
+            if self.sweep == "forward":
+                sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
+                return
+            saved = 3 if self.cell == "gru_before" else 4
+            output, cells = like(1, B, D, H), like(1, B, D, H) if lstm else None
+            dc = like(D, B, H) if lstm else None
+            sweeps.backward(
+                self.cell, like(1, B, D, saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
+            )  # fmt: skip
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """The kernels of dropout or of bias, ReLU and dropout, forward and backward, on contiguous tensors of `width` columns."""
+
+    function: str
+    dtype: str
+    width: int = 1024
+
+    def identity(self, chip: Chip) -> tuple[Any, ...]:
+        """Widths that are multiples of 16 share kernels."""
+        return (self.function, self.dtype, self.width if self.width % 16 else 16)
+
+    def compile(self) -> None:
+        """Compile them for the chip of this process."""
+        from fusedrnn.kernels import pointwise
+
+        x = torch.empty(64, self.width, dtype=DTYPES[self.dtype], device="meta")
+        seed = torch.empty(1, dtype=torch.int64, device="meta")
+        if self.function == "dropout":
+            pointwise.dropout(x, P, seed)
+        else:
+            y = pointwise.bias_relu_dropout(x, x.new_empty(self.width), P, seed)
+            pointwise.bias_relu_dropout_gradient(x, y, P)
+
+
+Kernel = Sweep | Pointwise | Micro
+
+
+def of_case(case: Case) -> Iterator[Kernel]:
+    """The kernels that a benchmark's case runs."""
+    if case.quantity == "dropout":
+        yield Pointwise(case.cell, case.dtype, case.H)
+        return
+    if case.quantity == "first call":  # measures compilation itself, in a cache of its own
+        return
+    tf32 = torch.backends.cudnn.allow_tf32
+    common = Sweep("forward", case.cell, case.dtype, case.B, case.H, case.D, tf32, case.input == "packed")
+    yield replace(common, save=False)  # parity is held without gradients too
+    if case.passes == "training":
+        yield common
+        yield replace(common, sweep="backward")
+
+
+def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
+    """The kernels that the search for better rows of one shape runs: the table's and `count` variants."""
+    base = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H, tune.D)
+    known = chip_of(chip.capability or (0, 0), chip.multiprocessors) or CHIPS[9, 0]
+    if tune.sweep == "backward":
+        yield replace(base, sweep="forward")
+    yield base
+    for row in candidates(known, tune, base.launch_row(chip), count):
+        yield replace(base, row=row)
+
+
+def distinct(wanted: Iterable[Kernel], chip: Chip) -> list[Kernel]:
+    """One of each kernel, in order."""
+    found: dict[tuple[Any, ...], Kernel] = {}
+    for kernel in wanted:
+        found.setdefault(kernel.identity(chip), kernel)
+    return list(found.values())

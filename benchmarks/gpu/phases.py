@@ -1,0 +1,216 @@
+"""The phases of a run, in their order, each with the part of the time by which it is over, whatever is left of it.
+
+Parity before speed: kernels are compiled, the gate decides which of them are right, torch.nn is timed, then what passed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks import tuning
+from benchmarks.cases import Case
+from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, steps
+from benchmarks.gpu.children import Child, listened
+from benchmarks.gpu.kernels import Kernel, of_case, of_tune
+from benchmarks.gpu.session import Job, Session
+from benchmarks.records import Row
+from benchmarks.tuning import Tune
+
+REFERENCE_AT = (512, 32)
+"""H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
+DRY_KERNELS = 1
+"""Kernels a phase that a dry run compiles, for an H100."""
+DRY_CHECKS = (
+    gate.Check("gru", "fp32", "single", 9, lengths=False, T=3, B=2),
+    gate.Check("lstm", "fp32", "split", 20, lengths=True, T=3, B=2),
+    gate.Check("lstm", "fp32", "single", 9, lengths=False, T=3, B=2),
+)
+
+
+def compile_kernels(session: Session) -> str:
+    """Compile what the phases need, on all cores, before anything is launched; of a resumed run, what is not cached."""
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.gpu.compiling"]
+    if session.chip.capability is None:
+        command += ["--first", str(DRY_KERNELS)]
+    else:
+        command += [
+            "--capability",
+            *map(str, session.chip.capability),
+            "--multiprocessors",
+            str(session.chip.multiprocessors),
+        ]
+    rows, tail, code = [], "", 0
+    children = [Child(command, {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"})]
+    for heard in listened(children, time.monotonic() + session.left("compile")):
+        if heard is None:
+            continue
+        child, message = heard
+        if message is None:
+            tail, code = child.tail(), child.end()
+            children.remove(child)
+        else:
+            rows.append(message)
+    for child in children:
+        tail, code = child.tail(), child.kill()
+    wanted, *kernels = rows or [{}]
+    new, errors = sum(row["new"] for row in kernels), sum("error" in row for row in kernels)
+    told: Row = {
+        "key": "compile", "peer": "summary", **wanted, "done": len(kernels), "new": new, "errors": errors,
+        "core_s": round(sum(row["seconds"] for row in kernels), 1), "wall_s": round(time.monotonic() - begun, 1),
+    }  # fmt: skip
+    if code not in (0, 1):
+        told["error"] = f"ended with {code}: {tail[-500:]}"
+    record = session.record("compile")
+    record.rows += [told, *(row for row in kernels if row["new"] or "error" in row)]
+    record.save(session.out / "compile.json")
+    return ", ".join(f"{told[name]} {name}" for name in ("done", "new", "errors", "core_s", "wall_s"))
+
+
+def gated(session: Session) -> str:
+    """Which kernels are right."""
+    checks = list(DRY_CHECKS) if session.dry else gate.checks(session.chip)
+    jobs = [
+        *(_check(session, check) for check in checks if not check.lengths),
+        *(Job(f"gate: {name}", conditions.__name__, "run_condition", (name, session.device)) for name in conditions.CONDITIONS),
+        *(_check(session, check) for check in checks if check.lengths),
+    ]  # fmt: skip
+    session.work("gate", "gate", jobs)
+    rows = session.rows("gate")
+    counts = {
+        verdict: sum(row.get("verdict") == verdict for row in rows) for verdict in ("passed", "inexact", "failed")
+    }
+    broken = sum("verdict" not in row for row in rows)
+    return (
+        f"{counts['passed']} passed, {counts['inexact']} inexact, {counts['failed']} failed, {broken} without an answer"
+    )
+
+
+def _check(session: Session, check: gate.Check) -> Job:
+    spoil = session.spoil == f"{check.cell}/{check.form}"
+    return Job(check.key, gate.__name__, "run_check", (check, session.device, spoil))
+
+
+def baseline(session: Session) -> str:
+    """torch.nn alone, so that its times are there whatever happens to ours."""
+    jobs = (
+        Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry))
+        for case in cases.baselines(tiny=session.dry)
+    )
+    return f"{session.work('baseline', 'baseline', jobs)} cases"
+
+
+def ours(session: Session) -> str:
+    """Ours beside torch.nn."""
+    return f"{session.work('gpu', 'ours', _cases(session, cases.timed(tiny=session.dry)))} cases"
+
+
+def dropout(session: Session) -> str:
+    """Dropout and its fused epilogue beside torch's."""
+    return f"{session.work('gpu', 'dropout', _cases(session, cases.of_quantity('dropout', tiny=session.dry)))} cases"
+
+
+def memory(session: Session) -> str:
+    """What a training step holds."""
+    return f"{session.work('gpu', 'memory', _cases(session, cases.of_quantity('memory', tiny=session.dry)))} cases"
+
+
+def _cases(session: Session, wanted: list[Case]) -> Iterator[Job]:
+    """Jobs of benchmark cases; a case whose kernels failed the gate is not run."""
+    failed = gate.failures(session.rows("gate"))
+    seconds = {row["key"]: row["median_s"] for row in session.rows("baseline") if "median_s" in row}
+    for case in wanted:
+        reference = session.dry or (case.H, case.B) == REFERENCE_AT
+        known = 0.0 if session.dry else seconds.get(case.key)
+        arguments = (case, session.device, known, reference)
+        yield Job(case.key, "benchmarks.gpu.jobs", "beside", arguments, _instead(session, of_case(case), failed))
+
+
+def _instead(session: Session, kernels: Iterator[Kernel], failed: set[str]) -> str | None:
+    return gate.left_out(list(kernels), session.chip, failed)
+
+
+def time_steps(session: Session) -> str:
+    """Microseconds a step beside the timeline's prediction, and what its constants are on this chip."""
+    kinds = [Job(f"micro: {kind}", micro.__name__, "measure", (kind, session.device)) for kind in micro.KINDS]
+    count = session.work("steps", "steps", kinds)
+    hz = next((row["hz"] for row in session.rows("steps") if "hz" in row), None)
+    failed = gate.failures(session.rows("gate"))
+    lengths, rounds = ((2, 4), 1) if session.dry else ((steps.SHORT, steps.LONG), steps.ROUNDS)
+    wanted = (
+        [Tune("forward", "lstm", "fp32", 4, 2, 20), Tune("backward", "gru", "fp32", 4, 2, 5)]
+        if session.dry
+        else steps.shapes()
+    )
+    jobs = (
+        Job(
+            steps.key_of(tune), steps.__name__, "measure", (tune, session.device, hz, lengths, rounds),
+            _instead(session, steps.kernels(tune), failed),
+        )
+        for tune in wanted
+    )  # fmt: skip
+    return f"{count + session.work('steps', 'steps', jobs)} measured"
+
+
+def tune(session: Session) -> str:
+    """A search for better rows of the launch table; variants of forms that failed the gate are not tried."""
+    failed = gate.failures(session.rows("gate"))
+    count, rounds, warmup = (1, 1, 0) if session.dry else (needs.VARIANTS, 9, 2)
+    wanted = (
+        [Tune("forward", "gru", "fp32", 2, 2, 20), Tune("backward", "lstm", "fp32", 2, 2, 5)]
+        if session.dry
+        else tuning.shapes()
+    )
+    jobs = (
+        Job(
+            shape.key, tuning.__name__, "tune_shape", (shape, session.device, count, rounds, warmup),
+            _instead(session, of_tune(shape, session.chip, 0), failed),
+        )
+        for shape in wanted
+    )  # fmt: skip
+    done = session.work("tuning", "tuning", jobs)
+    proposed = [row for row in session.rows("tuning") if row.get("proposed")]
+    for row in proposed:
+        print(f"proposed, {row['ratio']:.2f} times the table's speed: {row['key']}: {row['row']}")
+    return f"{done} shapes, {len(proposed)} rows proposed"
+
+
+def draw(session: Session) -> str:
+    """Plots of what has been measured."""
+    session.worker.run("benchmarks.gpu.jobs", "draw", (session.out,), 20.0, session.left("plots"))
+    return "drawn"
+
+
+def test(session: Session) -> str:
+    """The GPU tests, with the time that is left."""
+    session.worker.stop()  # its memory is theirs now
+    row: Row = breadth.run(session)
+    return ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in list(row)[2:])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`over`: the part of the run's time by which it must be over; `run` returns what it did, in words."""
+
+    name: str
+    over: float
+    run: Callable[[Session], str]
+
+
+PHASES = (
+    Phase("compile", 0.15, compile_kernels),
+    Phase("gate", 0.28, gated),
+    Phase("baseline", 0.44, baseline),
+    Phase("ours", 0.70, ours),
+    Phase("steps", 0.73, time_steps),
+    Phase("dropout", 0.75, dropout),
+    Phase("memory", 0.77, memory),
+    Phase("tuning", 0.86, tune),
+    Phase("plots", 0.88, draw),
+    Phase("breadth", 0.985, test),
+)
+SHARES = {phase.name: phase.over for phase in PHASES}

@@ -1,0 +1,131 @@
+"""What a run would do, phase by phase, and how long that should take: counted where it can be, estimated where it is marked so.
+
+Compilation is counted in kernels and takes what one kernel took on this machine when the record of compilations was made;
+device time is the model's: cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks import tuning
+from benchmarks.absent import Chip
+from benchmarks.cases import Case
+from benchmarks.goals import ours_s, theirs_s
+from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps
+from benchmarks.gpu.phases import PHASES
+from benchmarks.records import RESULTS, RecordError, load
+from fusedrnn.kernels.chips import CHIPS
+
+CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
+CORES = 16
+"""Of the machine that is planned for."""
+START_S = 8.0
+"""A process that imports torch and makes its context on the GPU. Estimate."""
+CASE_S = 0.05
+"""Of the host, a case: modules are built and results compared. Estimate."""
+OVER_FLOOR = 2.0
+"""Ours over the floor, as far as a plan needs it."""
+RECORD = RESULTS / "compile.json"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a phase: what it has to do, the kernels that it launches, and the seconds that all of it would take."""
+
+    what: str
+    kernels: int
+    seconds: float
+
+
+def compile_seconds() -> float:
+    """Seconds of one core that a kernel takes to compile, by the committed record."""
+    rows = [row for row in load(RECORD).rows if row.get("new") == 1]
+    if not rows:
+        raise RecordError(f"{RECORD}: expected kernels that were compiled, got none")
+    return float(sum(row["seconds"] for row in rows) / len(rows))
+
+
+def _compile() -> Estimate:
+    kernels = len(needs.kernels(needs.PHASES, CHIP))
+    each = compile_seconds()
+    return Estimate(f"{kernels} kernels x {each:.2f} s / {CORES} cores", kernels, START_S + kernels * each / CORES)
+
+
+def _gate() -> Estimate:
+    checks = gate.checks(CHIP)
+    calls = sum(1 + (0 if check.lengths else gate.REPEATS) for check in checks)
+    loop_s = (
+        2 * gate.STEPS * 30 * 10e-6
+    )  # the reference's loop of some 30 operators a step, forward and backward, thrice
+    seconds = START_S + len(checks) * (CASE_S + 3 * loop_s) + calls * 2 * gate.STEPS * 20e-6
+    what = f"{len(checks)} checks, {calls} training steps of ours, {len(conditions.CONDITIONS)} conditions"
+    return Estimate(what, len(needs.kernels(["gate"], CHIP)), seconds)
+
+
+def _rounds(case: Case) -> int:
+    return jobs.rounds_for(theirs_s(case.layer, case.sweeps)) + 3
+
+
+def _baseline() -> Estimate:
+    wanted = cases.baselines(tiny=False)
+    seconds = sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
+    return Estimate(f"{len(wanted)} cases of torch.nn, {_goals(wanted)} of them the goals'", 0, seconds)
+
+
+def _goals(wanted: list[Case]) -> int:
+    return sum(case in cases.of_goals() for case in wanted)
+
+
+def _ours() -> Estimate:
+    wanted = cases.timed(tiny=False)
+    seconds = 0.0
+    for case in wanted:
+        theirs = theirs_s(case.layer, case.sweeps)
+        seconds += CASE_S + _rounds(case) * (theirs + OVER_FLOOR * ours_s(case.layer, case.sweeps))
+    return Estimate(
+        f"{len(wanted)} cases, {_goals(wanted)} of them the goals'", len(needs.kernels(["ours"], CHIP)), seconds
+    )
+
+
+def _steps() -> Estimate:
+    wanted = steps.shapes()
+    each = (steps.ROUNDS + steps.WARMUP) * (steps.SHORT + steps.LONG) * 4e-6
+    what = f"{len(micro.KINDS)} micro-measurements, {len(wanted)} sweeps"
+    return Estimate(
+        what, len(needs.kernels(["steps"], CHIP)), len(wanted) * (CASE_S + each) + len(micro.KINDS) * CASE_S
+    )
+
+
+def _counted(quantity: str, each: float) -> Estimate:
+    wanted = cases.of_quantity(quantity, tiny=False)
+    return Estimate(f"{len(wanted)} cases", len(needs.kernels([quantity], CHIP)), len(wanted) * each)
+
+
+def _tuning() -> Estimate:
+    wanted = tuning.shapes()
+    each = needs.VARIANTS * (11 * 2 + 2) * 256 * 4e-6
+    what = f"{len(wanted)} shapes, {needs.VARIANTS} variants each"
+    return Estimate(what, len(needs.kernels(["tuning"], CHIP)), len(wanted) * (CASE_S + each))
+
+
+def _breadth() -> Estimate:
+    return Estimate("pytest -m gpu, as far as it comes", 0, float("nan"))
+
+
+ESTIMATES: dict[str, Callable[[], Estimate]] = {
+    "compile": _compile, "gate": _gate, "baseline": _baseline, "ours": _ours, "steps": _steps,
+    "dropout": lambda: _counted("dropout", 0.3), "memory": lambda: _counted("memory", 0.3), "tuning": _tuning,
+    "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0), "breadth": _breadth,
+}  # fmt: skip
+
+
+def show(minutes: float) -> None:
+    """Print the phases of a run: when each must be over, its budget, what it has to do and how long that should take."""
+    print("| phase | over by, s | budget, s | to do | kernels | estimate of all of it, s |\n|---|---|---|---|---|---|")
+    begun = 0.0
+    for phase in PHASES:
+        over, told = phase.over * minutes * 60, ESTIMATES[phase.name]()
+        print(f"| {phase.name} | {over:.0f} | {over - begun:.0f} | {told.what} | {told.kernels} | {told.seconds:.0f} |")
+        begun = over

@@ -1,0 +1,104 @@
+"""Use a GPU's minutes: compile on all cores, a gate that says which kernels are right, torch.nn, ours, steps, tuning, the tests.
+
+    python -m benchmarks.gpu --minutes 8
+    python -m benchmarks.gpu --plan                       # the phases and what each would do, without a GPU
+    python -m benchmarks.gpu --dry-run --out out/gpu      # on a CPU: Triton's interpreter and tiny sizes
+
+It is over when the minutes are, with whatever has been measured on disk: every row is written as soon as it is there. Run again
+with the same --out it goes on where it stopped. Cases run in a child process: one that hangs is killed after 20 s, one that
+crashes is noted, and the rest go on. Needs a checkout, torch, triton, pytest, pandas, numpy and matplotlib; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu import plan
+from benchmarks.gpu.phases import PHASES, SHARES
+from benchmarks.gpu.session import LIMIT_S, Session
+from benchmarks.records import RESULTS, RecordError
+from benchmarks.worker import JobError, Worker
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=8.0, help="of the whole run")
+    parser.add_argument("--out", type=Path, help="where its records go, and where it goes on from")
+    parser.add_argument(
+        "--plan", action="store_true", help="print the phases, their budgets and what each has to do, and stop"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="on a CPU, interpreted, tiny sizes")
+    parser.add_argument(
+        "--spoil", metavar="CELL/FORM", help="of a dry run: make a forward sweep wrong, to see the gate leave it out"
+    )
+    asked = parser.parse_args(arguments)
+    if not asked.minutes > 0:
+        parser.error(f"--minutes: expected more than 0, got {asked.minutes:g}")
+    if asked.spoil and not asked.dry_run:
+        parser.error("--spoil: expected a --dry-run, got a real one")
+    if not asked.plan and not asked.dry_run:
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # only the worker touches the device
+        if not torch.cuda.is_available():
+            parser.error("expected a CUDA device, got none (--dry-run tries the program on a CPU)")
+    return asked
+
+
+def run(session: Session) -> int:
+    """Every phase; exit status 1 if a kernel or a test failed.
+
+    Raises:
+        RecordError: the folder holds another run's records.
+    """
+    for phase in PHASES:
+        if session.left(phase.name) <= 0:
+            print(f"[{session.passed():5.0f} s] {phase.name}: no time left for it", flush=True)
+            continue
+        print(
+            f"[{session.passed():5.0f} s] {phase.name}: until {session.left(phase.name) + session.passed():.0f} s",
+            flush=True,
+        )
+        try:
+            told = phase.run(session)
+        except JobError as failure:
+            told = f"not done: {failure}"
+        print(f"[{session.passed():5.0f} s] {phase.name}: {told}", flush=True)
+    failed = [row["subject"] for row in session.rows("gate") if row.get("verdict") == "failed"]
+    failed += [row["key"] for row in session.rows("tests") if row.get("outcome") in ("failed", "hung", "died")]
+    print(f"{len(failed)} failed", *failed, f"records in {session.out}", sep="\n", flush=True)
+    return 1 if failed else 0
+
+
+def main(arguments: list[str] | None = None, started: float | None = None) -> int:
+    """Run, or plan."""
+    asked = parsed(arguments)
+    if asked.plan:
+        plan.show(asked.minutes)
+        return 0
+    if asked.dry_run:
+        os.environ["TRITON_INTERPRET"] = "1"  # of the children
+    device = "cpu" if asked.dry_run else "cuda"
+    started = started or time.monotonic()
+    worker = Worker(("benchmarks.gpu.jobs", "ready", (device,)))
+    try:
+        here = worker.run("benchmarks.gpu.jobs", "describe", (device,), LIMIT_S, asked.minutes * 60)
+        name = "dry-run" if asked.dry_run else here["device"].lower().replace(" ", "-")
+        told = {**here, "interpreted": asked.dry_run}
+        return run(
+            Session(
+                asked.out or RESULTS / name, asked.minutes, asked.dry_run, started, SHARES, worker, told, asked.spoil
+            )
+        )
+    except (RecordError, JobError) as error:
+        print(f"benchmarks.gpu: {error}", file=sys.stderr)
+        return 2
+    finally:
+        worker.stop(hung=True)

@@ -1,0 +1,111 @@
+"""Microseconds a step of the sweeps, measured, beside what the timeline of the same machine code predicts.
+
+A sweep is timed at two lengths; the difference over the difference of lengths is a step, without launch, allocation and the
+loading of weights.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks import timeline
+from benchmarks.cases import DTYPES
+from benchmarks.floor import best
+from benchmarks.gpu.kernels import Kernel, Sweep
+from benchmarks.records import Row
+from benchmarks.timing import clock_for, paired, summarize
+from benchmarks.tuning import Tune, problem
+from fusedrnn.kernels.chips import chip_of
+from fusedrnn.kernels.table import Row as Launch
+from fusedrnn.kernels.table import choose, form_of
+
+SHORT, LONG = 64, 576
+"""Steps."""
+ROUNDS, WARMUP = 15, 3
+WIDTHS = (512, 256, 64, 1024)
+BATCH = 32
+
+
+def shapes() -> list[Tune]:
+    """The sweeps that are timed, the goals' first; T is the longer of the two lengths."""
+    return [
+        Tune(sweep, cell, "bf16", T=LONG, B=BATCH, H=H)
+        for H in WIDTHS
+        for cell in ("lstm", "gru")
+        for sweep in ("forward", "backward")
+    ]
+
+
+def key_of(tune: Tune) -> str:
+    """Its name in the record."""
+    return f"step: {tune.sweep} of {tune.cell} {tune.dtype} B{tune.B} H{tune.H}"
+
+
+def kernels(tune: Tune) -> Iterator[Kernel]:
+    """What timing it runs."""
+    own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H)
+    if tune.sweep == "backward":
+        yield replace(own, sweep="forward")
+    yield own
+
+
+def compiled(tune: Tune, row: Launch, device: torch.device) -> Any:
+    """What Triton compiled for the sweep's launch; None in the interpreter."""
+    from fusedrnn.kernels import launch
+
+    found = []
+    original = launch.start
+
+    def start(*arguments: Any) -> Any:
+        found.append(original(*arguments))
+        return found[-1]
+
+    call = problem(replace(tune, T=2), device)
+    with mock.patch.object(launch, "start", start):
+        call(row)
+    return found[-1]
+
+
+def predicted(kernel: Any, warps: int, hz: float | None) -> Row:
+    """The timeline's columns for a compiled kernel; `hz`: the clock measured, None for the chip's own."""
+    told = timeline.predict(kernel.asm["cubin"], warps)
+    at = hz or timeline.CLOCK_HZ
+    return {
+        "predicted_cycles": told.cycles, "on_chip_cycles": told.on_chip, "slow_cycles": told.slow,
+        "predicted_us": told.cycles / at * 1e6, "on_chip_us": told.on_chip / at * 1e6,
+    }  # fmt: skip
+
+
+def measure(tune: Tune, device_name: str, hz: float | None, lengths: tuple[int, int], rounds: int) -> list[Row]:
+    """One row: microseconds a step, its spread over the rounds, and the predictions."""
+    device = torch.device(device_name)
+    if device.type == "cuda":
+        capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
+        sms = torch.cuda.get_device_properties(device).multi_processor_count
+        chip = chip_of(capability or (0, 0), sms)
+    else:
+        capability, sms, chip = None, 1, None
+    row = choose(tune.sweep, tune.cell, DTYPES[tune.dtype], tune.H, tune.B, tune.D, capability, sms)
+    short, long = lengths
+    calls = {T: problem(replace(tune, T=T), device) for T in lengths}
+    timed = {f"{T}": (lambda call=call: call(row)) for T, call in calls.items()}
+    samples = paired(timed, clock_for(device), rounds=rounds, warmup=WARMUP)
+    steps = [(b - a) / (long - short) * 1e6 for a, b in zip(samples[f"{short}"], samples[f"{long}"], strict=True)]
+    found = summarize(steps)
+    about: Row = {"key": key_of(tune), "peer": "ours", **asdict(tune), "form": form_of(row, tune.H), "row": asdict(row)}
+    about |= {"us_a_step": found.median, "us_p20": found.p20, "us_p80": found.p80, "clock_hz": hz}
+    floor = best(chip, tune.sweep, tune.layer) if chip is not None else None
+    if floor is not None:
+        about["floor_us"] = floor.seconds * 1e6
+    try:
+        kernel = compiled(tune, row, device)
+        about |= predicted(kernel, row.warps, hz) if kernel is not None else {}
+    except (ValueError, OSError, subprocess.SubprocessError) as failure:
+        about["prediction_error"] = f"{type(failure).__name__}: {failure}"
+    return [about]

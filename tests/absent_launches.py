@@ -1,0 +1,92 @@
+"""A program: jobs of a GPU run, through the modules, on a GPU that is not there; prints how many kernels were cached and new.
+
+`python absent_launches.py compile` compiles what the same jobs say that they need, and launches nothing.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from unittest import mock
+
+import torch
+
+from benchmarks import absent, tuning
+from benchmarks.cases import Case
+from benchmarks.gpu import gate, micro, steps
+from benchmarks.gpu.kernels import distinct, of_case, of_tune
+from benchmarks.peers import peers
+from benchmarks.tuning import Tune
+from fusedrnn import backend_triton
+
+CHIP = absent.Chip((9, 0), 132)
+CPU = torch.device("cpu")
+CHECKS = [
+    gate.Check("gru", "bf16", "single", 64, lengths=False, T=2),
+    gate.Check("lstm", "bf16", "single", 64, lengths=True, T=2),
+    gate.Check("lstm", "fp32", "streamed", 64, lengths=False, exact=True, T=2),
+]
+CASES = [
+    Case("layer", "gru", "bf16", T=2, B=3, I=16, H=80, passes="training"),
+    Case("deep", "lstm", "fp32", T=2, B=3, I=16, H=80, L=2, D=2, passes="training"),
+    Case("packed", "gru", "bf16", T=2, B=3, I=16, H=80, passes="training", input="packed"),
+    Case("ids", "lstm", "bf16", T=2, B=3, I=16, H=48, input="ids"),
+    Case("dropout", "dropout", "bf16", T=2, B=3, I=0, H=64, passes="training", quantity="dropout"),
+    Case("dropout", "bias_relu_dropout", "fp32", T=2, B=3, I=0, H=64, passes="training", quantity="dropout"),
+]
+TUNE = Tune("backward", "gru", "bf16", 2, 3, 256)
+STEP = Tune("forward", "lstm", "bf16", 2, 3, 256)
+VARIANTS = 1
+
+
+def needed():
+    """Every kernel that the jobs say they need."""
+    of_checks = [kernel for check in CHECKS for kernel in check.kernels()]
+    of_cases = [kernel for case in CASES for kernel in of_case(case)]
+    rest = [*of_tune(TUNE, CHIP, VARIANTS), *steps.kernels(STEP), micro.Micro()]
+    return distinct([*of_checks, *of_cases, *rest], CHIP)
+
+
+def run_jobs():
+    """What the worker runs for them, without the comparison of results that nothing has computed."""
+    for check in CHECKS:
+        ours = gate._ours(check, CPU)
+        with gate._tf32(not check.exact):
+            gate._results(ours, *gate._inputs(check, CPU), check.H)
+    for case in CASES[:4]:
+        peer = peers(case, CPU)["ours"]
+        peer.results()
+        peer.call()
+    for case in CASES[4:]:
+        from benchmarks.dropout import _functions
+
+        x, bias = (
+            torch.randn(2, 3, 64, dtype=case.torch_dtype, requires_grad=True),
+            torch.ones(64, dtype=case.torch_dtype),
+        )
+        y = _functions(case, CPU)["ours"](x, bias)
+        y.backward(torch.ones_like(y))
+    run = tuning.problem(TUNE, CPU)
+    base = next(of_tune(replace(TUNE, sweep="forward"), CHIP, 0)).launch_row(CHIP)
+    for row in (base, *tuning.candidates(tuning.CHIPS[9, 0], TUNE, base, VARIANTS)):
+        run(row)
+    steps.compiled(STEP, next(steps.kernels(STEP)).launch_row(CHIP), CPU)
+    micro._compile_all()
+
+
+def main():
+    """Compile or run, and count."""
+    driver = absent.install(CHIP)
+    found = []
+    absent.listen(lambda source, cached: found.append((source.name, cached)))
+    if sys.argv[1] == "compile":
+        for kernel in needed():
+            kernel.compile()
+    else:
+        serves = {"missing": lambda: None, "refuse_input": lambda _: None}
+        with mock.patch.multiple(backend_triton, **serves):
+            run_jobs()
+    new = sorted(name for name, cached in found if not cached)
+    print(json.dumps({"new": new, "cached": sum(cached for _, cached in found), "launches": driver.launches}))
+
+
+main()

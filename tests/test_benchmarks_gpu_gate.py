@@ -1,0 +1,251 @@
+"""The gate finds what is wrong, says where, and leaves out that form and no other."""
+
+import math
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from benchmarks.absent import Chip
+from benchmarks.cases import Case
+from benchmarks.gpu import conditions, gate
+from benchmarks.gpu.cudnn_ran import path_of
+from benchmarks.gpu.gate import Check
+from benchmarks.gpu.kernels import Pointwise, Sweep, of_case
+from benchmarks.gpu.parity import COARSE, UNIT, Result, allowed, judged, named
+from fusedrnn.kernels.cudnn import PERSIST_STATIC, SMALL_H, STANDARD
+
+CHIP = Chip((9, 0), 132)
+INTERPRETED = pytest.mark.skipif(torch.cuda.is_available(), reason="tries the gate in the interpreter")
+
+
+def results(*values, step=0, last_first=False):
+    return [Result(f"t{i}", value, step, last_first) for i, value in enumerate(values)]
+
+
+@pytest.fixture
+def truth():
+    return torch.randn(6, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def judge(got, truth, *, theirs=None, **more):
+    theirs = truth.to(got.dtype) if theirs is None else theirs
+    return judged(results(got, **more), results(theirs, **more), results(truth, **more), tf32=False)
+
+
+def test_a_result_as_good_as_torchs_passes_and_names_its_share_of_the_budget(truth):
+    found = judge(truth.float(), truth)
+    assert found["verdict"] == "passed"
+    assert found["relative_error"] == pytest.approx(found["torchs_error"])
+    assert 0 < found["share"] < 1
+    assert "first_step" not in found
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(1e-9, "passed"), (1e-4, "inexact"), (1e-2, "failed")])
+def test_the_verdict_goes_by_the_budget_and_then_by_what_is_wrong_for_anybody(truth, size, verdict):
+    assert judge((truth * (1 + size)).float(), truth)["verdict"] == verdict
+
+
+def test_the_budget_is_half_as_much_again_as_torchs_error_and_one_rounding():
+    assert allowed(0.0, torch.float32, tf32=False) == UNIT[torch.float32]
+    assert allowed(1e-3, torch.bfloat16, tf32=True) == 1.5e-3 + UNIT[torch.bfloat16]
+    assert allowed(1e-3, torch.float32, tf32=True) == 1.5e-3 + 2.0**-11
+
+
+def test_the_budget_grows_with_torchs_own_error(truth):
+    got, theirs = (truth * (1 + 1.4e-4)).float(), (truth * (1 - 1e-4)).float()
+    assert judge(got, truth, theirs=theirs)["verdict"] == "passed"
+    assert judge((truth * (1 + 1.6e-4)).float(), truth, theirs=theirs)["verdict"] == "inexact"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_fails_and_is_shown(truth, value):
+    got = truth.float()
+    got[4, 2, 1] = value
+    found = named(judge(got, truth))
+    assert found["verdict"] == "failed"
+    assert found["worst_element"] == [4, 2, 1]
+    assert found["not_finite"] == 1
+    assert (found["first_step"], found["wrong_steps"]) == (4, 1)
+    assert isinstance(found["share"], str)  # JSON has no infinity
+
+
+@pytest.mark.parametrize(("last_first", "first"), [(False, 2), (True, 5)])
+def test_the_evidence_names_the_worst_element_and_the_first_step_in_the_sweeps_order(truth, last_first, first):
+    got = truth.float()
+    got[2:] += 0.5
+    got[3, 1, 4] += 7
+    found = judge(got, truth, last_first=last_first)
+    assert found["verdict"] == "failed"
+    assert (found["first_step"], found["wrong_steps"]) == (first, 4)
+    assert found["worst_element"] == [3, 1, 4]
+    assert found["got"] == pytest.approx(found["expected"] + 7.5)
+    assert "first_step" not in judge(got, truth, step=None)
+
+
+def test_the_worst_of_several_results_is_told_and_a_wrong_shape_fails(truth):
+    right, wrong = truth.float(), (truth * 1.1).float()
+    found = judged(results(right, wrong, right), results(right, right, right), results(truth, truth, truth), tf32=False)
+    assert (found["verdict"], found["tensor"]) == ("failed", "t1")
+    found = judged(results(right[:2]), results(right), results(truth), tf32=False)
+    assert found == {"verdict": "failed", "tensor": "t0", "error": "expected t0 of shape (6, 3, 5), got (2, 3, 5)"}
+    assert set(COARSE) == set(UNIT)
+
+
+def test_every_cell_and_dtype_has_a_check_of_every_form_with_and_without_lengths():
+    found = {(c.cell, c.dtype, c.form, c.lengths) for c in gate.checks(CHIP)}
+    for cell in gate.CELLS:
+        for dtype in ("bf16", "fp32"):
+            for form in ("single", "split", "streamed"):
+                assert {(cell, dtype, form, False), (cell, dtype, form, True)} <= found
+    assert all(k.form(CHIP) == check.form for check in gate.checks(CHIP) for k in check.kernels())
+    assert gate.checks(CHIP)[0].key == "gate: gru bf16 split H512"
+    assert len({check.key for check in gate.checks(CHIP)}) == len(gate.checks(CHIP))
+
+
+def small(cell="gru", form="single", *, lengths=False):
+    return Check(cell, "fp32", form, {"single": 9, "split": 20, "streamed": 50}[form], lengths, T=4, B=3)
+
+
+@INTERPRETED
+@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
+@pytest.mark.parametrize("form", ["single", "split"])
+@pytest.mark.parametrize("cell", gate.CELLS)
+def test_right_kernels_pass(cell, form, lengths, monkeypatch):
+    monkeypatch.setattr(gate, "REPEATS", 1)
+    rows = gate.run_check(small(cell, form, lengths=lengths), "cpu")
+    assert [(row["sweep"], row["verdict"]) for row in rows] == [("forward", "passed"), ("backward", "passed")]
+    assert all(row["relative_error"] < 1e-6 for row in rows)
+
+
+@INTERPRETED
+def test_a_wrong_kernel_fails_with_evidence(monkeypatch):
+    monkeypatch.setattr(gate, "REPEATS", 1)
+    forward, _ = gate.run_check(small(), "cpu", spoil=True)
+    assert (forward["verdict"], forward["wrong_steps"], forward["seed"]) == ("failed", 2, gate.SEED)
+    assert forward["first_step"] == {"output": 2, "output, reversed direction": 3}[forward["tensor"]]
+    assert forward["got"] - forward["expected"] == pytest.approx(1, abs=0.1)
+
+
+@INTERPRETED
+def test_a_kernel_that_raises_fails_and_tells(monkeypatch):
+    from fusedrnn.kernels import sweeps
+
+    def broken(*arguments, **options):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(sweeps, "backward", broken)
+    rows = gate.run_check(small(), "cpu")
+    assert [(row["verdict"], row["error"]) for row in rows] == [("failed", "RuntimeError: no such kernel")] * 2
+
+
+@INTERPRETED
+@pytest.mark.parametrize("sweep", ["forward", "backward"])
+def test_bits_that_change_from_call_to_call_fail(sweep, monkeypatch):
+    from fusedrnn.kernels import sweeps
+
+    right, calls = getattr(sweeps, sweep), []
+
+    def drifting(*arguments, **options):
+        done = right(*arguments, **options)
+        calls.append(1)
+        if len(calls) == 3:
+            (done.output if sweep == "forward" else done.dgates)[1, 0, 0, 2] *= 1 + 1e-6
+        return done
+
+    monkeypatch.setattr(sweeps, sweep, drifting)
+    monkeypatch.setattr(gate, "REPEATS", 4)
+    rows = {row["sweep"]: row for row in gate.run_check(small(), "cpu")}
+    assert rows[sweep]["verdict"] == "failed"
+    assert "expected the same bits in 4 repeats, got others in" in rows[sweep]["error"]
+    assert rows[sweep]["error"].endswith("repeat 2")
+    assert rows["backward" if sweep == "forward" else "forward"]["verdict"] == "passed"
+
+
+@INTERPRETED
+def test_a_late_time_out_is_this_checks(monkeypatch):
+    from fusedrnn.kernels import launch
+
+    monkeypatch.setattr(gate, "REPEATS", 0)
+
+    def waited_in_vain(device):
+        raise launch.SweepTimeoutError("forward sweep of gru")
+
+    monkeypatch.setattr(gate, "wait", waited_in_vain)
+    assert {row["verdict"] for row in gate.run_check(small(), "cpu")} == {"failed"}
+
+
+def rows_of(check, **verdicts):
+    return [{"subject": check.subject(sweep), "verdict": verdict} for sweep, verdict in verdicts.items()]
+
+
+def test_only_what_runs_a_failed_form_is_left_out():
+    split = Check("gru", "bf16", "split", 512, lengths=False)
+    failed = gate.failures(rows_of(split, forward="passed", backward="failed"))
+    assert failed == {"the split backward sweep of gru, 16-bit"}
+
+    def why(*, cell="gru", dtype="fp16", H=512, passes="training", kind="dense"):
+        return gate.left_out(
+            of_case(Case("layer", cell, dtype, 256, 32, H, H, passes=passes, input=kind)), CHIP, failed
+        )
+
+    assert why() == "left out: the split backward sweep of gru, 16-bit failed the gate"
+    for other in (
+        {"passes": "forward"},
+        {"cell": "lstm"},
+        {"dtype": "fp32"},
+        {"H": 64},
+        {"H": 4096},
+        {"kind": "packed"},
+    ):
+        assert why(**other) is None, other
+
+
+def test_an_inexact_form_is_measured_and_dropout_stands_alone():
+    check = Check("lstm", "fp32", "single", 64, lengths=True)
+    assert gate.failures(rows_of(check, forward="inexact", backward="passed")) == set()
+    failed = gate.failures([{"subject": gate.DROPOUT, "verdict": "failed"}])
+    assert gate.left_out([Pointwise("dropout", "bf16")], CHIP, failed) == "left out: dropout failed the gate"
+    assert gate.left_out([Sweep("forward", "lstm", "fp32", 32, 64)], CHIP, failed) is None
+
+
+@INTERPRETED
+def test_conditions_that_need_a_device_say_so_and_dropouts_bits_are_held_to_the_cpus(monkeypatch):
+    (row,) = conditions.run_condition("dropout bits", "cpu")
+    assert (row["verdict"], row["subject"]) == ("passed", gate.DROPOUT)
+    for name in ("CUDA graph", "two streams", "busy GPU"):
+        (row,) = conditions.run_condition(name, "cpu")
+        assert (row["verdict"], row["error"]) == ("not run", "expected a CUDA device, got the interpreter")
+    from fusedrnn.kernels import pointwise
+
+    right = pointwise.bias_relu_dropout
+    monkeypatch.setattr(pointwise, "bias_relu_dropout", lambda *a: right(*a) * (1 + 2.0**-7))
+    (row,) = conditions.run_condition("dropout bits", "cpu")
+    assert row["verdict"] == "failed"
+    assert "bias, ReLU and dropout of torch.float32: expected the bits of the call alone" in row["error"]
+
+
+@INTERPRETED
+def test_a_condition_that_raises_is_a_failed_one(monkeypatch):
+    def broken(device):
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+    monkeypatch.setitem(conditions.CONDITIONS, "dropout bits", broken)
+    (row,) = conditions.run_condition("dropout bits", "cpu")
+    assert (row["verdict"], row["error"]) == ("failed", "RuntimeError: CUDA error: an illegal memory access")
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        (["void LSTM_elementWise_fp<__half, float>", "sm90_xmma_gemm_f16f16"], STANDARD),
+        (["void GRU_elementWise_fp<float>"], STANDARD),
+        (["void RNN_blockPersist_fp_LSTM<__half, float, 512>"], PERSIST_STATIC),
+        (["RNN_blockPersist_fp_GRU_smallH"], SMALL_H),
+        (["vectorized_elementwise_kernel", "sm90_xmma_gemm"], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_cudnns_path_is_told_by_the_names_of_its_kernels(names, path):
+    assert path_of(names) == path
