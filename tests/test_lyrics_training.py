@@ -260,6 +260,15 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_never_cut(song, tmp_pat
         assert torch.equal(value, parameters(tmp_path / "cut")[name]), name
 
 
+@pytest.fixture
+def listening():
+    """SIGINT as a terminal's program has it, here and in children, whatever started the tests: nohup makes them deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, monkeypatch, capsys):
     options = ["--sampling", "random", "--optimizer", "adam", "--epochs", 6]  # what there is to remember
     whole = train(song, tmp_path / "whole", *options)
@@ -284,6 +293,7 @@ def test_ctrl_c_in_the_middle_of_an_epoch_loses_only_that_epoch(song, tmp_path, 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("listening")
 def test_a_second_ctrl_c_interrupts_at_once():
     before = signal.getsignal(signal.SIGINT)
     with stop_on_ctrl_c() as stop:
@@ -296,6 +306,16 @@ def test_a_second_ctrl_c_interrupts_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("listening")
+def test_a_program_started_deaf_to_ctrl_c_stays_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stop_on_ctrl_c() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert not stop.made
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("listening")
 def test_a_process_that_gets_sigint_leaves_a_usable_checkpoint_and_exits_130(song, tmp_path):
     program = Path(__file__).parents[1] / "examples" / "lyrics.py"
     command = [sys.executable, program, "--corpus", song, "--out", tmp_path, *SMALL, "--epochs", "100000"]

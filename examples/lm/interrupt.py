@@ -24,8 +24,14 @@ class StopRequest:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual."""
+    """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual.
+
+    A program that was started deaf to Ctrl-C, as by nohup or by a shell's script in the background, stays so.
+    """
     request = StopRequest()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield request
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         request.made = True
