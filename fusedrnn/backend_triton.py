@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fusedrnn.backend_reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
+from fusedrnn.circumstances import differentiated_by_func
 from fusedrnn.layer import dropping_layer, operator_layer
 
 name = "triton"
@@ -26,6 +27,11 @@ def missing() -> str | None:
 
 def refuse(call: Call) -> str | None:
     """Why `call` cannot be served, or None."""
+    if differentiated_by_func():
+        return (
+            "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
+            "backends 'auto', 'aten' and 'reference' serve it"
+        )
     return refuse_input(call.input)
 
 

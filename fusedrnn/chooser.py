@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 
 from fusedrnn.call import Call
+from fusedrnn.circumstances import transformed
 from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import chip_of
 from fusedrnn.kernels.cost import Decision
@@ -27,7 +28,7 @@ VERIFIED: frozenset[tuple[int, int]] = frozenset()
 def automatic(call: Call) -> str:
     """The backend that serves `call`: "triton" or "aten". Logs each new decision at level DEBUG, logger "fusedrnn"."""
     device = call.input.device
-    if device.type != "cuda" or torch.version.hip or torch.compiler.is_compiling() or call.input.is_meta:
+    if device.type != "cuda" or torch.version.hip or torch.compiler.is_compiling() or call.input.is_meta or transformed():
         return "aten"
     properties = torch.cuda.get_device_properties(device)
     return decision((properties.major, properties.minor), properties.multi_processor_count, layer_of(call)).backend

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
 from torch.fx import Proxy
@@ -29,6 +30,20 @@ def transformed() -> bool:
 def transformed_eagerly() -> bool:
     """`transformed` where nothing is compiled."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def differentiated_by_func() -> bool:
+    """Whether grad, jvp or the like of torch.func, or forward mode, is at work: a custom operator has no derivatives for them.
+
+    vmap alone runs such an operator sample by sample.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    if forward_ad._current_level >= 0:
+        return True
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    return any(level.key() != TransformType.Vmap for level in get_interpreter_stack() or ())
 
 
 def traced_as_leaf(module: nn.Module, input: Any, *more: Any, **options: Any) -> Any:

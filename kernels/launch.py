@@ -26,8 +26,17 @@ _launches: dict[int, str] = {}
 
 
 def error_word(device: torch.device) -> torch.Tensor:
-    """The (1,) int32 that a failed launch on ``device`` sets: pinned, so that the host reads it without waiting."""
+    """The (1,) int32 that a failed launch on ``device`` sets: pinned, so that the host reads it without waiting.
+
+    Raises:
+        RuntimeError: it would have to be allocated while a CUDA graph is captured.
+    """
     if device not in _error_words:
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                f"expected a call of the kernels on {device} before the first one that a CUDA graph captures, got none: run the "
+                "model once outside the capture, as torch.cuda.graph's documentation does"
+            )
         _error_words[device] = torch.zeros(1, dtype=torch.int32, pin_memory=device.type == "cuda")
     return _error_words[device]
 

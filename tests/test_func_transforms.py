@@ -1,0 +1,120 @@
+"""The kernels under torch.func: what they have no derivatives for is refused, vmap and dropout are right, "auto" avoids it all."""
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+
+pytest.importorskip("triton")
+
+from fusedrnn import (
+    BackendUnavailableError,
+    FusedDropout,
+    FusedGRU,
+    FusedGRUCell,
+    FusedLSTM,
+    FusedLSTMCell,
+    chooser,
+)
+from fusedrnn.kernels import launch
+
+pytestmark = [
+    pytest.mark.skipif(not launch.INTERPRETED, reason="tries the kernels in the interpreter"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),  # torch's own forward mode
+]
+TRANSFORMS = {
+    "grad": lambda f, x: grad(f)(x),
+    "vjp": lambda f, x: vjp(f, x)[1](torch.tensor(1.0)),
+    "jvp": lambda f, x: jvp(f, (x,), (x,)),
+    "jacrev": lambda f, x: jacrev(f)(x),
+    "jacfwd": lambda f, x: jacfwd(f)(x),
+    "hessian": lambda f, x: hessian(f)(x),
+    "grad inside vmap": lambda f, x: vmap(grad(f))(torch.stack([x, x])),
+}
+REFUSED = (
+    r"backend 'triton' cannot serve this call: expected plain autograd, got a transform of torch.func or forward mode, .*"
+    r"'auto', 'aten' and 'reference' serve it"
+)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+def test_transforms_that_differentiate_are_refused_by_the_kernels_and_served_by_the_others(kind, transform):
+    net, x = kind(3, 4, backend="triton"), torch.randn(2, 3) if "Cell" in kind.__name__ else torch.randn(2, 1, 3)
+
+    def loss(x):
+        return (net(x) if kind is FusedGRUCell else net(x)[0]).sin().sum()
+
+    with pytest.raises(BackendUnavailableError, match=REFUSED):
+        TRANSFORMS[transform](loss, x)
+    for backend in ("auto", "aten"):
+        net.backend = backend
+        found = TRANSFORMS[transform](loss, x)
+        net.backend = "reference"
+        torch.testing.assert_close(found, TRANSFORMS[transform](loss, x))
+
+
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_forward_mode_is_refused_and_not_silently_zero(kind):
+    net, x = kind(3, 4, backend="triton"), torch.randn(2, 1, 3)
+    with forward_ad.dual_level(), pytest.raises(BackendUnavailableError, match=REFUSED):
+        net(forward_ad.make_dual(x, torch.ones_like(x)))
+    net(x)  # and outside it serves
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_vmap_alone_runs_the_kernels_sample_by_sample(kind):
+    net, x = kind(3, 4, backend="triton").requires_grad_(False), torch.randn(5, 2, 1, 3)
+    each = vmap(lambda x: functional_call(net, dict(net.named_parameters()), (x,))[0])(x)
+    torch.testing.assert_close(each, torch.stack([net(one)[0] for one in x]))
+
+
+@pytest.mark.parametrize("transform", ["grad", "vjp", "jvp", "jacrev"])
+def test_dropout_passes_through_transforms(transform):
+    drop, x = FusedDropout(0.5, backend="triton"), torch.randn(6, 5)
+
+    def loss(x):
+        torch.manual_seed(3)
+        return drop(x).sum()
+
+    kept = drop_mask(drop, x)
+    found = TRANSFORMS[transform](loss, x)
+    found = found[0] if transform == "vjp" else found[1] if transform == "jvp" else found
+    torch.testing.assert_close(found, (x * kept).sum() if transform == "jvp" else kept)
+
+
+def drop_mask(drop, x):
+    """What dropout multiplies by, 0 or 2, of seed 3."""
+    torch.manual_seed(3)
+    return drop(torch.ones_like(x))
+
+
+def test_auto_never_chooses_the_kernels_in_a_transform(monkeypatch):
+    """On a chip that is verified, for a call that the kernels win."""
+
+    class OnAGpu:
+        """As much of a call as the choice looks at."""
+
+        class input:  # noqa: N801
+            device = torch.device("cuda")
+            is_meta = False
+
+    class Properties:
+        major, minor, multi_processor_count = 9, 0, 132
+
+    class Wins:
+        backend = "triton"
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    monkeypatch.setattr(chooser, "layer_of", lambda call: None)
+    monkeypatch.setattr(chooser, "decision", lambda *_: Wins)
+    monkeypatch.setattr(torch.version, "hip", None)
+    asked = []
+    assert chooser.automatic(OnAGpu) == "triton"
+    for transform in ("grad", "jvp"):
+        TRANSFORMS[transform](lambda x: asked.append(chooser.automatic(OnAGpu)) or x.sum(), torch.ones(2))
+    with forward_ad.dual_level():
+        asked.append(chooser.automatic(OnAGpu))
+    vmap(lambda x: asked.append(chooser.automatic(OnAGpu)) or x)(torch.ones(2))
+    assert asked == ["aten"] * 4
