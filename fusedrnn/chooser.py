@@ -28,7 +28,13 @@ VERIFIED: frozenset[tuple[int, int]] = frozenset()
 def automatic(call: Call) -> str:
     """The backend that serves `call`: "triton" or "aten". Logs each new decision at level DEBUG, logger "fusedrnn"."""
     device = call.input.device
-    if device.type != "cuda" or torch.version.hip or torch.compiler.is_compiling() or call.input.is_meta or transformed():
+    if (
+        device.type != "cuda"
+        or torch.version.hip
+        or torch.compiler.is_compiling()
+        or call.input.is_meta
+        or transformed()
+    ):
         return "aten"
     properties = torch.cuda.get_device_properties(device)
     return decision((properties.major, properties.minor), properties.multi_processor_count, layer_of(call)).backend

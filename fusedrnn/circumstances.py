@@ -35,7 +35,7 @@ def transformed_eagerly() -> bool:
 def differentiated_by_func() -> bool:
     """Whether grad, jvp or the like of torch.func, or forward mode, is at work: a custom operator has no derivatives for them.
 
-    vmap alone runs such an operator sample by sample.
+    vmap runs such an operator sample by sample, functionalize as it is.
     """
     if torch.compiler.is_compiling():
         return False
@@ -43,7 +43,10 @@ def differentiated_by_func() -> bool:
         return True
     if not torch._C._are_functorch_transforms_active():
         return False
-    return any(level.key() != TransformType.Vmap for level in get_interpreter_stack() or ())
+    return any(level.key() in _DIFFERENTIATE for level in get_interpreter_stack() or ())
+
+
+_DIFFERENTIATE = (TransformType.Grad, TransformType.Jvp)
 
 
 def traced_as_leaf(module: nn.Module, input: Any, *more: Any, **options: Any) -> Any:
