@@ -35,7 +35,7 @@ def _commit() -> str:
 def _sources() -> str:
     """A digest of the code that is measured and of the code that measures: it tells a checkout without git, or a changed one."""
     digest = hashlib.sha256()
-    for folder in ("fusedrnn", "kernels", "reference", "benchmarks"):
+    for folder in ("fusedrnn", "kernels", "reference", "benchmarks", "benchmarks/gpu"):
         for path in sorted((ROOT / folder).glob("*.py")):
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]

@@ -7,6 +7,7 @@ loop, read off the machine code that Triton 3.7.1 makes for absent chips) and sa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -186,6 +187,7 @@ def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int
     return found
 
 
+@lru_cache(maxsize=4096)
 def choose(
     sweep: str,
     cell: str,

@@ -163,8 +163,8 @@ def test_the_goals_shapes_come_first_one_of_each_regime_in_turn():
     assert measured == set().union(*regimes)  # every shape of every goal
     assert found[: len(cases.of_goals())] == cases.of_goals()
     assert len({case.key for case in found}) == len(found)
-    assert {case.suite for case in cases.every(tiny=False)} == set(SUITES) - {"cpu"}
-    assert {case.suite for case in cases.every(tiny=True)} == set(SUITES) - {"cpu"}
+    assert {case.suite for case in cases.every(tiny=False)} == set(SUITES) - set(cases.NOT_HERE)
+    assert {case.suite for case in cases.every(tiny=True)} == set(SUITES) - set(cases.NOT_HERE)
 
 
 def test_a_baseline_is_of_cases_that_torch_has():
@@ -172,9 +172,25 @@ def test_a_baseline_is_of_cases_that_torch_has():
     assert {case.quantity for case in found} == {"time"}
     assert "gru_before" not in {case.cell for case in found}
     assert found[: len(cases.of_goals())] == cases.of_goals()
-    (row,) = jobs.baseline(Case("layer", "gru", "fp32", T=3, B=2, I=4, H=5, passes="training"), "cpu", True)
+    (row,) = jobs.baseline(Case("layer", "gru", "fp32", T=3, B=2, I=4, H=5, passes="training"), "cpu", True, True)
     assert (row["peer"], row["samples"]) == ("torch.nn", 1)
     assert row["median_s"] > 0
+
+
+def test_the_kernels_of_every_kind_of_baseline_are_named_once():
+    wanted = cases.baselines(tiny=False)
+    found = cases.profiled(wanted)
+    assert {case.passes for case in found} == {"training"}
+    assert 30 < len(found) < 80
+
+    def kinds(some, *names):
+        return {tuple(getattr(case, name) for name in names) for case in some}
+
+    names = ("cell", "dtype", "H", "L", "D", "input")
+    assert kinds(found, *names) == kinds(wanted, *names)
+    half = kinds([case for case in found if case.dtype == "fp16" and case.H == 512], "B")
+    assert len(half) == 2
+    assert {B % 8 == 0 for (B,) in half} == {True, False} or {B <= 128 for (B,) in half} == {True, False}
 
 
 def test_slow_cases_are_measured_in_fewer_rounds():

@@ -9,9 +9,11 @@ from benchmarks.cases import Case
 from benchmarks.goals import GOALS, SHAPE, shape_of
 from benchmarks.suites import SUITES, suite
 
-TIMED = ("time", "launches", "lyrics", "first call")
+TIMED = ("time", "launches", "lyrics")
 """The quantities of the phase that measures ours; dropout and memory have phases of their own."""
-DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "first": 1, "dropout": 2, "memory": 1}
+NOT_HERE = ("cpu", "first")
+"""Suites that are no part of a run: the CPU's, and the first call of a fresh process, which takes longer than a case may."""
+DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "dropout": 2, "memory": 1}
 """Cases a suite that a dry run takes."""
 
 
@@ -22,14 +24,14 @@ def in_turn(groups: Iterable[list[Case]]) -> list[Case]:
 
 
 def every(*, tiny: bool) -> list[Case]:
-    """All suites' cases but the CPU's, the goals' first; `tiny`: a few, of a few units."""
+    """All suites' cases, the goals' first; `tiny`: a few, of a few units."""
     if tiny:
         return in_turn(suite(name, tiny=True)[:count] for name, count in DRY.items())
     return list(dict.fromkeys([*of_goals(), *in_turn(_suites())]))
 
 
 def _suites() -> list[list[Case]]:
-    return [suite(name) for name in SUITES if name != "cpu"]
+    return [suite(name) for name in SUITES if name not in NOT_HERE]
 
 
 def of_goals() -> list[Case]:
@@ -48,6 +50,19 @@ def timed(*, tiny: bool) -> list[Case]:
 def baselines(*, tiny: bool) -> list[Case]:
     """What is measured of torch.nn alone."""
     return [case for case in every(tiny=tiny) if case.quantity == "time" and case.cell != "gru_before"]
+
+
+def profiled(wanted: list[Case]) -> set[Case]:
+    """The cases whose kernels are named too: one of each kind that may take another of cuDNN's algorithms, backward included."""
+    first: dict[tuple[object, ...], Case] = {}
+    for case in wanted:
+        if case.passes == "training":
+            persists = (
+                case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128
+            )  # if anything does: kernels.cudnn.path
+            kind = (case.cell, case.dtype, case.H, case.L, case.D, case.input, persists)
+            first.setdefault(kind, case)
+    return set(first.values())
 
 
 def of_quantity(quantity: str, *, tiny: bool) -> list[Case]:

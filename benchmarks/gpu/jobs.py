@@ -25,11 +25,12 @@ _compiled: list[str] = []
 
 
 def ready(device: str) -> None:
-    """Initialise the device and count the kernels that are compiled from here on."""
-    if device == "cpu":
-        torch.set_num_threads(1)
-    else:
-        torch.zeros(1, device=device)
+    """Initialise the device and its libraries, and count the kernels that are compiled from here on."""
+    torch.set_num_threads(1)
+    layer = torch.nn.GRU(8, 8, device=device)
+    layer(torch.zeros(1, 1, 8, device=device))[0].sum().backward()
+    if device != "cpu":
+        torch.cuda.synchronize()
     listen(lambda source, cached: None if cached else _compiled.append(source.name))
 
 
@@ -59,15 +60,15 @@ def rounds_for(seconds: float) -> int:
     return max(FEWEST, min(MOST, int(BUDGET_S / max(seconds, 1e-9))))
 
 
-def baseline(case: Case, device_name: str, tiny: bool) -> list[Row]:
-    """torch.nn alone: its time, the algorithm that torch asks for and the one that ran. One row."""
+def baseline(case: Case, device_name: str, tiny: bool, profile: bool) -> list[Row]:
+    """torch.nn alone: its time, the algorithm that torch asks for and, with `profile`, the one that ran. One row."""
     device = torch.device(device_name)
     peer: Peer = peers(case, device)[BASE]
     clock = clock_for(device)
     clock.sample(peer.call)
     rounds = 1 if tiny else rounds_for(clock.sample(peer.call))
     samples = paired({BASE: peer.call}, clock, rounds=rounds, warmup=0)[BASE]
-    ran = cudnn_ran.columns(peer.call) if device.type == "cuda" else {}
+    ran = cudnn_ran.columns(peer.call) if profile and device.type == "cuda" else {}
     facts = model_columns(case, device)
     return [{**case.columns(), "peer": BASE, **time_columns(samples), "clock": clock.name, **facts, **ran}]
 

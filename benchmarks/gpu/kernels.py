@@ -115,8 +115,6 @@ def of_case(case: Case) -> Iterator[Kernel]:
     if case.quantity == "dropout":
         yield Pointwise(case.cell, case.dtype, case.H)
         return
-    if case.quantity == "first call":  # measures compilation itself, in a cache of its own
-        return
     tf32 = torch.backends.cudnn.allow_tf32
     common = Sweep("forward", case.cell, case.dtype, case.B, case.H, case.D, tf32, case.input == "packed")
     yield replace(common, save=False)  # parity is held without gradients too

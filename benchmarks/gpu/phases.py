@@ -20,8 +20,8 @@ from benchmarks.gpu.session import Job, Session
 from benchmarks.records import Row
 from benchmarks.tuning import Tune
 
-REFERENCE_AT = (512, 32)
-"""H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
+REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
+"""Suite, dtype, T, H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
 DRY_KERNELS = 1
 """Kernels a phase that a dry run compiles, for an H100."""
 DRY_CHECKS = (
@@ -97,9 +97,11 @@ def _check(session: Session, check: gate.Check) -> Job:
 
 def baseline(session: Session) -> str:
     """torch.nn alone, so that its times are there whatever happens to ours."""
+    wanted = cases.baselines(tiny=session.dry)
+    profiled = cases.profiled(wanted)
     jobs = (
-        Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry))
-        for case in cases.baselines(tiny=session.dry)
+        Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry, case in profiled))
+        for case in wanted
     )
     return f"{session.work('baseline', 'baseline', jobs)} cases"
 
@@ -124,7 +126,7 @@ def _cases(session: Session, wanted: list[Case]) -> Iterator[Job]:
     failed = gate.failures(session.rows("gate"))
     seconds = {row["key"]: row["median_s"] for row in session.rows("baseline") if "median_s" in row}
     for case in wanted:
-        reference = session.dry or (case.H, case.B) == REFERENCE_AT
+        reference = session.dry or (case.suite, case.dtype, case.T, case.H, case.B) == REFERENCE_AT
         known = 0.0 if session.dry else seconds.get(case.key)
         arguments = (case, session.device, known, reference)
         yield Job(case.key, "benchmarks.gpu.jobs", "beside", arguments, _instead(session, of_case(case), failed))

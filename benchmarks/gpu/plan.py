@@ -21,6 +21,8 @@ from fusedrnn.kernels.chips import CHIPS
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
 CORES = 16
 """Of the machine that is planned for."""
+PROFILE_S = 0.4
+"""To name the kernels of a call. Estimate."""
 START_S = 8.0
 """A process that imports torch and makes its context on the GPU. Estimate."""
 CASE_S = 0.05
@@ -71,7 +73,9 @@ def _rounds(case: Case) -> int:
 def _baseline() -> Estimate:
     wanted = cases.baselines(tiny=False)
     seconds = sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
-    return Estimate(f"{len(wanted)} cases of torch.nn, {_goals(wanted)} of them the goals'", 0, seconds)
+    profiled = len(cases.profiled(wanted))
+    what = f"{len(wanted)} cases of torch.nn, {_goals(wanted)} of them the goals', {profiled} profiled"
+    return Estimate(what, 0, seconds + profiled * PROFILE_S)
 
 
 def _goals(wanted: list[Case]) -> int:
