@@ -1,6 +1,6 @@
 # Everything runs in .venv; `make setup PYTHON=python3.12` chooses what it is made with.
 PYTHON ?= python3
-MINUTES ?= 20
+MINUTES ?= 8
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
@@ -37,7 +37,7 @@ lint: setup  ## check style, formatting and types
 bench: setup  ## time the modules beside torch.nn, in tables for people
 	$(RUN) -m pytest benchmarks/speed.py -q --benchmark-only --benchmark-columns=median,iqr,rounds
 
-gpu: setup  ## on a CUDA machine: the GPU tests, then benchmarks, tuning, records and plots, in MINUTES
+gpu: setup  ## on a CUDA machine: which kernels are right, how fast, better launch rows, the GPU tests, in MINUTES
 	@if $(RUN) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
 	then $(RUN) -m benchmarks.gpu --minutes $(MINUTES); \
 	else echo "make gpu: not run: PyTorch finds no CUDA device here"; fi

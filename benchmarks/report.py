@@ -158,7 +158,14 @@ def aot(results: Path) -> str:
     return markdown(by.reset_index().rename(columns=names))
 
 
-PARTS = {"speed": speed, "cpu": cpu, "predictions": predictions, "aot": aot}
+def plan(results: Path) -> str:
+    """The phases of a run of eight minutes on a GPU."""
+    from benchmarks.gpu.plan import table  # Triton's chips, which the other parts do without
+
+    return table(8.0)
+
+
+PARTS = {"speed": speed, "cpu": cpu, "predictions": predictions, "aot": aot, "plan": plan}
 
 
 def regenerated(text: str, results: Path) -> str:

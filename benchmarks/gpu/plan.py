@@ -34,11 +34,11 @@ RECORD = RESULTS / "compile.json"
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a phase: what it has to do, the kernels that it launches, and the seconds that all of it would take."""
+    """Of a phase: what it has to do, the kernels that it launches, and the seconds that all of it would take, None for any."""
 
     what: str
     kernels: int
-    seconds: float
+    seconds: float | None
 
 
 def compile_seconds() -> float:
@@ -70,27 +70,32 @@ def _rounds(case: Case) -> int:
     return jobs.rounds_for(theirs_s(case.layer, case.sweeps)) + 3
 
 
+def _theirs_s(wanted: list[Case]) -> float:
+    """torch.nn alone."""
+    each = sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
+    return each + PROFILE_S * len(cases.profiled(wanted))
+
+
+def _both_s(wanted: list[Case]) -> float:
+    """Ours beside torch.nn."""
+    return sum(
+        CASE_S + _rounds(case) * (theirs_s(case.layer, case.sweeps) + OVER_FLOOR * ours_s(case.layer, case.sweeps))
+        for case in wanted
+    )
+
+
+def _cases(wanted: list[Case], seconds: Callable[[list[Case]], float], kernels: int) -> Estimate:
+    goals = [case for case in cases.of_goals() if case in wanted]
+    what = f"{len(wanted)} cases, first the {len(goals)} of the goals' shapes in {seconds(goals):.0f} s"
+    return Estimate(what, kernels, seconds(wanted))
+
+
 def _baseline() -> Estimate:
-    wanted = cases.baselines(tiny=False)
-    seconds = sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
-    profiled = len(cases.profiled(wanted))
-    what = f"{len(wanted)} cases of torch.nn, {_goals(wanted)} of them the goals', {profiled} profiled"
-    return Estimate(what, 0, seconds + profiled * PROFILE_S)
-
-
-def _goals(wanted: list[Case]) -> int:
-    return sum(case in cases.of_goals() for case in wanted)
+    return _cases(cases.baselines(tiny=False), _theirs_s, 0)
 
 
 def _ours() -> Estimate:
-    wanted = cases.timed(tiny=False)
-    seconds = 0.0
-    for case in wanted:
-        theirs = theirs_s(case.layer, case.sweeps)
-        seconds += CASE_S + _rounds(case) * (theirs + OVER_FLOOR * ours_s(case.layer, case.sweeps))
-    return Estimate(
-        f"{len(wanted)} cases, {_goals(wanted)} of them the goals'", len(needs.kernels(["ours"], CHIP)), seconds
-    )
+    return _cases(cases.timed(tiny=False), _both_s, len(needs.kernels(["ours"], CHIP)))
 
 
 def _steps() -> Estimate:
@@ -115,7 +120,7 @@ def _tuning() -> Estimate:
 
 
 def _breadth() -> Estimate:
-    return Estimate("pytest -m gpu, as far as it comes", 0, float("nan"))
+    return Estimate("pytest -m gpu, as far as it comes", 0, None)
 
 
 ESTIMATES: dict[str, Callable[[], Estimate]] = {
@@ -125,11 +130,14 @@ ESTIMATES: dict[str, Callable[[], Estimate]] = {
 }  # fmt: skip
 
 
-def show(minutes: float) -> None:
-    """Print the phases of a run: when each must be over, its budget, what it has to do and how long that should take."""
-    print("| phase | over by, s | budget, s | to do | kernels | estimate of all of it, s |\n|---|---|---|---|---|---|")
+def table(minutes: float) -> str:
+    """The phases of a run: when each must be over, its budget, what it has to do and how long that should take."""
+    lines = ["| phase | over by, s | budget, s | to do | kernels | all of it, s |", "|---" * 6 + "|"]
     begun = 0.0
     for phase in PHASES:
         over, told = phase.over * minutes * 60, ESTIMATES[phase.name]()
-        print(f"| {phase.name} | {over:.0f} | {over - begun:.0f} | {told.what} | {told.kernels} | {told.seconds:.0f} |")
+        seconds = "what is left" if told.seconds is None else f"{told.seconds:.0f}"
+        kernels = told.kernels or ""
+        lines.append(f"| {phase.name} | {over:.0f} | {over - begun:.0f} | {told.what} | {kernels} | {seconds} |")
         begun = over
+    return "\n".join(lines)

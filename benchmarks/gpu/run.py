@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None, started: float | None = None) -> in
     """Run, or plan."""
     asked = parsed(arguments)
     if asked.plan:
-        plan.show(asked.minutes)
+        print(plan.table(asked.minutes))
         return 0
     if asked.dry_run:
         os.environ["TRITON_INTERPRET"] = "1"  # of the children

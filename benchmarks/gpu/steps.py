@@ -1,5 +1,7 @@
 """Microseconds a step of the sweeps, measured, beside what the timeline of the same machine code predicts.
 
+    python -m benchmarks.gpu.steps      # the predictions alone, for an H100 that is absent
+
 A sweep is timed at two lengths; the difference over the difference of lengths is a step, without launch, allocation and the
 loading of weights.
 """
@@ -14,7 +16,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks import timeline
+from benchmarks import absent, timeline
 from benchmarks.cases import DTYPES
 from benchmarks.floor import best
 from benchmarks.gpu.kernels import Kernel, Sweep
@@ -109,3 +111,17 @@ def measure(tune: Tune, device_name: str, hz: float | None, lengths: tuple[int, 
     except (ValueError, OSError, subprocess.SubprocessError) as failure:
         about["prediction_error"] = f"{type(failure).__name__}: {failure}"
     return [about]
+
+
+def main() -> None:
+    """Compile the sweeps for an absent H100 and print what the timeline predicts."""
+    chip = absent.Chip((9, 0), 132)
+    absent.install(chip)
+    for tune in shapes():
+        own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H).launch_row(chip)
+        told = predicted(compiled(tune, own, torch.device("cpu")), own.warps, None)
+        print(f"{key_of(tune)}: {told['predicted_us']:.2f} us a step, {told['on_chip_us']:.2f} of them on chip")
+
+
+if __name__ == "__main__":
+    main()
