@@ -170,27 +170,28 @@ def sweep_backward(
         w_hh,
         steps,
         torch.zeros_like(output) if d_output is None else d_output,
-        torch.zeros_like(h0) if d_h_n is None else d_h_n,
+        d_h_n,
         d_cells,
-        torch.zeros_like(h0) if lstm and d_c_n is None else d_c_n,
+        d_c_n,
         **fused,
     )
     dgx = input_gates(cell, swept.dgates)
     dx: Tensor | None = None
     dw_ih: Tensor | None = None
     if w_ih is None:
-        dx = dgx.flatten(2).clone()
+        dx = dgx.flatten(2)
     else:
         dx, dw_ih = input_gradients(x, w_ih, dgx, need_x=need_x)
-    db_ih, db_hh = bias_gradients(cell, swept.dgates)
+    biased = b_ih is not None or b_hh is not None
+    db_ih, db_hh = bias_gradients(cell, swept.dgates) if biased else (None, None)
     return (
         empty(0) if dx is None else dx,
         swept.dh0,
         empty(0) if swept.dc0 is None else swept.dc0,
         empty(0) if dw_ih is None else dw_ih,
         recurrent_gradient(cell, swept.dgates, previous, gates),
-        empty(0) if b_ih is None else db_ih,
-        empty(0) if b_hh is None else db_hh,
+        empty(0) if b_ih is None or db_ih is None else db_ih,
+        empty(0) if b_hh is None or db_hh is None else db_hh,
     )
 
 

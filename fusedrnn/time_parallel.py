@@ -21,15 +21,16 @@ def input_side(x: Tensor, w_ih: Tensor | None, b_ih: Tensor | None, directions: 
 
 def previous_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
     """The state each step started from, (T, B, D, H), given every state (T, B, D, H) and the initial ones (D, B, H)."""
+    if states.shape[2] == 1:
+        return torch.cat([initial.unsqueeze(2), states[:-1]])
     previous = torch.empty_like(states)
     previous[0, :, 0] = initial[0]
     previous[1:, :, 0] = states[:-1, :, 0]
-    if states.shape[2] == 2:
-        previous[-1, :, 1] = initial[1]
-        previous[:-1, :, 1] = states[1:, :, 1]
-        if lengths is not None:
-            samples = torch.arange(states.shape[1], device=states.device)
-            previous[lengths.long() - 1, samples, 1] = initial[1]
+    previous[-1, :, 1] = initial[1]
+    previous[:-1, :, 1] = states[1:, :, 1]
+    if lengths is not None:
+        samples = torch.arange(states.shape[1], device=states.device)
+        previous[lengths.long() - 1, samples, 1] = initial[1]
     return previous
 
 
@@ -38,7 +39,7 @@ def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
     parts = []
     for d in range(h.shape[2]):
         parts.append(torch.nn.functional.linear(h[:, :, d], w_hh[d], None if b_hh is None else b_hh[d]))
-    return torch.stack(parts, 2)
+    return _stacked(parts, 2)
 
 
 def recomputed_gates(cell: str, gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
@@ -89,7 +90,7 @@ def recurrent_gradient(cell: str, dgates: Tensor, previous: Tensor, gates: Tenso
             parts.append(torch.cat([rows[:, : 2 * H].t() @ h, rows[:, 2 * H :].t() @ reset]))
         else:
             parts.append(rows.t() @ h)
-    return torch.stack(parts)
+    return _stacked(parts, 0)
 
 
 def bias_gradients(cell: str, dgates: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,3 +100,8 @@ def bias_gradients(cell: str, dgates: Tensor) -> tuple[Tensor, Tensor]:
         return total, total.clone()
     H = total.shape[-1] // 4
     return torch.cat([total[:, H : 3 * H], total[:, :H]], -1), total[:, H:].clone()
+
+
+def _stacked(parts: list[Tensor], dim: int) -> Tensor:
+    """What each direction found, along a new dimension; that of a single direction is not copied."""
+    return parts[0].unsqueeze(dim) if len(parts) == 1 else torch.stack(parts, dim)

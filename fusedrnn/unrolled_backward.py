@@ -29,17 +29,22 @@ def backward(
     w_hh: Tensor,
     lengths: Tensor | None,
     d_output: Tensor,
-    d_h_n: Tensor,
+    d_h_n: Tensor | None,
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
 ) -> Backward:
-    """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to."""
+    """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to.
+
+    Absent gradients of the final states are None.
+    """
+    d_h_n = torch.zeros_like(h0) if d_h_n is None else d_h_n
     active = None if lengths is None else active_steps(lengths, output.shape[0]).unsqueeze(-1)
     ended = None if active is None else ~active.unsqueeze(-1)  # (T, B, 1, 1)
     if ended is not None:
         d_output = d_output.masked_fill(ended, 0)
         d_cells = None if d_cells is None else d_cells.masked_fill(ended, 0)
-    if cells is not None and c0 is not None and d_c_n is not None:
+    if cells is not None and c0 is not None:
+        d_c_n = torch.zeros_like(c0) if d_c_n is None else d_c_n
         before = previous_states(cells, c0, lengths)
         return _lstm(gates, cells, before, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n)
     previous = previous_states(output, h0, lengths)

@@ -44,7 +44,7 @@ def error_word(device: torch.device) -> torch.Tensor:
 def check(device: torch.device) -> None:
     """Raise ``SweepTimeoutError`` for a launch on ``device`` that is known to have failed; does not synchronise."""
     word = error_word(device)
-    failed = int(word[0])
+    failed = int(word.item())
     if failed:
         word.zero_()
         raise SweepTimeoutError(

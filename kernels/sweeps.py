@@ -71,6 +71,13 @@ def _dropout(drop: Dropout | None) -> tuple[tuple[Any, ...], str]:
     return (threshold_bits(drop.p), scale_bits(drop.p)), "shared" if drop.shared else "each"
 
 
+def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Where the backward sweep carries the gradient of a state, which begins as that of the final one; 0 if there is none."""
+    if gradient is None:
+        return initial.new_zeros(initial.shape, dtype=dtype)
+    return gradient.to(dtype, copy=True, memory_format=torch.contiguous_format)
+
+
 def forward(
     cell: str,
     gx: Tensor,
@@ -141,7 +148,7 @@ def backward(
     w_hh: Tensor,
     lengths: Tensor | None,
     d_output: Tensor,
-    d_h_n: Tensor,
+    d_h_n: Tensor | None,
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
     row: Row | None = None,
@@ -149,7 +156,7 @@ def backward(
 ) -> Backward:
     """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to.
 
-    With ``drop``, ``d_output`` is the gradient of the output after dropout.
+    Absent gradients of the final states are None. With ``drop``, ``d_output`` is the gradient of the output after dropout.
     """
     T, B, D, H = output.shape
     row = row or _chosen("backward", cell, output, H, B, D)
@@ -160,8 +167,8 @@ def backward(
     h0, d_output = h0.contiguous(), d_output.contiguous()
     c0 = None if c0 is None else c0.contiguous()
     d_cells = None if d_cells is None else d_cells.contiguous()
-    dh = d_h_n.to(acc, copy=True, memory_format=torch.contiguous_format)
-    dc = None if d_c_n is None else d_c_n.to(acc, copy=True, memory_format=torch.contiguous_format)
+    dh = _carried(h0, d_h_n, acc)
+    dc = None if c0 is None else _carried(c0, d_c_n, acc)
     dgates = output.new_empty((T, B, D, SAVED[cell] * H))
     seed = None if drop is None else drop.seed
     numbers, form = _dropout(drop)

@@ -1,50 +1,79 @@
 """A training step takes a number of kernels that does not depend on how many steps the sequence has."""
 
+from collections import Counter
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("triton")
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, ops
 from fusedrnn.kernels import launch
 
 pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="on a GPU the profiler counts launches")
 
 
 class Operators(TorchDispatchMode):
-    """Counts every torch operator; on a GPU each is at most a kernel or two."""
+    """Lists the torch operators that take a kernel on a GPU, also those inside ours: no views, no memory that is left as it is."""
+
+    INSIDE = {  # noqa: RUF012
+        torch.ops.fusedrnn.sweep.default: ops.sweep._init_fn,
+        torch.ops.fusedrnn.sweep_backward.default: ops.sweep_backward._init_fn,
+    }
+    FREE = ("empty", "empty_like", "new_empty", "_local_scalar_dense")
 
     def __init__(self):
         super().__init__()
-        self.count = 0
+        self.names = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += 1
+        with self:
+            found = self.INSIDE.get(function, function.decompose)(*args, **(kwargs or {}))
+        if found is not NotImplemented:
+            return found
+        name = function.overloadpacket.__name__
+        if not function.is_view and name not in self.FREE:
+            self.names.append(name)
         return function(*args, **(kwargs or {}))
 
 
 def counted(monkeypatch, net, T, capacity):
     """Sweep launches and torch operators of one training step; the sweeps themselves are not run."""
-    sweeps = []
+    sweeps, x = [], torch.zeros(T, 4, 8)
     monkeypatch.setattr(launch, "capacity", lambda device: capacity)
     monkeypatch.setattr(launch, "start", lambda kernel, programs, *rest: sweeps.append(programs))
-    operators = Operators()
-    with operators:
-        output, _ = net(torch.zeros(T, 4, 8))
-        output.sum().backward()
-    return len(sweeps), operators.count
+    upstream = torch.ones_like(net(x)[0])
+    sweeps.clear()
+    net.zero_grad()
+    with Operators() as operators:
+        output, _ = net(x)
+        output.backward(upstream)
+    return len(sweeps), Counter(operators.names)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", [FusedGRU, FusedLSTM], ids=["gru", "lstm"])
+OPERATORS = {("gru", 1): 16, ("gru", 2): 49, ("lstm", 1): 18, ("lstm", 2): 51}
+"""Of a training step beside its sweeps, by cell and layers, the two in both directions."""
+
+
+@pytest.mark.parametrize(("cell", "layers"), OPERATORS)
 def test_launches_do_not_depend_on_the_steps(cell, layers, monkeypatch, capsys):
-    net = cell(8, 40, layers, bidirectional=layers == 2, backend="triton")
-    short, long = (counted(monkeypatch, net, T, capacity=132) for T in (100, 1000))
+    kind = FusedGRU if cell == "gru" else FusedLSTM
+    net = kind(8, 40, layers, bidirectional=layers == 2, backend="triton")
+    (sweeps, operators), long = (counted(monkeypatch, net, T, capacity=132) for T in (100, 1000))
     with capsys.disabled():
-        print(f"\n{cell.__name__}, {layers} layers: {short[0]} sweeps, {short[1]} operators at T=100; {long} at T=1000")
-    assert short == long
-    assert short[0] == 2 * layers  # both directions of a layer are one launch, forward and backward
+        print(f"\n{cell}, {layers} layers: {sweeps} sweeps, {operators.total()} operators: {dict(operators)}")
+    assert (sweeps, operators) == long
+    assert sweeps == 2 * layers  # both directions of a layer are one launch, forward and backward
+    assert operators.total() == OPERATORS[cell, layers]
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_layer_without_biases_sums_no_gradients_of_them(cell, monkeypatch):
+    kind = FusedGRU if cell == "gru" else FusedLSTM
+    _, biased = counted(monkeypatch, kind(8, 40, backend="triton"), 100, capacity=132)
+    _, plain = counted(monkeypatch, kind(8, 40, bias=False, backend="triton"), 100, capacity=132)
+    assert biased - plain == Counter({"addmm": 1, "sum": 1, "clone": 1} | ({"cat": 1} if cell == "gru" else {}))
 
 
 def test_where_programs_may_not_wait_every_step_is_a_launch(monkeypatch):

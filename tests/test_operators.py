@@ -61,6 +61,25 @@ def test_results_and_gradients_equal_the_references(cell, keep):
             torch.testing.assert_close(b, a, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("engine", ["unrolled", "triton"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_absent_gradients_of_results_are_as_zeros(cell, engine):
+    if engine == "triton":
+        pytest.importorskip("triton")
+    G = 4 if cell == "lstm" else 3
+    x, h0, w_ih, w_hh, b_ih, b_hh = leaves = [
+        torch.randn(*s, requires_grad=True)
+        for s in ((5, 2, 3), (1, 2, 4), (1, G * 4, 3), (1, G * 4, 4), *[(1, G * 4)] * 2)
+    ]
+    c0 = torch.randn(1, 2, 4, requires_grad=True) if cell == "lstm" else None
+    leaves += [c0] if cell == "lstm" else []
+    output, *rest = ops.sweep(engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, None, True)[: 4 if cell == "lstm" else 2]
+    absent = torch.autograd.grad(output.sin().sum(), leaves, retain_graph=True)
+    zeros = torch.autograd.grad(output.sin().sum() + sum(0 * r.sum() for r in rest), leaves)
+    for got, expected in zip(absent, zeros, strict=True):
+        assert torch.equal(got, expected)
+
+
 @pytest.mark.parametrize("lengths", [None, torch.tensor([2, 3])], ids=["full", "lengths"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_first_and_second_derivatives_by_finite_differences(cell, lengths):
