@@ -76,6 +76,17 @@ def test_a_layer_without_biases_sums_no_gradients_of_them(cell, monkeypatch):
     assert biased - plain == Counter({"addmm": 1, "sum": 1, "clone": 1} | ({"cat": 1} if cell == "gru" else {}))
 
 
+def test_one_direction_stacks_nothing_where_gates_are_formed_again(monkeypatch):
+    _, operators = counted(monkeypatch, FusedGRU(8, 40, memory="recompute", backend="triton"), 100, capacity=132)
+    assert operators["stack"] == 0
+
+
+def test_the_gradient_of_a_projected_layers_gates_is_not_copied(monkeypatch):
+    """The clones: W_hh W_hr transposed, the state that is returned, and the gradient that both biases share."""
+    _, operators = counted(monkeypatch, FusedLSTM(8, 40, proj_size=5, backend="triton"), 100, capacity=132)
+    assert operators["clone"] == 3
+
+
 def test_where_programs_may_not_wait_every_step_is_a_launch(monkeypatch):
     net = FusedGRU(8, 70, backend="triton")
     assert counted(monkeypatch, net, 100, capacity=2)[0] == 100 + 101
