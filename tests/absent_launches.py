@@ -15,6 +15,7 @@ from benchmarks.cases import Case
 from benchmarks.gpu import gate, micro, steps
 from benchmarks.gpu.kernels import distinct, of_case, of_tune
 from benchmarks.peers import peers
+from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune
 from fusedrnn import backend_triton
 
@@ -50,7 +51,7 @@ def run_jobs():
     """What the worker runs for them, without the comparison of results that nothing has computed."""
     for check in CHECKS:
         ours = gate._ours(check, CPU)
-        with gate._tf32(not check.exact):
+        with allow_tf32(not check.exact):
             gate._results(ours, *gate._inputs(check, CPU), check.H)
     for case in CASES[:4]:
         peer = peers(case, CPU)["ours"]

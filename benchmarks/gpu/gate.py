@@ -21,6 +21,7 @@ from benchmarks.absent import Chip
 from benchmarks.cases import DTYPES
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
+from benchmarks.precision import allow_tf32
 from benchmarks.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 
@@ -197,17 +198,6 @@ def _results(net: nn.Module, x: Tensor, upstream: Tensor, lengths: Tensor | None
     }  # fmt: skip
 
 
-@contextmanager
-def _tf32(on: bool) -> Iterator[None]:
-    """Both of torch's switches, that of cuDNN and that of products, for plain operators are compared too."""
-    cudnn, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, products
-
-
 def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
     """Two rows, forward and backward: the verdict against torch.nn in float64, and, without lengths, that of repeats bit by bit.
 
@@ -216,7 +206,7 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
     device = torch.device(device_name)
     about: Row = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
     dtype, repeats = DTYPES[check.dtype], 0 if check.lengths else REPEATS
-    with _tf32(not check.exact), _spoiled() if spoil else nullcontext():
+    with allow_tf32(not check.exact), _spoiled() if spoil else nullcontext():
         ours = _ours(check, device)
         x, upstream, lengths = _inputs(check, device)
         theirs = _results(_torchs(check, ours, dtype), x, upstream, lengths, check.H)

@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.absent import Chip
 from benchmarks.cases import DTYPES, Case
 from benchmarks.gpu.micro import Micro
+from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune, candidates
 from fusedrnn.kernels.chips import CHIPS, chip_of
 from fusedrnn.kernels.table import Row, choose, form_of
@@ -66,9 +67,7 @@ class Sweep:
         gx, w_hh, b_hh = like(1, B, D, gates * H), like(D, gates * H, H), like(D, gates * H)
         h0, c0 = like(D, B, H), like(D, B, H) if lstm else None
         lengths = like(B, dtype=torch.int32) if self.lengths else None
-        before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = self.tf32
-        try:
+        with allow_tf32(self.tf32):
             if self.sweep == "forward":
                 sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
                 return
@@ -78,8 +77,6 @@ class Sweep:
             sweeps.backward(
                 self.cell, like(1, B, D, saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
             )  # fmt: skip
-        finally:
-            torch.backends.cudnn.allow_tf32 = before
 
 
 @dataclass(frozen=True)
