@@ -13,6 +13,8 @@ import torch
 
 pytest.importorskip("triton")
 
+import bare_machine
+
 from benchmarks.gpu import phases
 from benchmarks.records import load
 
@@ -24,8 +26,11 @@ RECORDS = ("compile", "gate", "baseline", "gpu", "steps", "tuning", "tests")
 def started(out, *arguments):
     """The program, in a process group of its own."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--dry-run", "--out", str(out), *arguments]
+    bare = bare_machine.environment(out.parent)
     with (out.parent / f"{out.name}.log").open("a") as log:
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=bare
+        )
 
 
 def log_of(out):

@@ -1,20 +1,22 @@
 """The GPU tests' own code, tried out in the interpreter at tiny sizes: a first run on a GPU is not its first run."""
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
+import bare_machine
 import test_gpu_parity as parity
 import test_gpu_runtime as runtime
 from gpu_cases import CELLS
 
 from fusedrnn.kernels import launch
 
+ROOT = Path(__file__).parents[1]
 pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the tests themselves"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN in the interpreter
@@ -53,32 +55,23 @@ def test_repeats_are_compared(monkeypatch):
     assert not runtime.equal(runtime.results(ours, x, up), runtime.results(ours, x + 1, up))
 
 
-def test_what_is_not_installed_beside_torch_is_not_needed_to_collect():
-    """On the machine with the GPU there are pytest, pandas and matplotlib, and nothing else of ours."""
-    absent = [
-        "hypothesis",
-        "expecttest",
-        "sklearn",
-        "pytest_benchmark",
-        "xdist",
-        "pytest_timeout",
-        "pooch",
-        "tqdm",
-        "build",
-    ]
-    code = (
-        "import sys\n"
-        "from importlib.machinery import PathFinder\n"
-        "class Others:\n"
-        "    find_distributions = PathFinder.find_distributions\n"
-        "    def find_spec(name, path=None, target=None):\n"
-        f"        return None if name.partition('.')[0] in {absent} else PathFinder.find_spec(name, path, target)\n"
-        "sys.meta_path[sys.meta_path.index(PathFinder)] = Others\n"
-        "import pytest\n"
-        "sys.exit(pytest.main(['-m', 'gpu', '--collect-only', '-p', 'no:cacheprovider']))"
-    )
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+def test_what_is_not_installed_beside_torch_is_not_needed_to_collect(tmp_path):
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "--collect-only", "-p", "no:cacheprovider"]
+    bare = bare_machine.environment(tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "test_gpu_parity.py" in done.stdout
     assert "not installed: hypothesis; not collected: test_modules_properties.py" in done.stdout
+
+
+def test_a_bare_machine_is_one(tmp_path):
+    code = f"""
+for name in {bare_machine.ABSENT}:
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        print(name)
+"""
+    bare = bare_machine.environment(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare, check=True)
+    assert tuple(done.stdout.split()) == bare_machine.ABSENT

@@ -15,6 +15,8 @@ from benchmarks.worker import JobError, Worker
 
 LIMIT_S = 20.0
 """A case that takes longer is killed."""
+LOST = ("CUDA error", "Triton Error [CUDA]", "cuDNN error")
+"""What errors say after which a process may have lost its context on the GPU."""
 SAME = ("device", "sources", "torch", "triton", "interpreted")
 """What must not change between the parts of a resumed run."""
 
@@ -121,7 +123,7 @@ class Session:
             if failure.late and self.left(phase) <= 0:
                 return None
             rows = [{"key": job.key, "peer": "all", "error": str(failure)}]
-        if any("CUDA error" in row.get("error", "") for row in rows):
-            self.worker.stop(hung=True)  # its context is lost
+        if any(words in row.get("error", "") for row in rows for words in LOST):
+            self.worker.stop(hung=True)  # the next job gets a new process
         rows = rows or [{"key": job.key, "peer": "all", "error": "expected rows, got none"}]
         return [{**row, "wall_s": round(time.monotonic() - begun, 3)} for row in rows]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from examples.common.errors import UserError
 
-from .published import fetch_published
 from .vocabulary import Vocabulary
 
 DEFAULT = Path(__file__).resolve().parents[1] / "data" / "lyrics_zh.txt"
@@ -55,9 +54,11 @@ def load_corpus(source: str, max_chars: int) -> Corpus:
 
 
 def _locate(source: str) -> Path:
-    if source == "default":
-        return DEFAULT
-    return fetch_published() if source == "published" else Path(source)
+    if source == "published":
+        from .published import fetch_published  # which needs pooch; a GPU machine may lack it
+
+        return fetch_published()
+    return DEFAULT if source == "default" else Path(source)
 
 
 def _read_bytes(path: Path) -> bytes:

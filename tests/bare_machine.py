@@ -1,0 +1,28 @@
+"""A machine with a GPU and nothing but torch, triton, numpy, pandas, matplotlib and pytest, as Python processes see it."""
+
+import os
+
+ABSENT = (
+    "build", "cloudpickle", "einops", "einx", "execnet", "expecttest", "gymnasium", "hypothesis", "joblib", "loguru", "mypy",
+    "pooch", "psutil", "pytest_benchmark", "pytest_timeout", "requests", "sb3_contrib", "scipy", "sklearn", "stable_baselines3",
+    "torch_geometric", "tqdm", "urllib3", "x_transformers", "xdist",
+)  # fmt: skip
+"""What `make setup` installs beside those."""
+BLOCK = f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Others:
+    find_distributions = PathFinder.find_distributions
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] in {ABSENT} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Others
+"""
+
+
+def environment(folder):
+    """Environment variables for a Python process, and those that it starts, in which nothing of `ABSENT` can be imported."""
+    (folder / "sitecustomize.py").write_text(BLOCK)
+    paths = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": paths, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
