@@ -29,12 +29,15 @@ OTHERS = (
 def say(row: Row) -> str:
     """A row in one line."""
     if "error" in row:
-        return f"  {row['peer']:20} {row.get('verdict', 'error')}: {row['error']}"
+        what = " ".join(row[name] for name in ("sweep", "verdict") if name in row) or "error"
+        return f"  {row['peer']:20} {what}: {row['error']}"
     parts = []
     if "verdict" in row:
-        parts.append(" ".join(str(row[name]) for name in ("verdict", "sweep", "tensor", "share") if name in row))
+        parts.append(verdict(row))
     if "us_a_step" in row:
-        parts.append(f"{row['us_a_step']:.3f} us a step, predicted {row.get('predicted_us') or float('nan'):.3f}")
+        parts.append(f"{row['us_a_step']:.3f} us a step")
+    if "predicted_us" in row:
+        parts.append(f"predicted {row['predicted_us']:.3f}")
     if "median_s" in row:
         parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
     if "ratio" in row:
@@ -47,6 +50,16 @@ def say(row: Row) -> str:
             value = row[name]
             parts.append(f"{name} {value:.6g}" if isinstance(value, float | int) else f"{name} {value}")
     return f"  {row['peer']:20} " + ", ".join(parts)
+
+
+def verdict(row: Row) -> str:
+    """A verdict, the tensor that decided it, how its error compares with the largest one allowed, and where it is wrong."""
+    if "tensor" not in row:
+        return str(row["verdict"])
+    told = f"{row['sweep']} {row['verdict']}: {row['tensor']} at {float(row['share']):.3g} of the error allowed"
+    if "worst_element" in row:
+        told += f"; worst at {row['worst_element']}: expected {float(row['expected']):.4g}, got {float(row['got']):.4g}"
+    return told if row.get("first_step") is None else f"{told}; first wrong step {row['first_step']}"
 
 
 def main(arguments: list[str] | None = None) -> int:

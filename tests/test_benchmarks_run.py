@@ -188,6 +188,35 @@ def test_the_program_fails_where_a_peer_failed_and_refuses_what_cannot_be(tmp_pa
     assert "--rounds, --warmup: expected at least 1 and 0, got 0 and 3" in capsys.readouterr().err
 
 
+JUDGED = {
+    "peer": "ours", "verdict": "passed", "sweep": "forward", "tensor": "h_n", "share": 0.25, "relative_error": 1e-3,
+}  # fmt: skip
+WRONG = {
+    **JUDGED, "verdict": "failed", "tensor": "output", "share": "inf", "worst_element": [2, 0, 1], "expected": 0.5, "got": "nan",
+    "not_finite": 1, "first_step": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (JUDGED, "forward passed: h_n at 0.25 of the error allowed"),
+        (
+            WRONG,
+            "forward failed: output at inf of the error allowed; worst at [2, 0, 1]: expected 0.5, got nan; first wrong step 2",
+        ),
+        ({"peer": "ours", "verdict": "passed"}, "passed"),
+        ({"peer": "ours", "error": "no", "verdict": "failed", "sweep": "backward"}, "backward failed: no"),
+        ({"peer": "ours", "error": "no"}, "error: no"),
+        ({"peer": "ours", "us_a_step": 2.5, "predicted_us": 2.0}, "2.500 us a step, predicted 2.000"),
+        ({"peer": "ours", "us_a_step": 2.5}, "2.500 us a step"),
+        ({"peer": "ours", "cycles": 700.0}, "cycles 700"),
+    ],
+)
+def test_a_row_is_said_in_one_line(row, said):
+    assert run.say(row) == f"  {'ours':20} {said}"
+
+
 def half_written(path, text, **options):
     path.write_bytes(text.encode()[: len(text) // 2])
     raise OSError("disk full")
