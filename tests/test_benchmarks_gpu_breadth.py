@@ -143,7 +143,7 @@ def test_what_has_a_result_is_not_run_again(file, session, monkeypatch):
     assert all(later[name] == rows[name] for name in ("test_first", "test_fails"))
 
 
-def test_slow_tests_come_last_and_have_longer(file, session, monkeypatch):
+def test_long_tests_are_at_the_end_and_have_more_time(file, session, monkeypatch):
     monkeypatch.setattr(breadth, "SLOW_LIMIT_S", 30.0)
     passes(monkeypatch, Pass("all", (str(file), "-k", "first or slow or last"), 1))
     breadth.run(session)
