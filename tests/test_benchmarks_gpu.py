@@ -138,7 +138,9 @@ def test_a_phase_ends_in_time_and_what_it_cut_off_is_tried_again(a_session, caps
     assert "over: out of time; run again to go on" in capsys.readouterr().out
     a_session.started, a_session.shares["short"] = time.monotonic(), 1.5 / 600
     a_session.worker.start()
+    begun = time.monotonic()
     assert a_session.work("gpu", "short", [rows("a"), Job("b", *HANGS), rows("c")]) == 1
+    assert time.monotonic() - begun < 10  # and not only after the limit of a case
     assert "short: out of time in b; run again to go on" in capsys.readouterr().out
     assert [row["key"] for row in a_session.rows("gpu")] == ["a"]
     assert a_session.left("short") < 0 < a_session.left("now")

@@ -69,6 +69,9 @@ def test_what_is_not_finite_fails_and_is_shown(truth, value):
     assert found["not_finite"] == 1
     assert (found["first_step"], found["wrong_steps"]) == (4, 1)
     assert isinstance(found["share"], str)  # JSON has no infinity
+    right = truth.float()
+    found = judged(results(got, right), results(right, right), results(truth, truth), tf32=False)
+    assert (found["verdict"], found["tensor"]) == ("failed", "t0")  # also when what comes after it is right
 
 
 @pytest.mark.parametrize(("last_first", "first"), [(False, 2), (True, 5)])
@@ -100,8 +103,17 @@ def test_every_cell_and_dtype_has_a_check_of_every_form_with_and_without_lengths
             for form in ("single", "split", "streamed"):
                 assert {(cell, dtype, form, False), (cell, dtype, form, True)} <= found
     assert all(k.form(CHIP) == check.form for check in gate.checks(CHIP) for k in check.kernels())
+    assert all(gate.subject(k, CHIP) == check.subject(k.sweep) for check in gate.checks(CHIP) for k in check.kernels())
     assert gate.checks(CHIP)[0].key == "gate: gru bf16 split H512"
     assert len({check.key for check in gate.checks(CHIP)}) == len(gate.checks(CHIP))
+
+
+def test_a_check_is_at_a_size_at_which_both_sweeps_take_the_form(monkeypatch):
+    monkeypatch.setattr(
+        Sweep, "form", lambda self, chip: "split" if self.sweep == "forward" or self.H == 1024 else "streamed"
+    )
+    assert gate.width("gru", "bf16", "split", CHIP, exact=False) == 1024
+    assert gate.width("gru", "bf16", "single", CHIP, exact=False) is None
 
 
 def small(cell="gru", form="single", *, lengths=False):
@@ -150,7 +162,7 @@ def test_bits_that_change_from_call_to_call_fail(sweep, monkeypatch):
     def drifting(*arguments, **options):
         done = right(*arguments, **options)
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 5:
             (done.output if sweep == "forward" else done.dgates)[1, 0, 0, 2] *= 1 + 1e-6
         return done
 
@@ -159,7 +171,7 @@ def test_bits_that_change_from_call_to_call_fail(sweep, monkeypatch):
     rows = {row["sweep"]: row for row in gate.run_check(small(), "cpu")}
     assert rows[sweep]["verdict"] == "failed"
     assert "expected the same bits in 4 repeats, got others in" in rows[sweep]["error"]
-    assert rows[sweep]["error"].endswith("repeat 2")
+    assert rows[sweep]["error"].endswith("repeat 4")
     assert rows["backward" if sweep == "forward" else "forward"]["verdict"] == "passed"
 
 

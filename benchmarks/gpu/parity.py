@@ -66,8 +66,7 @@ def judged(ours: list[Result], theirs: list[Result], truth: list[Result], *, tf3
 def evidence(got: Result, truth: Tensor, limit: float) -> dict[str, Any]:
     """Where a result is wrong: the worst element, what is not finite, and the first step, in the sweep's order, that differs."""
     value, exact = got.value.double(), truth.double()
-    distance = (value - exact).abs().nan_to_num(nan=math.inf)
-    flat = int(distance.argmax())
+    flat = int((value - exact).abs().argmax())  # that of a NaN, if there is one
     index = [int(i) for i in torch.unravel_index(torch.tensor(flat), value.shape)]
     found: dict[str, Any] = {
         "worst_element": index, "got": value.flatten()[flat].item(), "expected": exact.flatten()[flat].item(),
