@@ -23,11 +23,11 @@ Task = tuple[str, str, tuple[Any, ...]]
 
 
 class JobError(RuntimeError):
-    """A job that gave no answer: it raised, its process died, or it took too long; `late` says that it was the latter."""
+    """A job that gave no answer: it raised, or it is `lost`: its process died, or was killed because it was `late`."""
 
-    def __init__(self, message: str, *, late: bool = False) -> None:
+    def __init__(self, message: str, *, late: bool = False, lost: bool = False) -> None:
         super().__init__(message)
-        self.late = late
+        self.late, self.lost = late, lost
 
 
 def _answered(task: Task) -> tuple[bool, Any]:
@@ -72,7 +72,10 @@ class Worker:
         self._process = self._context.Process(target=_serve, args=(theirs, self._first), daemon=True)
         self._process.start()
         theirs.close()
-        came, message = self._answer(min(limit_s, START_S))
+        try:
+            came, message = self._answer(min(limit_s, START_S))
+        except JobError as failure:  # which is not the fault of the job that it was started for
+            raise JobError(f"no process for it: {failure}", late=failure.late) from None
         if not came:
             self.stop()
             raise JobError(message)
@@ -99,9 +102,9 @@ class Worker:
                 return self._pipe.recv()
         except (EOFError, OSError):
             code = self.stop()
-            raise JobError(f"expected an answer, got a process that died with exit code {code}") from None
+            raise JobError(f"expected an answer, got a process that died with exit code {code}", lost=True) from None
         self.stop(hung=True)
-        raise JobError(f"expected an answer within {max(0.0, limit_s):.0f} s, got none: killed", late=True)
+        raise JobError(f"expected an answer within {max(0.0, limit_s):.0f} s, got none: killed", late=True, lost=True)
 
     def stop(self, *, hung: bool = False) -> int | None:
         """End the child, if there is one, and say how it ended; `hung`: without waiting for it."""

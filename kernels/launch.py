@@ -28,9 +28,13 @@ _launches: dict[int, str] = {}
 def error_word(device: torch.device) -> torch.Tensor:
     """The (1,) int32 that a failed launch on ``device`` sets: pinned, so that the host reads it without waiting.
 
+    A ``device`` without an index is the current one.
+
     Raises:
         RuntimeError: it would have to be allocated while a CUDA graph is captured.
     """
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     if device not in _error_words:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(

@@ -13,7 +13,7 @@ from benchmarks import tuning
 from benchmarks.cases import Case
 from benchmarks.dropout import _wrong
 from benchmarks.goals import GOALS, SHAPE, shape_of
-from benchmarks.gpu import cases, jobs, phases, plan, run, session
+from benchmarks.gpu import cases, conditions, gate, jobs, phases, plan, run, session
 from benchmarks.gpu.phases import PHASES, SHARES
 from benchmarks.gpu.session import Job, Session
 from benchmarks.measure import Options, measure
@@ -73,9 +73,11 @@ def test_a_new_child_does_what_comes_first_and_that_is_not_counted_as_the_jobs_t
     worker = Worker((JOBS, "fail", ("no device",)))
     with pytest.raises(JobError, match="RuntimeError: no device"):
         worker.run(JOBS, "answer", (1,), 60)
-    worker = Worker((JOBS, "hang", (600,)))
-    with pytest.raises(JobError, match="got none: killed"):
+    worker, begun = Worker((JOBS, "hang", (600,))), time.monotonic()
+    with pytest.raises(JobError, match=r"^no process for it: .* got none: killed") as error:
         worker.run(JOBS, "answer", (1,), 60, total_s=1.0)
+    assert time.monotonic() - begun < 30
+    assert (error.value.late, error.value.lost) == (True, False)
 
 
 def test_a_failing_case_is_a_row_and_the_rest_goes_on(a_session, monkeypatch):
@@ -98,6 +100,53 @@ def test_a_failing_case_is_a_row_and_the_rest_goes_on(a_session, monkeypatch):
     assert found["e"]["median_s"] == 1.0
     assert 0 <= found["e"]["wall_s"] < 1
     assert a_session.work("gpu", "now", [*wanted, rows("g")]) == 1  # what is done is not done again
+
+
+def test_a_job_that_hangs_or_ends_its_process_leaves_the_rows_it_says_and_one_that_raises_does_not(
+    a_session, monkeypatch
+):
+    monkeypatch.setattr(session, "LIMIT_S", 1.0)
+    told = [{"key": "a", "peer": "ours", "subject": "a form", "verdict": "failed"}]
+    wanted = (Job(key, *what, unanswered=told) for key, what in (("a", CRASHES), ("b", HANGS), ("c", FAILS)))
+    a_session.work("gate", "now", wanted)
+    found = a_session.rows("gate")
+    assert [row.get("verdict") for row in found] == ["failed", "failed", None]
+    assert "exit code 7" in found[0]["error"]
+    assert "within 1 s" in found[1]["error"]
+    assert found[2]["peer"] == "all"  # it may be torch's own result that raised
+
+
+def test_a_process_that_does_not_come_up_is_not_the_jobs_fault(a_session):
+    a_session.worker.stop()
+    a_session.worker = Worker((JOBS, "crash", (3,)))
+    job = Job("a", JOBS, "rows", ("a",), unanswered=[{"key": "a", "verdict": "failed"}])
+    a_session.work("gate", "now", [job])
+    (row,) = a_session.rows("gate")
+    assert row["error"] == "no process for it: expected an answer, got a process that died with exit code 3"
+    assert "verdict" not in row
+
+
+def test_a_late_time_out_of_a_sweep_is_the_jobs_that_launched_it(monkeypatch):
+    from fusedrnn.kernels import launch
+
+    launch.error_word(torch.device("cpu")).fill_(10**6)
+    with pytest.raises(launch.SweepTimeoutError, match=r"^launch 1000000: expected every program to arrive"):
+        jobs.counted(JOBS, "rows", ("a",))
+    assert jobs.counted(JOBS, "rows", ("a",))[0]["median_s"] == 1.0
+    launch.error_word(torch.device("cpu")).fill_(10**6)
+    assert jobs.counted(JOBS, "rows", ("a", "failed already"))[0]["error"] == "failed already"
+    launch.error_word(torch.device("cpu")).zero_()
+
+
+def test_every_check_of_the_gate_says_what_it_condemns(a_session, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
+    phases.gated(a_session)
+    assert len(asked) == len(phases.DRY_CHECKS) + len(conditions.CONDITIONS)
+    for job in asked:
+        assert {(row["key"], row["verdict"]) for row in job.unanswered} == {(job.key, "failed")}
+    hung = [row for job in asked for row in job.unanswered if "lstm fp32 single" in job.key]
+    assert gate.failures(hung) == {f"the single {sweep} sweep of lstm, tf32" for sweep in gate.SWEEPS}
 
 
 def test_each_row_is_written_as_soon_as_it_is_there(a_session):

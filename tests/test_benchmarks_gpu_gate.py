@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 
 from benchmarks.absent import Chip
 from benchmarks.cases import Case
-from benchmarks.gpu import conditions, gate
+from benchmarks.gpu import conditions, gate, waiting
 from benchmarks.gpu.cudnn_ran import path_of
 from benchmarks.gpu.gate import Check
 from benchmarks.gpu.kernels import Pointwise, Sweep, of_case
@@ -179,13 +179,28 @@ def test_bits_that_change_from_call_to_call_fail(sweep, monkeypatch):
 def test_a_late_time_out_is_this_checks(monkeypatch):
     from fusedrnn.kernels import launch
 
-    monkeypatch.setattr(gate, "REPEATS", 0)
+    calls = []
 
     def waited_in_vain(device):
+        calls.append(launch.POLLS)
         raise launch.SweepTimeoutError("forward sweep of gru")
 
     monkeypatch.setattr(gate, "wait", waited_in_vain)
-    assert {row["verdict"] for row in gate.run_check(small(), "cpu")} == {"failed"}
+    monkeypatch.setattr(gate, "REPEATS", 10**6)  # none of which comes to pass
+    rows = gate.run_check(small(), "cpu")
+    assert [(row["sweep"], row["verdict"]) for row in rows] == [("forward", "failed"), ("backward", "failed")]
+    assert rows[0]["error"] == "SweepTimeoutError: forward sweep of gru"
+    assert rows[0]["subject"] == small().subject("forward")
+    assert calls == [gate.POLLS]
+    assert gate.POLLS < launch.POLLS
+
+
+def test_what_has_failed_is_not_told_to_what_comes_next():
+    from fusedrnn.kernels import launch
+
+    launch.error_word(torch.device("cpu")).fill_(7)
+    waiting.settle(torch.device("cpu"))
+    waiting.wait(torch.device("cpu"))
 
 
 def rows_of(check, **verdicts):

@@ -46,6 +46,15 @@ def test_a_captured_call_after_another_one_uses_its_word(allocated, monkeypatch)
     assert allocated == [True]
 
 
+def test_the_current_device_is_the_one_without_an_index(allocated, monkeypatch):
+    capturing(monkeypatch, False)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: DEVICE.index)
+    launch.error_word(DEVICE).fill_(10**6)
+    with pytest.raises(launch.SweepTimeoutError, match=r"^launch 1000000: expected every program to arrive"):
+        launch.check(torch.device("cuda"))
+    launch.check(DEVICE)
+
+
 def test_a_cpu_is_not_asked_about_captures(allocated, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: pytest.fail("asked"))
     launch.check(torch.device("cpu"))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.gate import DROPOUT, wait
+from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
+from benchmarks.gpu.waiting import settle, wait
 from benchmarks.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.reference import counter_dropout as reference
@@ -138,14 +139,29 @@ def kernels() -> Iterator[Kernel]:
             yield Sweep("backward", cell, "bf16", 16, H)
 
 
+def key_of(name: str) -> str:
+    """A condition's name in the record."""
+    return f"gate: {name}"
+
+
 def run_condition(name: str, device: str) -> list[Row]:
     """One row: whether the condition holds, and if not what was got."""
-    row: Row = {"key": f"gate: {name}", "peer": "ours", "subject": DROPOUT if name == "dropout bits" else name}
+    row = _about(name)
     if device == "cpu" and name not in WITHOUT_A_GPU:
         return [{**row, "verdict": "not run", "error": "expected a CUDA device, got the interpreter"}]
     try:
         wrong = CONDITIONS[name](device)
         wait(torch.device(device))
     except Exception as failure:
+        settle(torch.device(device))
         wrong = f"{type(failure).__name__}: {failure}"
     return [{**row, "verdict": "passed"} if wrong is None else {**row, "verdict": "failed", "error": wrong}]
+
+
+def condemned(name: str) -> list[Row]:
+    """Its row if it gives no answer."""
+    return [{**_about(name), "verdict": "failed"}]
+
+
+def _about(name: str) -> Row:
+    return {"key": key_of(name), "peer": "ours", "subject": DROPOUT if name == "dropout bits" else name}

@@ -21,6 +21,7 @@ from benchmarks.absent import Chip
 from benchmarks.cases import DTYPES
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
+from benchmarks.gpu.waiting import settle, wait
 from benchmarks.precision import allow_tf32
 from benchmarks.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
@@ -34,6 +35,8 @@ WIDTHS = (64, 128, 256, 512, 1024, 2048, 3072, 4096, 8192)
 PREFERRED = {"single": 64, "split": 512}
 SEED = 20
 REPEATS = 20
+POLLS = 1 << 18
+"""Of a wait, some tenths of a second: nothing else runs beside a check, and one that hangs must not use up a case's time."""
 STEPS, SAMPLES, INPUTS = 24, 37, 96
 """Enough samples for more than one batch tile, the last one nearly empty."""
 
@@ -203,8 +206,9 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
 
     `spoil` makes the forward sweep wrong.
     """
+    from fusedrnn.kernels import launch
+
     device = torch.device(device_name)
-    about: Row = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
     dtype, repeats = DTYPES[check.dtype], 0 if check.lengths else REPEATS
     with allow_tf32(not check.exact), _spoiled() if spoil else nullcontext():
         ours = _ours(check, device)
@@ -216,29 +220,31 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
             return _results(ours, x, upstream, lengths, check.H)
 
         try:
-            got = call()
-            differing = _differing(call, got, repeats)
-            wait(device)
+            with mock.patch.object(launch, "POLLS", POLLS):
+                got = call()
+                wait(device)  # before it waits in vain as often as there are repeats
+                differing = _differing(call, got, repeats)
+                wait(device)
         except Exception as failure:  # whatever it is, it is this form's, and the others go on
-            told = {"verdict": "failed", "error": f"{type(failure).__name__}: {failure}"}
-            return [{**about, **told, "sweep": sweep, "subject": check.subject(sweep)} for sweep in SWEEPS]
+            settle(device)
+            return [{**row, "error": f"{type(failure).__name__}: {failure}"} for row in condemned(check)]
     rows = []
     for sweep in SWEEPS:
         verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
         if sweep in differing:
             verdict |= {"verdict": "failed", "error": differing[sweep]}
-        more = {"sweep": sweep, "subject": check.subject(sweep), "repeats": repeats}
-        rows.append({**about, **more, **named(verdict)})
+        rows.append({**_about(check, sweep), "repeats": repeats, **named(verdict)})
     return rows
 
 
-def wait(device: torch.device) -> None:
-    """Until the device is done, and raise if a program waited in vain."""
-    from fusedrnn.kernels import launch
+def condemned(check: Check) -> list[Row]:
+    """Its rows if it gives no answer: what hangs or ends its process is not launched again."""
+    return [{**_about(check, sweep), "verdict": "failed"} for sweep in SWEEPS]
 
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    launch.check(device)
+
+def _about(check: Check, sweep: str) -> Row:
+    about = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
+    return {**about, "sweep": sweep, "subject": check.subject(sweep)}
 
 
 def _differing(

@@ -11,6 +11,7 @@ from benchmarks.absent import listen
 from benchmarks.cases import Case
 from benchmarks.environment import environment
 from benchmarks.gpu import cudnn_ran
+from benchmarks.gpu.waiting import wait
 from benchmarks.measure import BASE, Options, measure, model_columns
 from benchmarks.peers import Peer, peers
 from benchmarks.records import Row
@@ -35,11 +36,13 @@ def ready(device: str) -> None:
 
 
 def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]:
-    """Run a job and say in its rows how many kernels had to be compiled for it, if any."""
+    """Run a job, to the end of what it has launched, and say in its rows how many kernels had to be compiled for it, if any."""
     from importlib import import_module
 
     _compiled.clear()
     rows: list[Row] = getattr(import_module(module), function)(*arguments)
+    if not any("error" in row for row in rows):
+        wait(torch.device("cuda" if torch.cuda.is_initialized() else "cpu"))
     return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
 
 

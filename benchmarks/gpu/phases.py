@@ -76,9 +76,9 @@ def gated(session: Session) -> str:
     checks = list(DRY_CHECKS) if session.dry else gate.checks(session.chip)
     jobs = [
         *(_check(session, check) for check in checks if not check.lengths),
-        *(Job(f"gate: {name}", conditions.__name__, "run_condition", (name, session.device)) for name in conditions.CONDITIONS),
+        *(_condition(session, name) for name in conditions.CONDITIONS),
         *(_check(session, check) for check in checks if check.lengths),
-    ]  # fmt: skip
+    ]
     session.work("gate", "gate", jobs)
     rows = session.rows("gate")
     counts = {
@@ -92,7 +92,12 @@ def gated(session: Session) -> str:
 
 def _check(session: Session, check: gate.Check) -> Job:
     spoil = session.spoil == f"{check.cell}/{check.form}"
-    return Job(check.key, gate.__name__, "run_check", (check, session.device, spoil))
+    return Job(check.key, gate.__name__, "run_check", (check, session.device, spoil), unanswered=gate.condemned(check))
+
+
+def _condition(session: Session, name: str) -> Job:
+    arguments, unanswered = (name, session.device), conditions.condemned(name)
+    return Job(conditions.key_of(name), conditions.__name__, "run_condition", arguments, unanswered=unanswered)
 
 
 def baseline(session: Session) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,17 @@ SAME = ("device", "sources", "torch", "triton", "interpreted")
 
 @dataclass(frozen=True)
 class Job:
-    """What the worker runs for a row: `function` of `module`; `instead`: why it is not run, if it is not."""
+    """What the worker runs for a row: `function` of `module`.
+
+    `instead`: why it is not run, if it is not; `unanswered`: its rows, but for the error, if it hangs or ends its process.
+    """
 
     key: str
     module: str
     function: str
     arguments: tuple[Any, ...]
     instead: str | None = None
+    unanswered: Sequence[Row] = ()
 
 
 @dataclass
@@ -122,7 +126,8 @@ class Session:
         except JobError as failure:
             if failure.late and self.left(phase) <= 0:
                 return None
-            rows = [{"key": job.key, "peer": "all", "error": str(failure)}]
+            told = job.unanswered if failure.lost and job.unanswered else [{"key": job.key, "peer": "all"}]
+            rows = [{**row, "error": str(failure)} for row in told]
         if any(words in row.get("error", "") for row in rows for words in LOST):
             self.worker.stop(hung=True)  # the next job gets a new process
         rows = rows or [{"key": job.key, "peer": "all", "error": "expected rows, got none"}]
