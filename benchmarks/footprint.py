@@ -1,10 +1,12 @@
-"""What a training step holds in memory and how many kernels it launches."""
+"""What a training step holds in memory, how long the host takes to issue it, and the kernels that it launches."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
@@ -72,11 +74,11 @@ def saved_bytes(peer: Peer) -> int:
 
 
 def launches(case: Case, device: torch.device, options: Options) -> list[Row]:
-    """The host's seconds to issue a step, nothing waited for; on a GPU also the kernels of a step, by the profiler."""
+    """The host's seconds to issue a step, nothing waited for; with `options.profile`, on a GPU, also its kernels."""
     rows: list[Row] = []
-    for name, peer in peers(case, device).items():
-        if name == "reference":
-            continue
+    measured = peers(case, device)
+    del measured["reference"]
+    for name, peer in measured.items():
         peer.call()
         seconds = []
         for _ in range(options.rounds):
@@ -85,17 +87,23 @@ def launches(case: Case, device: torch.device, options: Options) -> list[Row]:
             start = time.perf_counter()
             peer.call()
             seconds.append(time.perf_counter() - start)
-        row: Row = {"peer": name, "host_s": sorted(seconds)[len(seconds) // 2]}
-        if device.type == "cuda":
-            row["kernels"] = kernels(peer)
-        rows.append(row)
+        rows.append({"peer": name, "host_s": sorted(seconds)[len(seconds) // 2]})
+    if device.type == "cuda" and options.profile:  # after all times: a process that has profiled launches more slowly
+        for row in rows:
+            row["kernels"] = sum(count for _, count, _ in kernels_of(measured[row["peer"]].call))
     return rows
 
 
-def kernels(peer: Peer) -> int:
-    """Kernels that one call runs on the GPU, copies and fills included."""
+def kernels_of(call: Callable[[], Any]) -> list[tuple[str, int, float]]:
+    """Names of the kernels that a call runs on the GPU, how often each, and its microseconds, the longest first."""
     activity = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[activity.CPU, activity.CUDA]) as profile:
-        peer.call()
+        call()
         torch.cuda.synchronize()
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
+    counts: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
+    for event in profile.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            counts[event.name] += 1
+            spent[event.name] += int(event.time_range.elapsed_us() * 1000)
+    return [(name, counts[name], ns / 1000) for name, ns in spent.most_common()]

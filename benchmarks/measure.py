@@ -25,12 +25,13 @@ BASE = "torch.nn"
 
 @dataclass(frozen=True)
 class Options:
-    """How much to measure: `rounds` and `warmup` of each case; with the reference, and with the compiled one."""
+    """How much to measure: `rounds` and `warmup` of each case; with the reference, the compiled one; whether to count kernels."""
 
     rounds: int = 15
     warmup: int = 3
     reference: bool = True
     compiled: bool = False
+    profile: bool = True
 
 
 def measure(case: Case, device: torch.device, options: Options) -> list[Row]:

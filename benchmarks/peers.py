@@ -73,8 +73,8 @@ def _module(case: Case, device: torch.device, backend: str | None) -> nn.Module:
 
 
 def _peer(case: Case, module: nn.Module, arguments: tuple[Any, ...], upstream: Tensor) -> Peer:
-    """A call of `module`, with its backward if the case trains."""
-    module.train()
+    """A call of `module`, with its backward if the case trains; else in eval mode: cuDNN does more in training."""
+    module.train(case.passes == "training")
     parameters = dict(module.named_parameters())
 
     def output() -> Tensor:

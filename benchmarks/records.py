@@ -32,12 +32,21 @@ class Record:
 
     environment: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
+    _dumped: list[tuple[Row, str]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def save(self, path: Path) -> None:
         """Replace `path` at once: a reader finds the old file or the new one, whole."""
         text = json.dumps({"environment": self.environment}, indent=1)[:-2]
-        lines = ",\n".join("  " + json.dumps(row, sort_keys=False) for row in self.rows)
-        write(path, f'{text},\n "rows": [\n{lines}\n ]\n}}\n')
+        lines = [self._line(place, row) for place, row in enumerate(self.rows)]
+        self._dumped = list(zip(map(dict, self.rows), lines, strict=True))
+        joined = ",\n".join(lines)
+        write(path, f'{text},\n "rows": [\n{joined}\n ]\n}}\n')
+
+    def _line(self, place: int, row: Row) -> str:
+        """A row as text, that of the last `save` if the row is the same: a run saves its record after every case."""
+        if place < len(self._dumped) and self._dumped[place][0] == row:
+            return self._dumped[place][1]
+        return "  " + json.dumps(row)
 
 
 def load(path: Path) -> Record:

@@ -17,6 +17,7 @@ from benchmarks.cases import DTYPES
 from benchmarks.peers import TOLERANCE, error
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
+from benchmarks.waiting import settle, usable, wait
 from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
 from fusedrnn.kernels.cudnn import Layer
@@ -78,8 +79,8 @@ def variants(row: Launch, H: int) -> Iterator[Launch]:
             yield new
 
 
-def candidates(chip: Chip, tune: Tune, row: Launch, count: int) -> list[Launch]:
-    """The `count` variants that the floor model likes best among those whose weights fit and whose lane fits on the chip."""
+def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozenset[str] = frozenset()) -> list[Launch]:
+    """The `count` variants that the floor model likes best among those that fit on the chip, less those of the forms `without`."""
     layer = tune.layer
 
     def fits(new: Launch) -> bool:
@@ -87,7 +88,8 @@ def candidates(chip: Chip, tune: Tune, row: Launch, count: int) -> list[Launch]:
         return needed <= chip.shared_bytes and -(-layer.H // new.block_u) <= chip.multiprocessors
 
     fitting = [new for new in variants(row, layer.H) if fits(new)]
-    return sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]
+    best = sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]
+    return [new for new in best if form_of(new, layer.H) not in without]
 
 
 def problem(tune: Tune, device: torch.device) -> Callable[[Launch], list[Tensor]]:
@@ -121,8 +123,13 @@ def problem(tune: Tune, device: torch.device) -> Callable[[Launch], list[Tensor]
     return backward
 
 
-def tune_shape(tune: Tune, device_name: str, count: int, rounds: int, warmup: int) -> list[Row]:
-    """Rows: the table's, then each variant with its ratio to it (above 1: faster), `proposed` where it should replace it."""
+def tune_shape(
+    tune: Tune, device_name: str, count: int, rounds: int, warmup: int, without: frozenset[str] = frozenset()
+) -> list[Row]:
+    """Rows: the table's, then each variant with its ratio to it (above 1: faster), `proposed` where it should replace it.
+
+    Variants of the forms `without` are not tried.
+    """
     device = torch.device(device_name)
     if device.type == "cuda":
         capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
@@ -135,13 +142,16 @@ def tune_shape(tune: Tune, device_name: str, count: int, rounds: int, warmup: in
     clock = clock_for(device)
     expected = run(base)
     found: list[Row] = []
-    for new in candidates(chip, tune, base, count):
+    for new in candidates(chip, tune, base, count, without):
         told: Row = {"key": tune.key, "peer": "variant", **asdict(tune), "row": asdict(new)}
         try:
-            wrong = error(run(new), expected)
+            got = run(new)
+            wait(device)
+            wrong = error(got, expected)
         except Exception as failure:
             found.append({**told, "error": f"{type(failure).__name__}: {failure}"})
-            if "CUDA error" in str(failure):
+            settle(device)
+            if not usable(device):
                 break
             continue
         if not wrong <= TOLERANCE[tune.dtype]:

@@ -126,16 +126,65 @@ def test_a_process_that_does_not_come_up_is_not_the_jobs_fault(a_session):
     assert "verdict" not in row
 
 
-def test_a_late_time_out_of_a_sweep_is_the_jobs_that_launched_it(monkeypatch):
+@pytest.fixture
+def late():
+    """A launch that is known to have failed, which whoever launches next would be told of."""
     from fusedrnn.kernels import launch
 
-    launch.error_word(torch.device("cpu")).fill_(10**6)
-    with pytest.raises(launch.SweepTimeoutError, match=r"^launch 1000000: expected every program to arrive"):
-        jobs.counted(JOBS, "rows", ("a",))
-    assert jobs.counted(JOBS, "rows", ("a",))[0]["median_s"] == 1.0
-    launch.error_word(torch.device("cpu")).fill_(10**6)
-    assert jobs.counted(JOBS, "rows", ("a", "failed already"))[0]["error"] == "failed already"
-    launch.error_word(torch.device("cpu")).zero_()
+    word = launch.error_word(torch.device("cpu"))
+    yield lambda: word.fill_(10**6)
+    word.zero_()
+
+
+def test_a_late_time_out_of_a_sweep_is_the_jobs_that_launched_it_and_no_other(late):
+    late()
+    (row,) = jobs.counted(JOBS, "rows", ("a",))
+    assert row["error"].startswith("SweepTimeoutError: launch 1000000: expected every program to arrive")
+    assert row["median_s"] == 1.0  # what was measured stays
+    assert "error" not in jobs.counted(JOBS, "rows", ("a",))[0]
+    late()
+    assert jobs.counted(JOBS, "rows", ("a", "wrong result"))[0]["error"] == "wrong result"
+    assert "error" not in jobs.counted(JOBS, "rows", ("a",))[0]
+    late()
+    with pytest.raises(RuntimeError, match="no such row"):
+        jobs.counted(JOBS, "fail", ("no such row",))
+    assert "error" not in jobs.counted(JOBS, "rows", ("a",))[0]
+
+
+def test_a_late_time_out_is_not_torchs(late):
+    late()
+    (row,) = jobs.counted(__name__, "torchs_row", ())
+    assert "error" not in row
+
+
+def torchs_row():
+    return [{"key": "a", "peer": "torch.nn", "median_s": 1.0}]
+
+
+def test_a_variant_whose_launch_times_out_late_is_told_so_and_the_next_is_not(late, monkeypatch):
+    right, runs = tuning.problem, []
+
+    def failing(tune, device):
+        run = right(tune, device)
+
+        def call(row):
+            runs.append(row)
+            if len(runs) == 2:  # the first is the table's
+                late()
+            return run(row)
+
+        return call
+
+    from fusedrnn.kernels import launch
+
+    check = launch.check
+    monkeypatch.setattr(launch, "check", lambda device: None)  # a GPU's launch does not know yet
+    monkeypatch.setattr(tuning, "problem", failing)
+
+    monkeypatch.setattr(tuning, "wait", check)
+    found = tuning.tune_shape(Tune("forward", "gru", "fp32", 1, 2, 5), "cpu", 2, 1, 0)
+    assert [row["peer"] for row in found] == ["variant", "table", "variant"]
+    assert "SweepTimeoutError" in found[0]["error"]
 
 
 def test_every_check_of_the_gate_says_what_it_condemns(a_session, monkeypatch):
@@ -164,22 +213,37 @@ def test_a_job_without_rows(a_session):
     assert a_session.worker.pid is not None
 
 
+def pids_around(a_session, error):
+    """Of the worker before and after a job with an error."""
+    a_session.work("gpu", "now", [rows("a")])
+    first = a_session.worker.pid
+    a_session.work("gpu", "now", [rows("b", error)])
+    return first, a_session.worker.pid
+
+
+@pytest.mark.parametrize("error", ["Triton Error [CUDA]: invalid argument", "CUDA out of memory", "expected 3, got 4"])
+def test_after_an_error_a_process_that_can_go_on_does(error, a_session):
+    first, then = pids_around(a_session, error)
+    assert first == then is not None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device that cannot be used is wanted")
 @pytest.mark.parametrize(
-    "error",
+    ("error", "replaced"),
     [
-        "AcceleratorError: CUDA error: an illegal memory access was encountered",
-        "RuntimeError: Triton Error [CUDA]: an illegal memory access was encountered",
-        "RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        ("AcceleratorError: CUDA error: an illegal memory access was encountered", True),
+        ("RuntimeError: Triton Error [CUDA]: an illegal memory access was encountered", True),
+        ("RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True),
+        ("wrong result", False),
     ],
 )
-def test_after_a_lost_cuda_context_the_next_job_gets_a_new_process(error, a_session):
-    a_session.work("gpu", "now", [rows("a", "OutOfMemoryError: CUDA out of memory")])
-    first = a_session.worker.pid
+def test_after_a_lost_context_the_next_job_gets_a_new_process(error, replaced, a_session):
+    a_session.dry = False  # the worker has no CUDA device to show that it is alive
+    first, then = pids_around(a_session, error)
     assert first is not None
-    a_session.work("gpu", "now", [rows("b", error)])
-    assert a_session.worker.pid is None
+    assert (then is None) is replaced
     a_session.work("gpu", "now", [rows("c")])
-    assert a_session.worker.pid not in (None, first)
+    assert (a_session.worker.pid != first) is replaced
 
 
 def test_a_phase_ends_in_time_and_what_it_cut_off_is_tried_again(a_session, capsys):
@@ -197,7 +261,13 @@ def test_a_phase_ends_in_time_and_what_it_cut_off_is_tried_again(a_session, caps
 
 def test_a_record_of_another_device_or_of_other_code_is_not_continued(a_session):
     for what in ("device", "sources", "torch", "triton"):
-        Record({**HERE, what: "another"}, []).save(a_session.out / "gpu.json")
+        for name in ("gpu", "baseline"):
+            Record({**HERE, what: "another"}, [{"key": "b"}]).save(a_session.out / f"{name}.json")
+        if what == "sources":
+            assert a_session.record("baseline").rows == [{"key": "b"}]  # torch.nn's times are not of our sources
+        else:
+            with pytest.raises(RecordError, match=f"expected a record with {what}"):
+                a_session.record("baseline")
         with pytest.raises(RecordError, match=f"expected a record with {what} {HERE[what]} to go on with, got another"):
             a_session.record("gpu")
     Record({**HERE, "date": "another"}, [{"key": "a"}]).save(a_session.out / "gpu.json")
@@ -236,7 +306,7 @@ def test_a_baseline_is_of_cases_that_torch_has():
     assert {case.quantity for case in found} == {"time"}
     assert "gru_before" not in {case.cell for case in found}
     assert found[: len(cases.of_goals())] == cases.of_goals()
-    (row,) = jobs.baseline(Case("layer", "gru", "fp32", T=3, B=2, I=4, H=5, passes="training"), "cpu", True, True)
+    (row,) = jobs.baseline(Case("layer", "gru", "fp32", T=3, B=2, I=4, H=5, passes="training"), "cpu", True)
     assert (row["peer"], row["samples"]) == ("torch.nn", 1)
     assert row["median_s"] > 0
 
@@ -263,10 +333,35 @@ def test_slow_cases_are_measured_in_fewer_rounds():
 
 def test_the_phases_are_in_the_order_that_a_single_run_needs():
     names = [phase.name for phase in PHASES]
-    assert names == ["compile", "gate", "baseline", "ours", "steps", "dropout", "memory", "tuning", "plots", "breadth"]
+    assert names == [
+        "compile", "gate", "baseline", "ours", "steps", "dropout", "memory", "tuning", "plots", "profile", "breadth",
+    ]  # fmt: skip
     assert sorted(SHARES.values()) == list(SHARES.values())
     assert SHARES["breadth"] < 1
     assert 8 * 60 * (SHARES["gate"] - SHARES["compile"]) >= 60
+
+
+def test_a_phase_that_raises_costs_itself_and_a_record_of_another_run_everything(a_session, monkeypatch, capsys):
+    ran = []
+
+    def broken(session):
+        raise TypeError("no such thing")
+
+    def refused(session):
+        raise RecordError("another run's")
+
+    def phase_of(name, what):
+        return phases.Phase(name, 1.0, what)
+
+    a_session.shares = {"a": 1.0, "b": 1.0}
+    monkeypatch.setattr(run, "PHASES", [phase_of("a", broken), phase_of("b", lambda _: ran.append("b") or "done")])
+    assert run.run(a_session) == 0
+    assert ran == ["b"]
+    assert "a: not done: TypeError: no such thing" in capsys.readouterr().out
+    monkeypatch.setattr(run, "PHASES", [phase_of("a", refused), phase_of("b", lambda _: ran.append("b") or "done")])
+    with pytest.raises(RecordError, match="another run's"):
+        run.run(a_session)
+    assert ran == ["b"]
 
 
 def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
@@ -274,13 +369,15 @@ def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
     monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
     gate_rows = [{"key": "gate", "subject": "the single forward sweep of gru, tf32", "verdict": "failed"}]
     Record(HERE, gate_rows).save(a_session.out / "gate.json")
-    for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory):
+    for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory, phases.profile):
         phase(a_session)
     left_out = {job.key for job in asked if job.instead}
     assert all(job.instead is None for job in asked if "lstm" in job.key)
     assert any(key.startswith("layer: time of gru") for key in left_out)
     assert any(key.startswith("step: backward of gru") for key in left_out)
     assert any(key.startswith("memory: memory of gru") for key in left_out)
+    assert any(key.startswith("profile: launches: launches of gru") for key in left_out)
+    assert not any(key.startswith("profile: layer") for key in left_out)  # torch.nn's
     assert not any(key.startswith("packed") for key in left_out)  # its kernels are others
 
 
@@ -288,7 +385,7 @@ def test_the_plan_fits_what_it_plans_for():
     lines = plan.table(8.0).splitlines()[2:]
     assert [line.split("|")[1].strip() for line in lines] == [phase.name for phase in PHASES]
     cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")] for line in lines}
-    for name in ("compile", "gate", "steps", "dropout", "memory", "tuning", "plots"):
+    for name in ("compile", "gate", "steps", "dropout", "memory", "tuning", "plots", "profile"):
         assert float(cells[name][6]) <= float(cells[name][3]), cells[name]  # all of it within its budget
     assert int(cells["compile"][5]) > 300
 
@@ -313,6 +410,14 @@ def test_candidates_fit_the_chip_and_differ_from_the_table(sweep, H, B):
 def tuned(monkeypatch, ratio):
     monkeypatch.setattr(tuning, "ratio_columns", lambda *_: {"ratio": ratio, "ratio_p20": ratio, "ratio_p80": ratio})
     return tuning.tune_shape(Tune("forward", "gru", "fp32", 1, 2, 5), "cpu", 2, 1, 0)
+
+
+def test_variants_of_a_form_that_failed_are_not_tried():
+    chip, tune = CHIPS[9, 0], Tune("forward", "lstm", "bf16", 256, 16, 64)
+    base = choose("forward", "lstm", torch.bfloat16, 64, 16, 1, (9, 0), chip.multiprocessors)
+    forms = {form_of(row, 64) for row in candidates(chip, tune, base, 8)}
+    assert forms == {"single", "split"}
+    assert {form_of(row, 64) for row in candidates(chip, tune, base, 8, frozenset({"single"}))} == {"split"}
 
 
 def test_a_faster_variant_is_proposed_once_and_a_slower_one_not(monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -116,6 +117,19 @@ def outcomes(session):
     return {row["key"].partition("::")[2]: row["outcome"] for row in rows if row["peer"] == "pytest"}
 
 
+def test_a_result_is_written_as_it_comes(session):
+    Results(session, session.record("tests")).save({"key": "t", "peer": "pytest", "outcome": "passed"})
+    assert [row["key"] for row in load(session.out / "tests.json").rows] == ["t"]
+
+
+def test_a_warning_and_a_file_that_cannot_be_imported_cost_nothing_else(tmp_path, session, monkeypatch):
+    (tmp_path / "test_a.py").write_text("import no_such_module\n")
+    (tmp_path / "test_b.py").write_text("import warnings\ndef test_warns():\n    warnings.warn('of this version')\n")
+    passes(monkeypatch, Pass("all", (str(tmp_path / "test_a.py"), str(tmp_path / "test_b.py")), 1))
+    breadth.run(session)
+    assert outcomes(session) == {"test_warns": "passed"}
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_test_has_its_outcome_whatever_the_others_do(file, session, monkeypatch, shards):
     passes(monkeypatch, Pass("all", (str(file),), shards))
@@ -139,6 +153,7 @@ def test_what_has_a_result_is_not_run_again(file, session, monkeypatch):
     passes(monkeypatch, Pass("all", (str(file), "-k", "first or fails or last"), 2))
     again = breadth.run(session)
     assert (again["collected"], again["passed"], again["failed"]) == (3, 2, 1)
+    assert [row["peer"] for row in load(session.out / "tests.json").rows].count("summary") == 1
     later = {row["key"].partition("::")[2]: row for row in load(session.out / "tests.json").rows}
     assert all(later[name] == rows[name] for name in ("test_first", "test_fails"))
 
@@ -180,8 +195,11 @@ def test_a_share_that_cannot_even_collect_is_not_started_for_ever(tmp_path, sess
 
 def test_the_real_passes_run_the_gpu_tests_and_those_alone_after_them(monkeypatch):
     side, alone = breadth.passes(dry=False)
-    assert side.arguments == ("-m", "gpu and not alone")
+    assert side.arguments == (*breadth.FILES, "-m", "gpu and not alone")
     assert 1 <= side.shards <= breadth.SHARDS
-    assert (alone.arguments, alone.shards) == (("-m", "gpu and alone"), 1)
+    assert (alone.arguments, alone.shards) == ((*breadth.FILES, "-m", "gpu and alone"), 1)
+    here = Path(__file__).parent
+    marked = {path for path in here.glob("test_*.py") if re.search(r"pytest\.mark\.gpu\b", path.read_text("utf-8"))}
+    assert {here.parent / name for name in breadth.FILES} == marked - {Path(__file__)}
     marked = Path(__file__).with_name("test_gpu_runtime.py").read_text(encoding="utf-8")
     assert marked.count("@pytest.mark.alone") == 5

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,18 @@ CHIP = Chip((9, 0), 132)
 COMPILED = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 
 
-def in_a_process(*arguments, **environment):
-    """What a Python program prints, in the root of the checkout and without the interpreter."""
+def run(*arguments, **environment):
+    """A Python program in the root of the checkout and without the interpreter."""
     paths = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *map(str, arguments)], env={**COMPILED, "PYTHONPATH": paths, **environment}, cwd=HERE.parent,
         capture_output=True, text=True,
     )  # fmt: skip
+
+
+def in_a_process(*arguments, **environment):
+    """What it prints."""
+    done = run(*arguments, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -66,6 +72,31 @@ def test_the_program_compiles_on_several_processes_and_finds_it_all_the_second_t
     assert all(row["seconds"] > 0 for row in rows)
     again = in_a_process(*command, TRITON_CACHE_DIR=str(tmp_path))
     assert "3 launches: 0 kernels compiled, 8 found in the cache, 0 errors" in again
+
+
+LOSES_ONE = """
+import os, sys
+from benchmarks.gpu import compiling, needs
+from benchmarks.gpu.kernels import Pointwise
+
+class Dies:
+    def compile(self):
+        os._exit(9)
+
+compiling.LIMIT_S = 5.0
+needs.kernels = lambda *_, **__: [Dies(), Pointwise("dropout", "bf16"), Pointwise("dropout", "fp32")]
+sys.exit(compiling.main(["--phases", "dropout", "--processes", "1", "--json", sys.argv[1]]))
+"""
+
+
+def test_a_process_that_dies_costs_its_kernel_and_not_the_time_of_the_phase(tmp_path):
+    begun = time.monotonic()
+    done = run("-c", LOSES_ONE, tmp_path / "record.json", TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert time.monotonic() - begun < 60
+    rows = json.loads((tmp_path / "record.json").read_text())["rows"]
+    assert [row["new"] for row in rows] == [1, 1, 0]
+    assert rows[2]["error"] == "expected all kernels, got none for 5 s and 2 of 3"
 
 
 def test_in_the_interpreter_nothing_can_be_compiled():
@@ -145,15 +176,18 @@ from benchmarks import absent
 from benchmarks.gpu import steps
 from benchmarks.tuning import Tune
 absent.install(absent.Chip((9, 0), 132))
+new = []
+absent.listen(lambda source, cached: None if cached else new.append(source.name))
 tune = Tune("forward", "lstm", "bf16", 2, 3, 256)
 row = next(steps.kernels(tune)).launch_row(absent.Chip((9, 0), 132))
 kernel = steps.compiled(tune, row, torch.device("cpu"))
-print(json.dumps([steps.predicted(kernel, row.warps, hz) for hz in (None, 1e9)]))
+print(json.dumps([*(steps.predicted(kernel, row.warps, hz) for hz in (None, 1e9)), new]))
 """
 
 
 def test_a_step_is_predicted_from_the_machine_code_of_the_kernel_that_was_launched(cache):
-    own, slower = json.loads(in_a_process("-c", STEP, TRITON_CACHE_DIR=str(cache)))
+    own, slower, new = json.loads(in_a_process("-c", STEP, TRITON_CACHE_DIR=str(cache)))
+    assert new == []  # the launch's own kernel
     assert 0 < own["on_chip_cycles"] < own["predicted_cycles"] <= own["slow_cycles"]
     assert slower["predicted_us"] == pytest.approx(slower["predicted_cycles"] / 1e3)
     assert own["predicted_us"] < slower["predicted_us"]
@@ -169,10 +203,14 @@ def test_the_steps_that_are_timed_hold_the_sizes_wanted():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU measures")
-def test_a_step_in_the_interpreter_is_the_difference_of_two_lengths_and_has_no_prediction():
+def test_a_step_in_the_interpreter_is_the_difference_of_two_lengths_and_has_no_prediction(monkeypatch):
     from benchmarks.tuning import Tune
 
-    (row,) = steps.measure(Tune("forward", "gru", "fp32", 4, 2, 5), "cpu", None, (2, 6), 3)
+    tune = Tune("forward", "gru", "fp32", 4, 2, 5)
+    (row,) = steps.measure(tune, "cpu", None, (2, 6), 3)
     assert row["us_p20"] <= row["us_a_step"] <= row["us_p80"]
     assert row["us_a_step"] > 0
     assert "predicted_us" not in row
+    monkeypatch.setattr(steps, "paired", lambda calls, *_, **__: {"2": [1.0, 2.0, 3.0], "6": [3.0, 5.0, 9.0]})
+    (row,) = steps.measure(tune, "cpu", None, (2, 6), 3)
+    assert row["us_a_step"] == pytest.approx(0.75e6)

@@ -240,6 +240,24 @@ def test_a_record_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert load(path).rows == []
 
 
+def test_a_row_that_changes_and_rows_that_move_are_saved_as_they_are(tmp_path):
+    path, record = tmp_path / "r.json", Record({}, [{"key": "a"}, {"key": "b"}])
+    record.save(path)
+    record.rows[1]["proposed"] = True
+    record.rows.insert(0, {"key": "first"})
+    record.save(path)
+    assert load(path).rows == record.rows == [{"key": "first"}, {"key": "a"}, {"key": "b", "proposed": True}]
+    del record.rows[:2]
+    record.save(path)
+    assert load(path).rows == [{"key": "b", "proposed": True}]
+
+
+def test_a_forward_case_is_timed_in_eval_mode_and_a_step_of_training_is_not():
+    for passes, training in (("forward", False), ("training", True)):
+        for peer in peers.peers(dataclasses.replace(CASE, passes=passes), CPU).values():
+            assert peer.module.training is training
+
+
 def test_what_is_no_record_is_refused_in_one_line(tmp_path):
     with pytest.raises(RecordError, match="expected a record, got no file"):
         load(tmp_path / "none.json")

@@ -21,6 +21,8 @@ from benchmarks.gpu.compiling import cores
 from benchmarks.gpu.session import Session
 from benchmarks.records import Record, Row, write
 
+FILES = tuple(f"tests/test_{name}.py" for name in ("gpu_parity", "gpu_runtime", "dropout_gpu", "beyond_torch"))
+"""Those with GPU tests: what else is in the folder need not be importable on that machine."""
 SHARDS = 12
 """At most; each holds a context of the GPU."""
 LIMIT_S = 60.0
@@ -48,7 +50,10 @@ def passes(*, dry: bool) -> list[Pass]:
         few = ("tests/test_benchmarks_timing.py", "-k")
         return [Pass("side by side", (*few, "summary"), 2), Pass("alone", (*few, "ratio"), 1)]
     shards = max(1, min(SHARDS, cores() - 2))
-    return [Pass("side by side", ("-m", "gpu and not alone"), shards), Pass("alone", ("-m", "gpu and alone"), 1)]
+    return [
+        Pass("side by side", (*FILES, "-m", "gpu and not alone"), shards),
+        Pass("alone", (*FILES, "-m", "gpu and alone"), 1),
+    ]
 
 
 @dataclass
@@ -113,6 +118,8 @@ class Running:
                 text = "expected an end within the limit, got none: killed"
                 self._ended(share, "hung", text, share.child.kill())
         for child in self._children:
+            child.signal()  # all at once: to take leave of a GPU takes each a second
+        for child in self._children:
             child.kill()
 
     def _hangs(self, share: Share) -> bool:
@@ -123,11 +130,13 @@ class Running:
     def _child(self, shard: int) -> Child:
         write(self._skip, json.dumps(sorted(self._results.done)))
         environment = {
-            **os.environ, "FUSEDRNN_SHARD": f"{shard}/{self._wanted.shards}", "FUSEDRNN_SKIP": str(self._skip),
+            **os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "FUSEDRNN_SHARD": f"{shard}/{self._wanted.shards}",
+            "FUSEDRNN_SKIP": str(self._skip),
             "PYTHONPATH": os.pathsep.join(filter(None, [".", os.environ.get("PYTHONPATH")])),
         }  # fmt: skip
-        plugins = ("-p", "benchmarks.gpu.progress", "-p", "no:cacheprovider")
-        return Child([sys.executable, "-m", "pytest", "-q", *plugins, *self._wanted.arguments], environment)
+        options = ("-q", "-p", "benchmarks.gpu.progress", "-p", "no:cacheprovider", "--continue-on-collection-errors")
+        warnings = ("-W", "default")  # errors elsewhere: those of that machine's versions say nothing of the kernels
+        return Child([sys.executable, "-m", "pytest", *options, *warnings, *self._wanted.arguments], environment)
 
     def _note(self, share: Share, message: dict[str, Any]) -> None:
         if "collected" in message:

@@ -52,8 +52,8 @@ def baselines(*, tiny: bool) -> list[Case]:
     return [case for case in every(tiny=tiny) if case.quantity == "time" and case.cell != "gru_before"]
 
 
-def profiled(wanted: list[Case]) -> set[Case]:
-    """The cases whose kernels are named too: one of each kind that may take another of cuDNN's algorithms, backward included."""
+def profiled(wanted: list[Case]) -> list[Case]:
+    """The cases whose kernels are named: one of each kind that may take another of cuDNN's algorithms, backward included."""
     first: dict[tuple[object, ...], Case] = {}
     for case in wanted:
         if case.passes == "training":
@@ -62,7 +62,7 @@ def profiled(wanted: list[Case]) -> set[Case]:
             )  # if anything does: kernels.cudnn.path
             kind = (case.cell, case.dtype, case.H, case.L, case.D, case.input, persists)
             first.setdefault(kind, case)
-    return set(first.values())
+    return list(first.values())
 
 
 def of_quantity(quantity: str, *, tiny: bool) -> list[Case]:

@@ -59,10 +59,14 @@ class Child:
         self._printed.seek(max(0, size - characters))
         return self._printed.read().decode(errors="replace")
 
-    def kill(self) -> int:
-        """End it and whatever it has started; its exit code, negative where a signal ended it."""
+    def signal(self) -> None:
+        """Tell it, and whatever it has started, to end at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> int:
+        """End it and whatever it has started; its exit code, negative where a signal ended it."""
+        self.signal()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
         self._close()

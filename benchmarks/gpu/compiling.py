@@ -27,6 +27,9 @@ from benchmarks.gpu.children import tell
 from benchmarks.gpu.kernels import Kernel
 from benchmarks.records import Record, Row
 
+LIMIT_S = 20.0
+"""For the next kernel, whichever it is; most take about a second."""
+
 
 def cores() -> int:
     """That this process may use."""
@@ -68,13 +71,26 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = needs.kernels(asked.phases, chip, first=asked.first)
     tell({"wanted": len(wanted), "processes": asked.processes, "launchers": absent.builds_launchers()})
     rows: list[Row] = []
+    missing: Row = {"key": "compile", "peer": "compiler", "seconds": 0.0, "new": 0, "cached": 0}
     context: Any = multiprocessing.get_context("fork")  # nothing here has threads or a device, and the imports are done
     with context.Pool(min(asked.processes, len(wanted))) as pool:
-        for row in pool.imap_unordered(compiled, wanted):
+        answers = pool.imap_unordered(compiled, wanted)
+        for _ in wanted:
+            try:
+                row = answers.next(LIMIT_S)
+            except (
+                multiprocessing.TimeoutError
+            ):  # a process that dies takes its kernel with it, and the pool does not tell
+                row = {
+                    **missing,
+                    "error": f"expected all kernels, got none for {LIMIT_S:.0f} s and {len(rows)} of {len(wanted)}",
+                }
             rows.append(row)
             tell(row)
             if "error" in row:
                 print(json.dumps(row), flush=True)
+            if row["key"] == missing["key"]:
+                break
     new, cached = sum(row["new"] for row in rows), sum(row["cached"] for row in rows)
     errors = sum("error" in row for row in rows)
     if asked.json:

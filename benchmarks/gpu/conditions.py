@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
-from benchmarks.gpu.waiting import settle, wait
 from benchmarks.records import Row
+from benchmarks.waiting import settle, wait
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.reference import counter_dropout as reference
 

@@ -8,7 +8,7 @@ returns rows with a verdict and, where it is not "passed", the evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from unittest import mock
@@ -21,13 +21,15 @@ from benchmarks.absent import Chip
 from benchmarks.cases import DTYPES
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
-from benchmarks.gpu.waiting import settle, wait
 from benchmarks.precision import allow_tf32
 from benchmarks.records import Row
+from benchmarks.tuning import Tune
+from benchmarks.waiting import settle, wait
 from fusedrnn import FusedGRU, FusedLSTM
 
 CELLS = ("gru", "gru_before", "lstm")
 SWEEPS = ("forward", "backward")
+FORMS = ("split", "single", "streamed")
 DROPOUT = "dropout"
 """The subject of the kernels of dropout."""
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 3072, 4096, 8192)
@@ -96,7 +98,7 @@ def checks(chip: Chip) -> list[Check]:
     found = []
     for lengths in (False, True):
         for dtype, exact in kinds:
-            for form in ("split", "single", "streamed"):
+            for form in FORMS:
                 for cell in ("gru", "lstm", "gru_before"):
                     H = width(cell, dtype, form, chip, exact=exact)
                     if H is not None:
@@ -119,6 +121,12 @@ def _subject(cell: str, numbers: str, form: str, sweep: str, *, lengths: bool) -
 def failures(rows: list[Row]) -> set[str]:
     """The subjects that have failed, by the rows of the gate's record."""
     return {row["subject"] for row in rows if row.get("verdict") == "failed" and "subject" in row}
+
+
+def failed_forms(tune: Tune, failed: set[str]) -> frozenset[str]:
+    """The forms in which a sweep to tune has failed."""
+    numbers = numbers_of(tune.dtype, tf32=torch.backends.cudnn.allow_tf32)
+    return frozenset(f for f in FORMS if _subject(tune.cell, numbers, f, tune.sweep, lengths=False) in failed)
 
 
 def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | None:
@@ -165,12 +173,12 @@ def _ours(check: Check, device: torch.device) -> nn.Module:
 def _torchs(check: Check, ours: nn.Module, dtype: torch.dtype) -> nn.Module:
     """torch.nn's with the same weights; for the reset-before GRU, which torch.nn lacks, the reference."""
     made: nn.Module
+    sizes: dict[str, Any] = {"bidirectional": True, "device": next(ours.parameters()).device, "dtype": dtype}
     if check.cell == "gru_before":
-        made = FusedGRU(INPUTS, check.H, bidirectional=True, reset_after=False, backend="reference")
+        made = FusedGRU(INPUTS, check.H, reset_after=False, backend="reference", **sizes)
     else:
-        made = (nn.LSTM if check.cell == "lstm" else nn.GRU)(INPUTS, check.H, bidirectional=True)
-    parameter = next(ours.parameters())
-    made.to(parameter.device, dtype).load_state_dict(ours.state_dict())
+        made = (nn.LSTM if check.cell == "lstm" else nn.GRU)(INPUTS, check.H, **sizes)
+    made.load_state_dict(ours.state_dict())
     return made
 
 
@@ -219,20 +227,24 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
         def call() -> dict[str, list[Result]]:
             return _results(ours, x, upstream, lengths, check.H)
 
+        got: dict[str, list[Result]] = {}
+        wrong: dict[str, str] = {}
         try:
             with mock.patch.object(launch, "POLLS", POLLS):
                 got = call()
                 wait(device)  # before it waits in vain as often as there are repeats
-                differing = _differing(call, got, repeats)
+                wrong = _differing(call, got, repeats)
                 wait(device)
         except Exception as failure:  # whatever it is, it is this form's, and the others go on
             settle(device)
-            return [{**row, "error": f"{type(failure).__name__}: {failure}"} for row in condemned(check)]
+            wrong = dict.fromkeys(SWEEPS, f"{type(failure).__name__}: {failure}")
     rows = []
     for sweep in SWEEPS:
-        verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
-        if sweep in differing:
-            verdict |= {"verdict": "failed", "error": differing[sweep]}
+        verdict: Row = {}
+        with suppress(Exception) if sweep in wrong else nullcontext():  # what can be told of a form that has failed
+            verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
+        if sweep in wrong:
+            verdict |= {"verdict": "failed", "error": wrong[sweep]}
         rows.append({**_about(check, sweep), "repeats": repeats, **named(verdict)})
     return rows
 
@@ -255,9 +267,15 @@ def _differing(
         again = call()
         for sweep in SWEEPS:
             for one, other in zip(first[sweep], again[sweep], strict=True):
-                if not torch.equal(one.value, other.value):
-                    where = (one.value != other.value).nonzero()[0].tolist()
+                changed = _bits(one.value) != _bits(other.value)
+                if changed.any():
+                    where = changed.nonzero()[0].tolist()
                     return {
                         sweep: f"expected the same bits in {repeats} repeats, got others in {one.name} at {where}, repeat {repeat}"
                     }
     return {}
+
+
+def _bits(value: Tensor) -> Tensor:
+    """As integers, of which the bits of a NaN are equal to themselves."""
+    return value.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[value.itemsize])

@@ -10,12 +10,11 @@ import torch
 from benchmarks.absent import listen
 from benchmarks.cases import Case
 from benchmarks.environment import environment
-from benchmarks.gpu import cudnn_ran
-from benchmarks.gpu.waiting import wait
 from benchmarks.measure import BASE, Options, measure, model_columns
 from benchmarks.peers import Peer, peers
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, time_columns
+from benchmarks.waiting import late_error, settle, usable
 
 BUDGET_S = 0.3
 """Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
@@ -40,10 +39,21 @@ def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]
     from importlib import import_module
 
     _compiled.clear()
-    rows: list[Row] = getattr(import_module(module), function)(*arguments)
-    if not any("error" in row for row in rows):
-        wait(torch.device("cuda" if torch.cuda.is_initialized() else "cpu"))
+    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+    try:
+        rows: list[Row] = getattr(import_module(module), function)(*arguments)
+    except Exception:
+        settle(device)
+        raise
+    late = late_error(device)
+    if late is not None:
+        rows = [row if row.get("peer") == BASE else {**row, "error": row.get("error", late)} for row in rows]
     return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
+
+
+def alive(device: str) -> bool:
+    """Whether the worker can still use the device."""
+    return usable(torch.device(device))
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -63,20 +73,20 @@ def rounds_for(seconds: float) -> int:
     return max(FEWEST, min(MOST, int(BUDGET_S / max(seconds, 1e-9))))
 
 
-def baseline(case: Case, device_name: str, tiny: bool, profile: bool) -> list[Row]:
-    """torch.nn alone: its time, the algorithm that torch asks for and, with `profile`, the one that ran. One row."""
+def baseline(case: Case, device_name: str, tiny: bool) -> list[Row]:
+    """torch.nn alone: its time, and the algorithm that torch asks for. One row."""
     device = torch.device(device_name)
     peer: Peer = peers(case, device)[BASE]
     clock = clock_for(device)
     clock.sample(peer.call)
     rounds = 1 if tiny else rounds_for(clock.sample(peer.call))
     samples = paired({BASE: peer.call}, clock, rounds=rounds, warmup=0)[BASE]
-    ran = cudnn_ran.columns(peer.call) if profile and device.type == "cuda" else {}
     facts = model_columns(case, device)
-    return [{**case.columns(), "peer": BASE, **time_columns(samples), "clock": clock.name, **facts, **ran}]
+    return [{**case.columns(), "peer": BASE, **time_columns(samples), "clock": clock.name, **facts}]
 
 
 def beside(case: Case, device_name: str, seconds: float | None, reference: bool) -> list[Row]:
     """Every peer of a case in interleaved rounds; `seconds`: of torch.nn, where known, which decides how many rounds."""
     rounds = 1 if seconds == 0 else MOST if seconds is None else rounds_for(seconds)
-    return measure(case, torch.device(device_name), Options(rounds, 0 if seconds == 0 else 2, reference=reference))
+    options = Options(rounds, 0 if seconds == 0 else 2, reference=reference, profile=False)  # a later phase profiles
+    return measure(case, torch.device(device_name), options)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from benchmarks import tuning
 from benchmarks.cases import Case
-from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, steps
+from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.kernels import Kernel, of_case, of_tune
-from benchmarks.gpu.session import Job, Session
+from benchmarks.gpu.session import OF_TORCH, Job, Session
+from benchmarks.measure import BASE
 from benchmarks.records import Row
 from benchmarks.tuning import Tune
 
@@ -81,12 +82,14 @@ def gated(session: Session) -> str:
     ]
     session.work("gate", "gate", jobs)
     rows = session.rows("gate")
+    missing = len({job.key for job in jobs} - {row["key"] for row in rows})
     counts = {
         verdict: sum(row.get("verdict") == verdict for row in rows) for verdict in ("passed", "inexact", "failed")
     }
     broken = sum("verdict" not in row for row in rows)
     return (
-        f"{counts['passed']} passed, {counts['inexact']} inexact, {counts['failed']} failed, {broken} without an answer"
+        f"{counts['passed']} passed, {counts['inexact']} inexact, {counts['failed']} failed, {broken} without an answer, "
+        f"{missing} not reached"
     )
 
 
@@ -103,12 +106,8 @@ def _condition(session: Session, name: str) -> Job:
 def baseline(session: Session) -> str:
     """torch.nn alone, so that its times are there whatever happens to ours."""
     wanted = cases.baselines(tiny=session.dry)
-    profiled = cases.profiled(wanted)
-    jobs = (
-        Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry, case in profiled))
-        for case in wanted
-    )
-    return f"{session.work('baseline', 'baseline', jobs)} cases"
+    jobs = (Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry)) for case in wanted)
+    return f"{session.work(OF_TORCH, 'baseline', jobs)} cases"
 
 
 def ours(session: Session) -> str:
@@ -129,7 +128,7 @@ def memory(session: Session) -> str:
 def _cases(session: Session, wanted: list[Case]) -> Iterator[Job]:
     """Jobs of benchmark cases; a case whose kernels failed the gate is not run."""
     failed = gate.failures(session.rows("gate"))
-    seconds = {row["key"]: row["median_s"] for row in session.rows("baseline") if "median_s" in row}
+    seconds = {row["key"]: row["median_s"] for row in session.rows(OF_TORCH) if "median_s" in row}
     for case in wanted:
         reference = session.dry or (case.suite, case.dtype, case.T, case.H, case.B) == REFERENCE_AT
         known = 0.0 if session.dry else seconds.get(case.key)
@@ -174,7 +173,8 @@ def tune(session: Session) -> str:
     )
     jobs = (
         Job(
-            shape.key, tuning.__name__, "tune_shape", (shape, session.device, count, rounds, warmup),
+            shape.key, tuning.__name__, "tune_shape",
+            (shape, session.device, count, rounds, warmup, gate.failed_forms(shape, failed)),
             _instead(session, of_tune(shape, session.chip, 0), failed),
         )
         for shape in wanted
@@ -190,6 +190,21 @@ def draw(session: Session) -> str:
     """Plots of what has been measured."""
     session.worker.run("benchmarks.gpu.jobs", "draw", (session.out,), 20.0, session.left("plots"))
     return "drawn"
+
+
+def profile(session: Session) -> str:
+    """The names of cuDNN's kernels, and how many kernels a step of either side launches; nothing is timed after it."""
+    failed = gate.failures(session.rows("gate"))
+    counted = cases.of_quantity("launches", tiny=session.dry)
+    named = [case for case in cases.profiled(cases.baselines(tiny=session.dry)) if case not in counted]
+    of_both = (_profile(session, case, (BASE, "ours"), _instead(session, of_case(case), failed)) for case in counted)
+    of_torch = (_profile(session, case, (BASE,), None) for case in named)
+    done = session.work("gpu", "profile", of_both) + session.work(OF_TORCH, "profile", of_torch)
+    return f"{done} cases"
+
+
+def _profile(session: Session, case: Case, names: tuple[str, ...], instead: str | None) -> Job:
+    return Job(profiled.key_of(case), profiled.__name__, "profile", (case, session.device, names), instead)
 
 
 def test(session: Session) -> str:
@@ -211,13 +226,14 @@ class Phase:
 PHASES = (
     Phase("compile", 0.15, compile_kernels),
     Phase("gate", 0.28, gated),
-    Phase("baseline", 0.44, baseline),
-    Phase("ours", 0.70, ours),
-    Phase("steps", 0.73, time_steps),
-    Phase("dropout", 0.75, dropout),
-    Phase("memory", 0.77, memory),
-    Phase("tuning", 0.86, tune),
-    Phase("plots", 0.88, draw),
+    Phase("baseline", 0.43, baseline),
+    Phase("ours", 0.67, ours),
+    Phase("steps", 0.71, time_steps),
+    Phase("dropout", 0.73, dropout),
+    Phase("memory", 0.75, memory),
+    Phase("tuning", 0.82, tune),
+    Phase("plots", 0.84, draw),
+    Phase("profile", 0.91, profile),
     Phase("breadth", 0.985, test),
 )
 SHARES = {phase.name: phase.over for phase in PHASES}

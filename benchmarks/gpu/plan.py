@@ -23,6 +23,8 @@ CORES = 16
 """Of the machine that is planned for."""
 PROFILE_S = 0.4
 """To name the kernels of a call. Estimate."""
+PREDICT_S = 0.6
+"""To disassemble a kernel and predict its step, as on the machine of the notes."""
 START_S = 8.0
 """A process that imports torch and makes its context on the GPU. Estimate."""
 CASE_S = 0.05
@@ -72,8 +74,7 @@ def _rounds(case: Case) -> int:
 
 def _theirs_s(wanted: list[Case]) -> float:
     """torch.nn alone."""
-    each = sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
-    return each + PROFILE_S * len(cases.profiled(wanted))
+    return sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
 
 
 def _both_s(wanted: list[Case]) -> float:
@@ -102,9 +103,8 @@ def _steps() -> Estimate:
     wanted = steps.shapes()
     each = (steps.ROUNDS + steps.WARMUP) * (steps.SHORT + steps.LONG) * 4e-6
     what = f"{len(micro.KINDS)} micro-measurements, {len(wanted)} sweeps"
-    return Estimate(
-        what, len(needs.kernels(["steps"], CHIP)), len(wanted) * (CASE_S + each) + len(micro.KINDS) * CASE_S
-    )
+    seconds = len(wanted) * (CASE_S + each + PREDICT_S) + len(micro.KINDS) * CASE_S
+    return Estimate(what, len(needs.kernels(["steps"], CHIP)), seconds)
 
 
 def _counted(quantity: str, each: float) -> Estimate:
@@ -119,6 +119,12 @@ def _tuning() -> Estimate:
     return Estimate(what, len(needs.kernels(["tuning"], CHIP)), len(wanted) * (CASE_S + each))
 
 
+def _profile() -> Estimate:
+    both, torchs = cases.of_quantity("launches", tiny=False), cases.profiled(cases.baselines(tiny=False))
+    what = f"kernels of {len(both)} cases of both sides, of {len(torchs)} of torch.nn"
+    return Estimate(what, 0, (2 * len(both) + len(torchs)) * PROFILE_S)
+
+
 def _breadth() -> Estimate:
     return Estimate("pytest -m gpu, as far as it comes", 0, None)
 
@@ -126,7 +132,7 @@ def _breadth() -> Estimate:
 ESTIMATES: dict[str, Callable[[], Estimate]] = {
     "compile": _compile, "gate": _gate, "baseline": _baseline, "ours": _ours, "steps": _steps,
     "dropout": lambda: _counted("dropout", 0.3), "memory": lambda: _counted("memory", 0.3), "tuning": _tuning,
-    "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0), "breadth": _breadth,
+    "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0), "profile": _profile, "breadth": _breadth,
 }  # fmt: skip
 
 

@@ -68,8 +68,10 @@ def run(session: Session) -> int:
         )
         try:
             told = phase.run(session)
-        except JobError as failure:
-            told = f"not done: {failure}"
+        except RecordError:
+            raise
+        except Exception as failure:  # the other phases are still worth their time
+            told = f"not done: {type(failure).__name__}: {failure}"
         print(f"[{session.passed():5.0f} s] {phase.name}: {told}", flush=True)
     failed = [row["subject"] for row in session.rows("gate") if row.get("verdict") == "failed"]
     failed += [row["key"] for row in session.rows("tests") if row.get("outcome") in ("failed", "hung", "died")]

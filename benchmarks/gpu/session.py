@@ -15,10 +15,14 @@ from benchmarks.worker import JobError, Worker
 
 LIMIT_S = 20.0
 """A case that takes longer is killed."""
-LOST = ("CUDA error", "Triton Error [CUDA]", "cuDNN error")
+OF_THE_DEVICE = ("CUDA", "cuDNN")
 """What errors say after which a process may have lost its context on the GPU."""
+ALIVE_S = 5.0
+"""For a process to show that it has not."""
 SAME = ("device", "sources", "torch", "triton", "interpreted")
 """What must not change between the parts of a resumed run."""
+OF_TORCH = "baseline"
+"""The record of torch.nn alone, which other sources of ours may go on with."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class Session:
             return Record(dict(self.environment))
         old = load(path)
         for what in SAME:
+            if what == "sources" and name == OF_TORCH:
+                continue
             if old.environment.get(what) != self.environment.get(what):
                 raise RecordError(
                     f"{path}: expected a record with {what} {self.environment.get(what)} to go on with, got "
@@ -128,7 +134,16 @@ class Session:
                 return None
             told = job.unanswered if failure.lost and job.unanswered else [{"key": job.key, "peer": "all"}]
             rows = [{**row, "error": str(failure)} for row in told]
-        if any(words in row.get("error", "") for row in rows for words in LOST):
-            self.worker.stop(hung=True)  # the next job gets a new process
+        if any(word in row.get("error", "") for row in rows for word in OF_THE_DEVICE):
+            self._replace_if_lost()
         rows = rows or [{"key": job.key, "peer": "all", "error": "expected rows, got none"}]
         return [{**row, "wall_s": round(time.monotonic() - begun, 3)} for row in rows]
+
+    def _replace_if_lost(self) -> None:
+        """After an error of the device: if the worker cannot use it any more, the next job gets a new one."""
+        try:
+            alive = self.worker.run("benchmarks.gpu.jobs", "alive", (self.device,), ALIVE_S)
+        except JobError:
+            alive = False
+        if not alive:
+            self.worker.stop(hung=True)

@@ -20,7 +20,24 @@ def wait(device: torch.device) -> None:
     launch.check(device)
 
 
+def late_error(device: torch.device) -> str | None:
+    """What the device has to say of what was launched, once it is done: an error in words, or None."""
+    try:
+        wait(device)
+    except Exception as failure:
+        return f"{type(failure).__name__}: {failure}"
+    return None
+
+
 def settle(device: torch.device) -> None:
     """Until the device is done with what has failed, so that what comes next is not told of it."""
     with contextlib.suppress(Exception):
         wait(device)
+
+
+def usable(device: torch.device) -> bool:
+    """Whether this process can still use the device: after some errors it cannot."""
+    try:
+        return bool(torch.ones(1, device=device).add_(1).item() == 2)
+    except RuntimeError:
+        return False

@@ -1,0 +1,66 @@
+"""The kernels that a call runs on the GPU, by torch's profiler: how many, which, and which of cuDNN's algorithms they are.
+
+torch's own rules say only which algorithm is asked for. Once a process has profiled, each of its launches may cost more, so that
+nothing is timed in it afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.cases import Case
+from benchmarks.footprint import kernels_of
+from benchmarks.measure import BASE
+from benchmarks.peers import peers
+from benchmarks.records import Row
+
+KEPT = 8
+"""Kernels whose names a row keeps, those with the most time."""
+LONGEST = 120
+"""Characters of a name that are kept."""
+POINTWISE = ("elementwise", "elemwise")
+CELLS = ("rnn", "lstm", "gru")
+
+
+def key_of(case: Case) -> str:
+    """Its name in the record."""
+    return f"profile: {case.key}"
+
+
+def path_of(names: Sequence[str]) -> str:
+    """The algorithm of cuDNN that kernels of these names belong to: "persistent", "standard", both, or "unknown".
+
+    Persistent kernels say so in their names, whatever the size that they are for; the standard algorithm has a pointwise kernel of
+    the cell beside its products.
+    """
+    lower = [name.lower() for name in names]
+    found = []
+    if any("persist" in name for name in lower):
+        found.append("persistent")
+    if any(word in name for name in lower for word in POINTWISE if any(cell in name for cell in CELLS)):
+        found.append("standard")
+    return " and ".join(found) or "unknown"
+
+
+def columns(found: list[tuple[str, int, float]]) -> Row:
+    """What ran, as columns of a row."""
+    kept = [{"name": name[:LONGEST], "count": count, "us": us} for name, count, us in found[:KEPT]]
+    return {"kernels": sum(count for _, count, _ in found), "kernels_ran": kept}
+
+
+def profile(case: Case, device_name: str, names: tuple[str, ...]) -> list[Row]:
+    """A row for each peer of those names: the kernels of one call; of torch.nn also cuDNN's algorithm."""
+    device = torch.device(device_name)
+    about: Row = {**case.columns(), "key": key_of(case)}
+    if device.type == "cpu":
+        return [{**about, "peer": BASE, "verdict": "not run", "error": "expected a CUDA device, got the interpreter"}]
+    rows: list[Row] = []
+    for name, peer in peers(case, device).items():
+        if name in names:
+            peer.call()
+            found = kernels_of(peer.call)
+            path = {"path_ran": path_of([name for name, _, _ in found])} if name == BASE else {}
+            rows.append({**about, "peer": name, **columns(found), **path})
+    return rows
