@@ -24,7 +24,7 @@ from benchmarks.gpu.parity import Result, judged, named
 from benchmarks.precision import allow_tf32
 from benchmarks.records import Row
 from benchmarks.tuning import Tune
-from benchmarks.waiting import settle, wait
+from benchmarks.waiting import wait
 from fusedrnn import FusedGRU, FusedLSTM
 
 CELLS = ("gru", "gru_before", "lstm")
@@ -236,7 +236,6 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
                 wrong = _differing(call, got, repeats)
                 wait(device)
         except Exception as failure:  # whatever it is, it is this form's, and the others go on
-            settle(device)
             wrong = dict.fromkeys(SWEEPS, f"{type(failure).__name__}: {failure}")
     rows = []
     for sweep in SWEEPS:
