@@ -19,6 +19,7 @@ from benchmarks.gpu.profiled import columns, path_of, profile
 from benchmarks.tuning import Tune
 
 CHIP = Chip((9, 0), 132)
+CPU = torch.device("cpu")
 INTERPRETED = pytest.mark.skipif(torch.cuda.is_available(), reason="tries the gate in the interpreter")
 
 
@@ -157,6 +158,13 @@ def test_a_wrong_kernel_fails_with_evidence(monkeypatch):
     assert (forward["verdict"], forward["wrong_steps"], forward["seed"]) == ("failed", 2, gate.SEED)
     assert forward["first_step"] == {"output": 2, "output, reversed direction": 3}[forward["tensor"]]
     assert forward["got"] - forward["expected"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_seed_gives_the_same_inputs_again():
+    check = small(lengths=True)
+    for one, other in zip(gate._inputs(check, CPU), gate._inputs(check, CPU), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(gate._inputs(check, CPU)[0], torch.zeros(check.T, check.B, gate.INPUTS))
 
 
 @INTERPRETED
