@@ -56,7 +56,7 @@ def verdict(row: Row) -> str:
     """A verdict, the tensor that decided it, how its error compares with the largest one allowed, and where it is wrong."""
     if "tensor" not in row:
         return str(row["verdict"])
-    told = f"{row['sweep']} {row['verdict']}: {row['tensor']} at {float(row['share']):.3g} of the error allowed"
+    told = f"{row['sweep']} {row['verdict']}: {row['tensor']} at {float(row['share']):.3g} times the error allowed"
     if "worst_element" in row:
         told += f"; worst at {row['worst_element']}: expected {float(row['expected']):.4g}, got {float(row['got']):.4g}"
     return told if row.get("first_step") is None else f"{told}; first wrong step {row['first_step']}"

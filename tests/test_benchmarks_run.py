@@ -200,10 +200,10 @@ WRONG = {
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (JUDGED, "forward passed: h_n at 0.25 of the error allowed"),
+        (JUDGED, "forward passed: h_n at 0.25 times the error allowed"),
         (
             WRONG,
-            "forward failed: output at inf of the error allowed; worst at [2, 0, 1]: expected 0.5, got nan; first wrong step 2",
+            "forward failed: output at inf times the error allowed; worst at [2, 0, 1]: expected 0.5, got nan; first wrong step 2",
         ),
         ({"peer": "ours", "verdict": "passed"}, "passed"),
         ({"peer": "ours", "error": "no", "verdict": "failed", "sweep": "backward"}, "backward failed: no"),
