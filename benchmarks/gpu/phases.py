@@ -225,7 +225,7 @@ class Phase:
 
 PHASES = (
     Phase("compile", 0.15, compile_kernels),
-    Phase("gate", 0.28, gated),
+    Phase("gate", 0.275, gated),
     Phase("baseline", 0.43, baseline),
     Phase("ours", 0.67, ours),
     Phase("steps", 0.71, time_steps),
