@@ -21,6 +21,8 @@ from triton.backends.nvidia import driver as nvidia
 
 from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
+NOT_RUN = {"verdict": "not run", "error": "expected a CUDA device, got the interpreter"}
+"""What a row says in place of what only a GPU can tell."""
 Heard = Callable[[Any, bool], None]
 
 

@@ -17,7 +17,7 @@ from benchmarks.cases import DTYPES
 from benchmarks.peers import TOLERANCE, error
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
-from benchmarks.waiting import settle, usable, wait
+from benchmarks.waiting import late_error, usable, wait
 from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
 from fusedrnn.kernels.cudnn import Layer
@@ -150,7 +150,7 @@ def tune_shape(
             wrong = error(got, expected)
         except Exception as failure:
             found.append({**told, "error": f"{type(failure).__name__}: {failure}"})
-            settle(device)
+            late_error(device)  # of this variant, and not of the next
             if not usable(device):
                 break
             continue

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 
 
@@ -21,7 +19,10 @@ def wait(device: torch.device) -> None:
 
 
 def late_error(device: torch.device) -> str | None:
-    """What the device has to say of what was launched, once it is done: an error in words, or None."""
+    """What the device has to say of what was launched, once it is done: an error in words, or None.
+
+    Who comes next is not told of it any more.
+    """
     try:
         wait(device)
     except Exception as failure:
@@ -29,13 +30,7 @@ def late_error(device: torch.device) -> str | None:
     return None
 
 
-def settle(device: torch.device) -> None:
-    """Until the device is done with what has failed, so that what comes next is not told of it."""
-    with contextlib.suppress(Exception):
-        wait(device)
-
-
-def usable(device: torch.device) -> bool:
+def usable(device: torch.device | str) -> bool:
     """Whether this process can still use the device: after some errors it cannot."""
     try:
         return bool(torch.ones(1, device=device).add_(1).item() == 2)

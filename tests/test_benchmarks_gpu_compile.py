@@ -100,10 +100,7 @@ def test_a_process_that_dies_costs_its_kernel_and_not_the_time_of_the_phase(tmp_
 
 
 def test_in_the_interpreter_nothing_can_be_compiled():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.compiling"], env={**os.environ, "TRITON_INTERPRET": "1"}, cwd=HERE.parent,
-        capture_output=True, text=True,
-    )  # fmt: skip
+    done = run("-m", "benchmarks.gpu.compiling", TRITON_INTERPRET="1")
     assert done.returncode == 2
     assert "expected TRITON_INTERPRET not to be set, got 1" in done.stderr
 

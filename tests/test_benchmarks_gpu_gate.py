@@ -245,8 +245,9 @@ def test_what_has_failed_is_not_told_to_what_comes_next():
     from fusedrnn.kernels import launch
 
     launch.error_word(torch.device("cpu")).fill_(7)
-    waiting.settle(torch.device("cpu"))
-    waiting.wait(torch.device("cpu"))
+    assert waiting.late_error(CPU).startswith("SweepTimeoutError: ")
+    assert waiting.late_error(CPU) is None
+    waiting.wait(CPU)
 
 
 def rows_of(check, **verdicts):

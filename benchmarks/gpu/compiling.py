@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,25 @@ def compiled(kernel: Kernel) -> Row:
     }
 
 
+def answers(pool: Any, wanted: list[Kernel]) -> Iterator[Row]:
+    """Kernels as they are compiled; a process that dies takes its kernel with it, of which the pool does not tell."""
+    coming = pool.imap_unordered(compiled, wanted)
+    for count in range(len(wanted)):
+        try:
+            yield coming.next(LIMIT_S)
+        except multiprocessing.TimeoutError:
+            error = f"expected all kernels, got none for {LIMIT_S:.0f} s and {count} of {len(wanted)}"
+            yield {
+                "key": "compile: the rest",
+                "peer": "compiler",
+                "error": error,
+                "seconds": 0.0,
+                "new": 0,
+                "cached": 0,
+            }
+            return
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Compile what the phases need; exit status 1 if a kernel did not compile."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,26 +91,13 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = needs.kernels(asked.phases, chip, first=asked.first)
     tell({"wanted": len(wanted), "processes": asked.processes, "launchers": absent.builds_launchers()})
     rows: list[Row] = []
-    missing: Row = {"key": "compile", "peer": "compiler", "seconds": 0.0, "new": 0, "cached": 0}
     context: Any = multiprocessing.get_context("fork")  # nothing here has threads or a device, and the imports are done
     with context.Pool(min(asked.processes, len(wanted))) as pool:
-        answers = pool.imap_unordered(compiled, wanted)
-        for _ in wanted:
-            try:
-                row = answers.next(LIMIT_S)
-            except (
-                multiprocessing.TimeoutError
-            ):  # a process that dies takes its kernel with it, and the pool does not tell
-                row = {
-                    **missing,
-                    "error": f"expected all kernels, got none for {LIMIT_S:.0f} s and {len(rows)} of {len(wanted)}",
-                }
+        for row in answers(pool, wanted):
             rows.append(row)
             tell(row)
             if "error" in row:
                 print(json.dumps(row), flush=True)
-            if row["key"] == missing["key"]:
-                break
     new, cached = sum(row["new"] for row in rows), sum(row["cached"] for row in rows)
     errors = sum("error" in row for row in rows)
     if asked.json:

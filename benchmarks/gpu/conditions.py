@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from benchmarks.absent import NOT_RUN
 from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
 from benchmarks.records import Row
@@ -148,7 +149,7 @@ def run_condition(name: str, device: str) -> list[Row]:
     """One row: whether the condition holds, and if not what was got."""
     row = _about(name)
     if device == "cpu" and name not in WITHOUT_A_GPU:
-        return [{**row, "verdict": "not run", "error": "expected a CUDA device, got the interpreter"}]
+        return [{**row, **NOT_RUN}]
     try:
         wrong = CONDITIONS[name](device)
         wait(torch.device(device))

@@ -14,7 +14,7 @@ from benchmarks.measure import BASE, Options, measure, model_columns
 from benchmarks.peers import Peer, peers
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, time_columns
-from benchmarks.waiting import late_error, settle, usable
+from benchmarks.waiting import late_error
 
 BUDGET_S = 0.3
 """Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
@@ -42,18 +42,11 @@ def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]
     device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
     try:
         rows: list[Row] = getattr(import_module(module), function)(*arguments)
-    except Exception:
-        settle(device)
-        raise
-    late = late_error(device)
+    finally:
+        late = late_error(device)
     if late is not None:
         rows = [row if row.get("peer") == BASE else {**row, "error": row.get("error", late)} for row in rows]
     return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
-
-
-def alive(device: str) -> bool:
-    """Whether the worker can still use the device."""
-    return usable(torch.device(device))
 
 
 def describe(device: str) -> dict[str, Any]:

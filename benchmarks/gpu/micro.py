@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from benchmarks.absent import Chip
+from benchmarks.absent import NOT_RUN, Chip
 from benchmarks.records import Row
 
 ROUNDS = 2000
@@ -160,7 +160,7 @@ def measure(kind: str, device_name: str) -> list[Row]:
     """One row: the median of `REPEATS` measurements of a kind of `KINDS`, and all of them."""
     row: Row = {"key": f"micro: {kind}", "peer": "chip"}
     if device_name == "cpu":
-        return [{**row, "verdict": "not run", "error": "expected a CUDA device, got the interpreter"}]
+        return [{**row, **NOT_RUN}]
     found = [_once(kind, torch.device(device_name)) for _ in range(REPEATS + 1)][1:]  # the first one warms up
     unit = "hz" if kind == "clock" else "cycles"
     values = sorted(one[unit] for one in found)

@@ -196,7 +196,7 @@ def profile(session: Session) -> str:
     """The names of cuDNN's kernels, and how many kernels a step of either side launches; nothing is timed after it."""
     failed = gate.failures(session.rows("gate"))
     counted = cases.of_quantity("launches", tiny=session.dry)
-    named = [case for case in cases.profiled(cases.baselines(tiny=session.dry)) if case not in counted]
+    named = cases.profiled(cases.baselines(tiny=session.dry))
     of_both = (_profile(session, case, (BASE, "ours"), _instead(session, of_case(case), failed)) for case in counted)
     of_torch = (_profile(session, case, (BASE,), None) for case in named)
     done = session.work("gpu", "profile", of_both) + session.work(OF_TORCH, "profile", of_torch)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
+from benchmarks.absent import NOT_RUN
 from benchmarks.cases import Case
 from benchmarks.footprint import kernels_of
 from benchmarks.measure import BASE
@@ -55,7 +56,7 @@ def profile(case: Case, device_name: str, names: tuple[str, ...]) -> list[Row]:
     device = torch.device(device_name)
     about: Row = {**case.columns(), "key": key_of(case)}
     if device.type == "cpu":
-        return [{**about, "peer": BASE, "verdict": "not run", "error": "expected a CUDA device, got the interpreter"}]
+        return [{**about, "peer": BASE, **NOT_RUN}]
     rows: list[Row] = []
     for name, peer in peers(case, device).items():
         if name in names:

@@ -142,8 +142,8 @@ class Session:
     def _replace_if_lost(self) -> None:
         """After an error of the device: if the worker cannot use it any more, the next job gets a new one."""
         try:
-            alive = self.worker.run("benchmarks.gpu.jobs", "alive", (self.device,), ALIVE_S)
+            usable = self.worker.run("benchmarks.waiting", "usable", (self.device,), ALIVE_S)
         except JobError:
-            alive = False
-        if not alive:
+            usable = False
+        if not usable:
             self.worker.stop(hung=True)
