@@ -26,6 +26,7 @@ from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
+from fusedrnn.kernels.sweeps import DIGITS
 from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, form_of, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
@@ -93,7 +94,7 @@ def reading(
     types |= {"seed_ptr": "*i64", "threshold": "i32", "scale": "i64"}
     constants: dict[str, Any] = {
         "CELL": cell, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
-        "EXACT": dtype in ("tf32", "fp32", "fp64"), "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
+        "DIGITS": DIGITS[DTYPES[dtype]], "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
         "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "SPLIT": row.split, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
         "GROUP": row.group, "DROP": drop,

@@ -41,7 +41,7 @@ def backward_sweep(
     lane_begin, tick_begin, tick_end, polls, launch_id,
     threshold, scale,  # of dropout
     CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
-    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
+    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, DIGITS: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
     GROUP: tl.constexpr,
@@ -151,7 +151,7 @@ def backward_sweep(
                 published = (tl.where(valid, dr, 0.0), tl.where(valid, dz, 0.0), tl.where(valid, dm, 0.0))
             else:
                 di, df, dg, do, dc_before = lstm_backward(dh, dc, saved[0], saved[1], saved[2], saved[3], c, c_before,
-                                                          EXACT)  # fmt: skip
+                                                          DIGITS)  # fmt: skip
                 published = (tl.where(valid, di, 0.0), tl.where(valid, df, 0.0), tl.where(valid, dg, 0.0),
                              tl.where(valid, do, 0.0))  # fmt: skip
                 dc = tl.where(valid, dc_before, dc)

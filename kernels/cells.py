@@ -12,11 +12,11 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 
 @triton.jit
-def gru(gx_r, gx_z, gx_n, a_r, a_z, m, h, EXACT: tl.constexpr):
+def gru(gx_r, gx_z, gx_n, a_r, a_z, m, h, DIGITS: tl.constexpr):
     """Reset after the product (torch.nn, cuDNN): returns h', r, z, n."""
-    r = sigmoid(gx_r + a_r, EXACT)
-    z = sigmoid(gx_z + a_z, EXACT)
-    n = tanh(gx_n + r * m, EXACT)
+    r = sigmoid(gx_r + a_r, DIGITS)
+    z = sigmoid(gx_z + a_z, DIGITS)
+    n = tanh(gx_n + r * m, DIGITS)
     return n + z * (h - n), r, z, n
 
 
@@ -30,15 +30,15 @@ def gru_backward(dh, r, z, n, m, h):
 
 
 @triton.jit
-def reset_before_gates(gx_r, gx_z, a_r, a_z, EXACT: tl.constexpr):
+def reset_before_gates(gx_r, gx_z, a_r, a_z, DIGITS: tl.constexpr):
     """First half of Cho et al.'s step: r and z; the product of r * h follows."""
-    return sigmoid(gx_r + a_r, EXACT), sigmoid(gx_z + a_z, EXACT)
+    return sigmoid(gx_r + a_r, DIGITS), sigmoid(gx_z + a_z, DIGITS)
 
 
 @triton.jit
-def reset_before_state(gx_n, a_n, z, h, EXACT: tl.constexpr):
+def reset_before_state(gx_n, a_n, z, h, DIGITS: tl.constexpr):
     """Second half: returns h', n."""
-    n = tanh(gx_n + a_n, EXACT)
+    n = tanh(gx_n + a_n, DIGITS)
     return n + z * (h - n), n
 
 
@@ -55,20 +55,20 @@ def reset_before_gates_backward(drh, r, h):
 
 
 @triton.jit
-def lstm(gx_i, gx_f, gx_g, gx_o, a_i, a_f, a_g, a_o, c, EXACT: tl.constexpr):
+def lstm(gx_i, gx_f, gx_g, gx_o, a_i, a_f, a_g, a_o, c, DIGITS: tl.constexpr):
     """Returns h', c', i, f, g, o."""
-    i = sigmoid(gx_i + a_i, EXACT)
-    f = sigmoid(gx_f + a_f, EXACT)
-    g = tanh(gx_g + a_g, EXACT)
-    o = sigmoid(gx_o + a_o, EXACT)
+    i = sigmoid(gx_i + a_i, DIGITS)
+    f = sigmoid(gx_f + a_f, DIGITS)
+    g = tanh(gx_g + a_g, DIGITS)
+    o = sigmoid(gx_o + a_o, DIGITS)
     c = f * c + i * g
-    return o * tanh(c, EXACT), c, i, f, g, o
+    return o * tanh(c, DIGITS), c, i, f, g, o
 
 
 @triton.jit
-def lstm_backward(dh, dc, i, f, g, o, c, c_previous, EXACT: tl.constexpr):
+def lstm_backward(dh, dc, i, f, g, o, c, c_previous, DIGITS: tl.constexpr):
     """Gradients of the pre-activations di, df, dg, do, and of the previous c."""
-    y = tanh(c, EXACT)
+    y = tanh(c, DIGITS)
     dc = dc + dh * o * (1.0 - y * y)
     di = dc * g * i * (1.0 - i)
     df = dc * c_previous * f * (1.0 - f)

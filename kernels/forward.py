@@ -69,7 +69,7 @@ def forward_sweep(
     threshold, scale,  # of dropout, as in the kernels of dropout
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, SAVE: tl.constexpr,
     DROP: tl.constexpr,  # "", "each" step its own mask, "shared" by all steps
-    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, EXACT: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
+    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, DIGITS: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
     ACC: tl.constexpr,
     BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
     GROUP: tl.constexpr,
@@ -143,7 +143,7 @@ def forward_sweep(
             if tick % 2 == 0:
                 a_rz = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
                              0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], EXACT)
+                r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], DIGITS)
                 tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
                 arrive(counter_ptr, polls)
                 if SAVE:
@@ -152,7 +152,7 @@ def forward_sweep(
                 a_n = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
                              batch_mask, H, 2, 3, RESIDENT, UPCAST, PRECISION, ACC,
                              BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                new, n = reset_before_state(gx[2], a_n[0] + bias[2], aux, h, EXACT)
+                new, n = reset_before_state(gx[2], a_n[0] + bias[2], aux, h, DIGITS)
                 new = (new + poison).to(IO).to(ACC)
                 h = tl.where(valid, new, h)
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
@@ -174,11 +174,11 @@ def forward_sweep(
                     a = a + (dot(tiles[g], h.to(IO), tl.zeros((BLOCK_U, BLOCK_B), ACC), UPCAST, PRECISION),)
             if CELL == "gru":
                 m = a[2] + bias[2]
-                new, r, z, n = gru(gx[0], gx[1], gx[2], a[0] + bias[0], a[1] + bias[1], m, h, EXACT)
+                new, r, z, n = gru(gx[0], gx[1], gx[2], a[0] + bias[0], a[1] + bias[1], m, h, DIGITS)
                 saved = (r, z, n, m)
             else:
                 new, c, i, f, g_, o = lstm(gx[0], gx[1], gx[2], gx[3], a[0] + bias[0], a[1] + bias[1], a[2] + bias[2],
-                                           a[3] + bias[3], aux, EXACT)  # fmt: skip
+                                           a[3] + bias[3], aux, DIGITS)  # fmt: skip
                 aux = tl.where(valid, c, aux)
                 saved = (i, f, g_, o)
             if EXCHANGE:

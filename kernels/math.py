@@ -1,12 +1,22 @@
 """Sigmoid and tanh that hold two units in the last place of the output dtype and never overflow.
 
-float32 outputs need more than the hardware's ``exp``, whose relative error grows with its argument; there the exponential is
-computed by range reduction and a polynomial (coefficients: Cephes, S. L. Moshier, single precision). 16-bit outputs take the
-hardware's. float64 takes the library's exponential and Cephes' rational tanh.
+``DIGITS`` is the number of bits of the output's significand, and says how:
+
+- 53, float64: the library's exponential and Cephes' rational tanh (S. L. Moshier).
+- 24, float32: more than the hardware's ``exp``, whose relative error grows with its argument: the exponential by range reduction
+  and a polynomial (coefficients: Cephes, single precision).
+- 11, float16: the hardware's exponential and reciprocal.
+- 8, bfloat16: also the hardware's tanh, whose error is 2^-11 of its value (PTX ISA), a quarter of a unit in the last place. Not the
+  sigmoid by that tanh: near 0 and 1 the same error is 2^-12 of 1, which a gate that is nearly closed carries from step to step.
 """
 
 import triton
 import triton.language as tl
+
+from fusedrnn.kernels.launch import INTERPRETED
+
+HARDWARE = tl.constexpr(not INTERPRETED)
+"""Whether there is a GPU's own reciprocal and tanh; in the interpreter their formulas stand for them."""
 
 
 @triton.jit
@@ -29,41 +39,61 @@ def _exp_of_nonpositive(x):
 
 
 @triton.jit
-def _decay(x, EXACT: tl.constexpr):
+def _decay(x, DIGITS: tl.constexpr):
     """exp(-|x|); NaN stays NaN."""
-    if EXACT and x.dtype == tl.float32:
+    if DIGITS == 24:
         return tl.where(x == x, _exp_of_nonpositive(-tl.abs(x)), x)
     else:
         return tl.exp(-tl.abs(x))
 
 
 @triton.jit
-def _divide(a, b, EXACT: tl.constexpr):
-    if EXACT and a.dtype == tl.float32:
-        return tl.div_rn(a, b)
+def _reciprocal(x):
+    """1 / x to a unit in the last place of float32; 0 for infinity."""
+    if HARDWARE:
+        return tl.inline_asm_elementwise("rcp.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
     else:
-        return a / b
+        return 1.0 / x
 
 
 @triton.jit
-def sigmoid(x, EXACT: tl.constexpr):
-    """1 / (1 + exp(-x)), the exponential taken of -|x| only; ``EXACT`` for float32 outputs.
+def _divide(a, b, DIGITS: tl.constexpr):
+    if DIGITS == 24:
+        return tl.div_rn(a, b)
+    elif DIGITS == 53:
+        return a / b
+    else:
+        return a * _reciprocal(b)
+
+
+@triton.jit
+def sigmoid(x, DIGITS: tl.constexpr):
+    """1 / (1 + exp(-x)); the exponential is taken of -|x| only, but for 16 bits on a GPU, whose exponential overflows to infinity.
 
     The rounding error of 1 + e is known exactly; taking it back keeps small results within two units in the last place.
     """
-    e = _decay(x, EXACT)
-    d = 1.0 + e
-    y = _divide(tl.where(x >= 0, 1.0, e), d, EXACT)
-    if EXACT:
-        y = y - y * ((1.0 - d) + e)
-    return y
+    if DIGITS < 24 and HARDWARE:
+        return _reciprocal(1.0 + tl.exp(-x))
+    else:
+        e = _decay(x, DIGITS)
+        d = 1.0 + e
+        y = _divide(tl.where(x >= 0, 1.0, e), d, DIGITS)
+        return y - y * ((1.0 - d) + e)
 
 
 @triton.jit
-def tanh(x, EXACT: tl.constexpr):
-    """Odd series below 0.625, (1 - exp(-2|x|)) / (1 + exp(-2|x|)) above."""
+def tanh(x, DIGITS: tl.constexpr):
+    """The hardware's for 8 digits; else an odd series below 0.625, (1 - exp(-2|x|)) / (1 + exp(-2|x|)) above."""
+    if DIGITS == 8 and HARDWARE:
+        return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
+    else:
+        return _tanh(x, DIGITS)
+
+
+@triton.jit
+def _tanh(x, DIGITS: tl.constexpr):
     s = x * x
-    if x.dtype == tl.float64:
+    if DIGITS == 53:
         p = (-9.64399179425052238628e-1 * s - 9.92877231001918586564e1) * s - 1.61468768441708447952e3
         q = ((s + 1.12811678491632931402e2) * s + 2.23548839060100448583e3) * s + 4.84406305325125486048e3
         small = x + x * s * (p / q)
@@ -73,6 +103,6 @@ def tanh(x, EXACT: tl.constexpr):
         p = p * s + 1.33314422036e-1
         p = p * s - 3.33332819422e-1
         small = p * s * x + x
-    e = _decay(2.0 * x, EXACT)
-    large = _divide(1.0 - e, 1.0 + e, EXACT)
+    e = _decay(2.0 * x, DIGITS)
+    large = _divide(1.0 - e, 1.0 + e, DIGITS)
     return tl.where(tl.abs(x) < 0.625, small, tl.where(x < 0, -large, large))

@@ -22,6 +22,8 @@ from fusedrnn.kernels.table import Row, choose
 
 TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
 """Exchanges in a step."""
+DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
+"""Bits of the significand, by which the gate functions are chosen (`math`)."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -47,7 +49,7 @@ def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any
         "CELL": cell,
         "EXCHANGE": slices > 1 or not row.resident or row.split > 1 or cell == "gru_before",
         "RESIDENT": row.resident,
-        "EXACT": dtype in (torch.float32, torch.float64),
+        "DIGITS": DIGITS[dtype],
         "UPCAST": launch.INTERPRETED and dtype in (torch.float16, torch.bfloat16),
         "PRECISION": precision(dtype),
         "ACC": tl.float64 if dtype == torch.float64 else tl.float32,

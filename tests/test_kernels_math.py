@@ -7,20 +7,21 @@ import torch
 triton = pytest.importorskip("triton")
 import triton.language as tl  # noqa: E402
 
+from fusedrnn.kernels import sweeps  # noqa: E402
 from fusedrnn.kernels.math import sigmoid, tanh  # noqa: E402
 
 
 @triton.jit
-def both(x_ptr, sigmoid_ptr, tanh_ptr, N: tl.constexpr, EXACT: tl.constexpr):
+def both(x_ptr, sigmoid_ptr, tanh_ptr, N: tl.constexpr, DIGITS: tl.constexpr):
     i = tl.arange(0, N)
     x = tl.load(x_ptr + i)
-    tl.store(sigmoid_ptr + i, sigmoid(x, EXACT).to(sigmoid_ptr.dtype.element_ty))
-    tl.store(tanh_ptr + i, tanh(x, EXACT).to(tanh_ptr.dtype.element_ty))
+    tl.store(sigmoid_ptr + i, sigmoid(x, DIGITS).to(sigmoid_ptr.dtype.element_ty))
+    tl.store(tanh_ptr + i, tanh(x, DIGITS).to(tanh_ptr.dtype.element_ty))
 
 
-def evaluate(x, dtype, exact):
+def evaluate(x, dtype):
     s, t = torch.empty(len(x), dtype=dtype), torch.empty(len(x), dtype=dtype)
-    both[(1,)](x, s, t, N=len(x), EXACT=exact)
+    both[(1,)](x, s, t, N=len(x), DIGITS=sweeps.DIGITS[dtype])
     return s, t
 
 
@@ -48,9 +49,8 @@ def true_sigmoid(x):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 def test_error_is_below_two_units_in_the_last_place(dtype):
-    exact = dtype in (torch.float32, torch.float64)
     x = arguments(torch.float64 if dtype == torch.float64 else torch.float32)
-    s, t = evaluate(x, dtype, exact)
+    s, t = evaluate(x, dtype)
     assert errors(x, s, true_sigmoid, dtype).max() < 2
     assert errors(x, t, np.tanh, dtype).max() < 2
 
@@ -58,7 +58,7 @@ def test_error_is_below_two_units_in_the_last_place(dtype):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_ends_of_the_range():
     x = torch.tensor([float("inf"), -float("inf"), 3e38, -3e38, 0.0, 1e-45, -90.0, float("nan")])
-    s, t = evaluate(x, torch.float32, True)
+    s, t = evaluate(x, torch.float32)
     assert s[:5].tolist() == [1.0, 0.0, 1.0, 0.0, 0.5]
     assert t[:6].tolist() == [1.0, -1.0, 1.0, -1.0, 0.0, x[5].item()]
     assert 0 < s[6] < 1e-38
