@@ -24,6 +24,8 @@ import triton.language as tl
 
 from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
+from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.sweeps import DIGITS
@@ -31,7 +33,8 @@ from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, form_of, sh
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
-CELLS = ("gru", "gru_before", "lstm")
+RECORDED = ("gru", "gru_before", "lstm")
+"""Cells of the modules, whose rows are in the committed record."""
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)
 """One for which the lanes of small batch tiles fit in one wave, and one for which they do not."""
@@ -75,7 +78,7 @@ class Case:
     @property
     def exchanges(self) -> bool:
         """Whether programs, or halves of a step, hand each other anything."""
-        return self.row.block_u < self.H or not self.row.resident or self.row.split > 1 or self.cell == "gru_before"
+        return self.row.block_u < self.H or not self.row.resident or self.row.split > 1 or NUMBERS[self.cell].phases > 1
 
 
 @cache
@@ -86,29 +89,28 @@ def reading(
 
     ``drop`` as the kernels have it: nothing, "each" or "shared".
     """
-    kernel = KERNELS[sweep]
+    kernel, kind = KERNELS[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
     types = {name: wide if name in WIDE else "*i32" if name in WORDS else io for name in pointers}
     types |= {"seed_ptr": "*i64", "threshold": "i32", "scale": "i64"}
     constants: dict[str, Any] = {
-        "CELL": cell, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
+        "CELL": kind, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
         "DIGITS": DIGITS[DTYPES[dtype]], "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
         "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "SPLIT": row.split, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
         "GROUP": row.group, "DROP": drop,
     }  # fmt: skip
-    lstm = cell == "lstm"
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
     if sweep == "forward":
         constants |= {"HAS_BIAS": full, "SAVE": full}
-        absent |= {} if cell == "gru_before" else {"reset_ptr": None}
-        absent |= {} if lstm else {"cells_ptr": None}
+        absent |= {} if kind.phases > 1 else {"reset_ptr": None}
+        absent |= {} if kind.has_c else {"cells_ptr": None}
     else:
-        constants |= {"HAS_DCELLS": full and lstm}
+        constants |= {"HAS_DCELLS": full and kind.has_c}
         absent.pop("gates_ptr", None)
-        absent |= {} if lstm else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
+        absent |= {} if kind.has_c else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
     absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
     constants |= {name: None for name in absent if name in kernel.arg_names}
     multiples = {*pointers, *(["H"] if aligned else [])}
@@ -125,8 +127,7 @@ def products_a_warp(case: Case) -> int | None:
     depth = {"bf16": 16, "fp16": 16, "tf32": 8}.get(case.dtype)
     if depth is None or row.split != row.warps:
         return None
-    gates = 4 if case.cell == "lstm" else 3
-    return gates * (row.block_u // 16) * (row.block_b // 8) * (row.block_k * row.chunks // depth)
+    return NUMBERS[case.cell].gates * (row.block_u // 16) * (row.block_b // 8) * (row.block_k * row.chunks // depth)
 
 
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
@@ -189,9 +190,9 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
     return found
 
 
-def matrix(archs: list[int], widths: list[int], dtypes: list[str]) -> Iterator[Case]:
+def matrix(archs: list[int], widths: list[int], dtypes: list[str], cells: list[str]) -> Iterator[Case]:
     """Every case asked for whose row differs from that of a smaller batch; cases that share a kernel are compiled once."""
-    for arch, dtype, cell, sweep, H in itertools.product(archs, dtypes, CELLS, KERNELS, widths):
+    for arch, dtype, cell, sweep, H in itertools.product(archs, dtypes, cells, KERNELS, widths):
         seen = set()
         for B in BATCHES:
             case = Case(sweep, cell, dtype, arch, H, B)
@@ -221,12 +222,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--arch", type=int, nargs="+", default=list(MULTIPROCESSORS), choices=list(MULTIPROCESSORS))
     parser.add_argument("--hidden", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--dtype", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--cell", nargs="+", default=list(RECORDED), choices=list(CELLS))
     parser.add_argument("--plain", action="store_true", help="without lengths, bias and saved gates")
     parser.add_argument("--drop", default="", choices=["", "each", "shared"], help="with dropout of the output")
     asked = parser.parse_args(arguments)
     started = time.monotonic()
     results = []
-    for case in matrix(asked.arch, asked.hidden, asked.dtype):
+    for case in matrix(asked.arch, asked.hidden, asked.dtype, asked.cell):
         results.append(record(case, full=not asked.plain, drop=asked.drop))
         for fault in results[-1]["faults"]:
             print(f"{case}: {fault}", file=sys.stderr, flush=True)

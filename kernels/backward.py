@@ -8,23 +8,26 @@ time loop must do in order is here: the gradients of weights, biases and input a
 import triton
 import triton.language as tl
 
-from fusedrnn.kernels.cells import (
-    gru_backward,
-    lstm_backward,
-    reset_before_gates_backward,
-    reset_before_state_backward,
-)
 from fusedrnn.kernels.exchange import arrive, wait
 from fusedrnn.kernels.forward import RUNTIME, load_gates, store_gates
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, gather, load_slice
 
 
+@triton.jit
+def zeroed(valid, blocks, COUNT: tl.constexpr):
+    """The blocks, zero where not valid."""
+    kept = ()
+    for i in tl.static_range(COUNT):
+        kept = kept + (tl.where(valid, blocks[i], 0.0),)
+    return kept
+
+
 @triton.jit(do_not_specialize=RUNTIME)
 def backward_sweep(
     gates_ptr,    # (T, B, D, S*H) as the forward saved them, or recomputed
     out_ptr,      # (T, B, D, H) every h_t
-    cells_ptr,    # (T, B, D, H) every c_t of the LSTM
+    cells_ptr,    # (T, B, D, H) every c_t, if the cell has one
     h0_ptr,       # (D, B, H)
     c0_ptr,       # (D, B, H)
     w_ptr,        # (D, H, G*H) recurrent weights, transposed
@@ -33,7 +36,7 @@ def backward_sweep(
     dcells_ptr,   # (T, B, D, H) gradient of every c_t
     dh_ptr,       # (D, B, H) accumulation dtype: in, the gradient of h_n; out, of h_0
     dc_ptr,       # (D, B, H) likewise of c
-    dgates_ptr,   # (T, B, D, S*H) pre-activations: GRU dn dr dz dm, reset-before dr dz dn, LSTM di df dg do
+    dgates_ptr,   # (T, B, D, S*H) gradients of the pre-activations, in the order of the cell
     counter_ptr,  # (lanes,) int32, zero at launch
     error_ptr,    # (1,) int32
     seed_ptr,     # (1,) int64 of dropout
@@ -50,11 +53,13 @@ def backward_sweep(
 
     With exchange, tick k first gathers what tick k - 1 published; one more tick after the last gathers the gradient of h_0.
     """
-    G: tl.constexpr = 4 if CELL == "lstm" else 3
-    S: tl.constexpr = 3 if CELL == "gru_before" else 4
-    G_NOW: tl.constexpr = 2 if CELL == "gru_before" else G
-    TICKS: tl.constexpr = 2 if CELL == "gru_before" else 1
-    SHIFT: tl.constexpr = 1 if CELL == "gru" else 0  # the exchanged gates start at dr, after dn
+    G: tl.constexpr = CELL.gates
+    S: tl.constexpr = CELL.saved
+    LATE: tl.constexpr = CELL.late
+    EARLY: tl.constexpr = G - LATE  # products of the first phase
+    HAS_C: tl.constexpr = CELL.has_c
+    TICKS: tl.constexpr = CELL.phases
+    FROM: tl.constexpr = CELL.exchanged_from
     IO: tl.constexpr = dgates_ptr.dtype.element_ty
 
     pid = tl.program_id(0)
@@ -76,12 +81,12 @@ def backward_sweep(
     tiles = ()
     late_tiles = ()
     if RESIDENT:
-        tiles = load_slice(w_ptr, w_row, H, H, unit_mask, 0, G_NOW, SPLIT, BLOCK_K, CHUNKS)
-        late_tiles = load_slice(w_ptr, w_row, H, H, unit_mask, G_NOW, G, SPLIT, BLOCK_K, CHUNKS)
+        tiles = load_slice(w_ptr, w_row, H, H, unit_mask, 0, EARLY, SPLIT, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, H, unit_mask, EARLY, G, SPLIT, BLOCK_K, CHUNKS)
 
     dh = tl.load(dh_ptr + state_own, mask=own, other=0.0)
     dc = dh
-    if CELL == "lstm":
+    if HAS_C:
         dc = tl.load(dc_ptr + state_own, mask=own, other=0.0)
 
     keep = own
@@ -111,7 +116,9 @@ def backward_sweep(
             keep = kept_at(seed, own_rows, threshold)
         if DROP != "":
             dout = scaled(dout, keep, scale, ACC)
-        if CELL == "lstm":
+        c = h
+        c_before = h
+        if HAS_C:
             c = tl.load(cells_ptr + own_rows, mask=valid, other=0.0).to(ACC)
             c_before = tl.load(cells_ptr + before_rows, mask=valid & (is_first == 0), other=0.0).to(ACC)
             c_before += tl.load(c0_ptr + state_own, mask=valid & is_first, other=0.0).to(ACC)
@@ -125,47 +132,43 @@ def backward_sweep(
             poison = tl.where(polls > 0, 0.0, float("nan"))
             present = batch_mask & (tick > 0)
 
-        if CELL == "gru_before":
+        if LATE > 0:
             if tick % 2 == 0:
                 dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr, x_row, present, H,
-                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
+                             0, EARLY, RESIDENT, UPCAST, PRECISION, ACC,
+                             BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dh += tl.where(valid, dout, 0.0) + poison
-                dz, dn, _ = reset_before_state_backward(dh, saved[1], saved[2], h)
-                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dz, 0.0), tl.where(valid, dn, 0.0)), 1, 2)
+                dgates, direct, _ = CELL.step_backward(dh, dc, saved, h, c, c_before, DIGITS)
+                store_gates(dgates_ptr, own_gates, H, mine, zeroed(valid, dgates, EARLY), S - EARLY, 0, EARLY)
                 arrive(counter_ptr, polls)
+                dh = tl.where(valid, direct, dh)
             else:
-                drh = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + 2 * H, rows * (S * H), batch_mask, H,
-                             2, 3, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                dr, through = reset_before_gates_backward(drh + poison, saved[0], h)
-                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dr, 0.0),), 0, 1)
+                d_exchanged = gather(late_tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + (S - LATE) * H, rows * (S * H),
+                                     batch_mask, H, EARLY, G, RESIDENT, UPCAST, PRECISION, ACC,
+                                     BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
+                dgates_late, more = CELL.step_late_backward(d_exchanged + poison, saved, h)
+                store_gates(dgates_ptr, own_gates, H, mine, zeroed(valid, dgates_late, S - EARLY), 0, 0, S - EARLY)
                 arrive(counter_ptr, polls)
-                dh = tl.where(valid, dh * saved[1] + through, dh)
+                dh = tl.where(valid, dh + more, dh)
         else:
             if EXCHANGE:
-                dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + SHIFT * H, x_row, present, H,
+                dh += gather(tiles, w_ptr, w_row, H, unit_mask, dgates_ptr + FROM * H, x_row, present, H,
                              0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
                 dh += poison
             dh += dout
-            if CELL == "gru":
-                dr, dz, dn, dm, direct = gru_backward(dh, saved[0], saved[1], saved[2], saved[3], h)
-                published = (tl.where(valid, dr, 0.0), tl.where(valid, dz, 0.0), tl.where(valid, dm, 0.0))
-            else:
-                di, df, dg, do, dc_before = lstm_backward(dh, dc, saved[0], saved[1], saved[2], saved[3], c, c_before,
-                                                          DIGITS)  # fmt: skip
-                published = (tl.where(valid, di, 0.0), tl.where(valid, df, 0.0), tl.where(valid, dg, 0.0),
-                             tl.where(valid, do, 0.0))  # fmt: skip
+            unmasked, direct, dc_before = CELL.step_backward(dh, dc, saved, h, c, c_before, DIGITS)
+            dgates = zeroed(valid, unmasked, S)
+            if HAS_C:
                 dc = tl.where(valid, dc_before, dc)
-                direct = tl.zeros((BLOCK_U, BLOCK_B), ACC)
-            store_gates(dgates_ptr, own_gates, H, mine, published, SHIFT, G)
+            store_gates(dgates_ptr, own_gates, H, mine, dgates, 0, FROM, S)
             dh = tl.where(valid, direct, dh)
             if EXCHANGE:
                 arrive(counter_ptr, polls)
             else:
                 for g in tl.static_range(G):
-                    dh = dot(tiles[g], published[g].to(IO), dh, UPCAST, PRECISION)
-            if CELL == "gru":
-                store_gates(dgates_ptr, own_gates, H, mine, (tl.where(valid, dn, 0.0),), 0, 1)
+                    dh = dot(tiles[g], dgates[FROM + g].to(IO), dh, UPCAST, PRECISION)
+            store_gates(dgates_ptr, own_gates, H, mine, dgates, 0, 0, FROM)
 
     tl.store(dh_ptr + state_own, dh, mask=own)
-    if CELL == "lstm":
+    if HAS_C:
         tl.store(dc_ptr + state_own, dc, mask=own)

@@ -24,21 +24,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusedrnn.kernels import cudnn
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
 from fusedrnn.kernels.cudnn import Layer
-from fusedrnn.kernels.results import SAVED
 from fusedrnn.kernels.table import Row
 
 LATENCY_CYCLES = 280
 """Of a step that does next to nothing: two trips through shared memory (30 each), three barriers (20), a short product (35) and a
 chain of two gate functions (60 to 70 each); instruction latencies of Luo et al. 2024."""
-EXCHANGES = {"gru": 1, "gru_before": 2, "lstm": 1}
+EXCHANGES = {name: cell.phases for name, cell in NUMBERS.items()}
 """A step's."""
-SPECIALS = {
-    ("forward", "gru"): 6, ("forward", "gru_before"): 6, ("forward", "lstm"): 10,
-    ("backward", "gru"): 0, ("backward", "gru_before"): 0, ("backward", "lstm"): 2,
-}  # fmt: skip
-"""Exponentials and reciprocals a unit and step: two a sigmoid or tanh; backward recomputes only tanh(c)."""
 OTHER_LAUNCHES = {"forward": 5, "backward": 12}
 """Kernels of a layer beside the sweep: products over all steps, copies of states, counters."""
 MARGIN = 1.5
@@ -97,9 +92,10 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     _, together = waves(chip, layer, row)
     programs = min(slices * together, chip.multiprocessors * row.per_sm)
     crowd = -(-programs // chip.multiprocessors)  # programs that share an SM, its tensor cores and its ports
-    size, H, G = layer.dtype.itemsize, layer.H, layer.gates
+    cell = NUMBERS[layer.cell]
+    size, H, G = layer.dtype.itemsize, layer.H, cell.gates
     units, samples = row.block_u, min(row.block_b, layer.B)
-    exchanging = slices > 1 or not row.resident or layer.cell == "gru_before"
+    exchanging = slices > 1 or not row.resident or cell.phases > 1
     operand = H * samples * size * (G if sweep == "backward" else 1)
     weights = min(units, H) * G * H * size
     matrix = G * H * H * size
@@ -108,18 +104,19 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
         missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
         reading = max(crowd * weights / chip.port, matrix * together / chip.l2, missed)
-    saved = SAVED[layer.cell] * H
-    forward_width = G * H + H + saved + (H if layer.cell == "lstm" else 0)
-    backward_width = 2 * saved + 2 * H + (2 * H if layer.cell == "lstm" else 0)
+    saved = cell.saved * H
+    forward_width = G * H + H + saved + (H if cell.has_c else 0)
+    backward_width = 2 * saved + 2 * H + (2 * H if cell.has_c else 0)
     width = forward_width if sweep == "forward" else backward_width
+    specials = cell.forward_specials if sweep == "forward" else cell.backward_specials
     rows = min(together * samples, layer.B * layer.D)
     return Step(
-        exchange=EXCHANGES[layer.cell] * (2 * chip.l2_cycles + chip.atomic_cycles) / chip.clock if exchanging else 0.0,
-        latency=EXCHANGES[layer.cell] * LATENCY_CYCLES / chip.clock,
+        exchange=cell.phases * (2 * chip.l2_cycles + chip.atomic_cycles) / chip.clock if exchanging else 0.0,
+        latency=cell.phases * LATENCY_CYCLES / chip.clock,
         operand=max(crowd * operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
         weights=reading,
         tensor=crowd * 2.0 * units * row.block_b * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
-        special=crowd * SPECIALS[sweep, layer.cell] * units * row.block_b / (SPECIAL_UNITS * chip.clock),
+        special=crowd * specials * units * row.block_b / (SPECIAL_UNITS * chip.clock),
         memory=rows * width * size / chip.dram,
     )
 

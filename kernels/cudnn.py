@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import LAUNCH_S, Chip
 
 STANDARD = "standard"
@@ -23,7 +24,7 @@ KERNELS_A_STEP = 2
 class Layer:
     """One call of a recurrent module, as far as time depends on it.
 
-    T steps, B samples, I inputs, H units, D directions, L layers. `cell` is "gru", "gru_before" or "lstm"; `tf32` whether
+    T steps, B samples, I inputs, H units, D directions, L layers. `cell` is a name of `cell.NUMBERS`; `tf32` whether
     torch's switch lets float32 products use TF32; `packed` whether samples have lengths of their own; `projected` whether the
     LSTM has a projection.
     """
@@ -43,7 +44,7 @@ class Layer:
     @property
     def gates(self) -> int:
         """G."""
-        return 4 if self.cell == "lstm" else 3
+        return NUMBERS[self.cell].gates
 
     @property
     def numbers(self) -> str:

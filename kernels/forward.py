@@ -1,16 +1,15 @@
 """The forward sweep: the whole time loop of a layer, both directions, in one launch.
 
-One kernel serves every cell (its gate mathematics is in ``cells``) and every form: weights in one program (no exchange),
-weights split over programs and kept on chip, weights streamed from L2; and the range of ticks [tick_begin, tick_end) that
-this launch runs: all of them at once, or one at a time where programs cannot wait for each other.
+One kernel serves every cell, a value (``cell.Cell``) of numbers and the functions of a step, and every form: weights in one
+program (no exchange), weights split over programs and kept on chip, weights streamed from L2; and the range of ticks
+[tick_begin, tick_end) that this launch runs: all of them at once, or one at a time where programs cannot wait for each other.
 
-A tick is one exchange. A GRU or LSTM step is one tick; a reset-before GRU step is two (r * h must be exchanged before n).
+A tick is one exchange: a step has one, or two where the cell has two phases (the reset-before GRU must exchange r * h before n).
 """
 
 import triton
 import triton.language as tl
 
-from fusedrnn.kernels.cells import gru, lstm, reset_before_gates, reset_before_state
 from fusedrnn.kernels.exchange import arrive, wait
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, load_slice, products
@@ -42,10 +41,19 @@ def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr, ACC: tl.constexpr):
 
 
 @triton.jit
-def store_gates(ptr, offsets, H, mask, blocks, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """The inverse: block i at slot FIRST + i."""
-    for i in tl.static_range(COUNT):
-        tl.store(ptr + offsets + (FIRST + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
+def store_gates(ptr, offsets, H, mask, blocks, SLOT: tl.constexpr, FIRST: tl.constexpr, LAST: tl.constexpr):
+    """The inverse, of blocks FIRST to LAST - 1: block i at slot SLOT + i."""
+    for i in tl.static_range(FIRST, LAST):
+        tl.store(ptr + offsets + (SLOT + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def biased(blocks, bias, FIRST: tl.constexpr, LAST: tl.constexpr):
+    """The blocks, products of gates FIRST to LAST - 1, with those gates' bias added."""
+    sums = ()
+    for g in tl.static_range(FIRST, LAST):
+        sums = sums + (blocks[g - FIRST] + bias[g],)
+    return sums
 
 
 @triton.jit(do_not_specialize=RUNTIME)
@@ -55,11 +63,11 @@ def forward_sweep(
     b_ptr,        # (D, G*H) recurrent bias
     lengths_ptr,  # (B,) int32
     state_ptr,    # (2, D, B, H) the exchanged h: slot 0 holds h_0, step s reads slot s % 2 and writes the other
-    aux_ptr,      # (D, B, H) accumulation dtype: c of the LSTM, z of a half-done reset-before step
-    reset_ptr,    # (D, B, H) the exchanged r * h of the reset-before GRU
+    aux_ptr,      # (D, B, H) accumulation dtype: c, or what a step of two phases keeps for its second
+    reset_ptr,    # (D, B, H) what a step of two phases exchanges for its second
     out_ptr,      # (T, B, D, H)
-    cells_ptr,    # (T, B, D, H) every c_t of the LSTM
-    gates_ptr,    # (T, B, D, S*H) what the backward needs: GRU r z n m, reset-before r z n, LSTM i f g o
+    cells_ptr,    # (T, B, D, H) every c_t, if the cell has one
+    gates_ptr,    # (T, B, D, S*H) what the backward needs, as the cell saves it
     dropped_ptr,  # (T, B, D, H) what dropout leaves of out
     seed_ptr,     # (1,) int64
     counter_ptr,  # (lanes,) int32, zero at launch
@@ -75,10 +83,12 @@ def forward_sweep(
     GROUP: tl.constexpr,
 ):  # fmt: skip
     """Program (slice, lane): BLOCK_U units with all their gates, BLOCK_B samples of one direction."""
-    G: tl.constexpr = 4 if CELL == "lstm" else 3
-    S: tl.constexpr = 3 if CELL == "gru_before" else 4
-    G_NOW: tl.constexpr = 2 if CELL == "gru_before" else G
-    TICKS: tl.constexpr = 2 if CELL == "gru_before" else 1
+    G: tl.constexpr = CELL.gates
+    S: tl.constexpr = CELL.saved
+    LATE: tl.constexpr = CELL.late
+    EARLY: tl.constexpr = G - LATE  # products of the first phase
+    HAS_C: tl.constexpr = CELL.has_c
+    TICKS: tl.constexpr = CELL.phases
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
     pid = tl.program_id(0)
@@ -108,14 +118,14 @@ def forward_sweep(
             b = tl.zeros((BLOCK_U,), ACC)
         bias = bias + (b[:, None],)
     tiles = ()
-    late_tiles = ()  # of n, which the reset-before GRU needs a tick after r and z
+    late_tiles = ()  # of the second phase
     if RESIDENT:
-        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, G_NOW, SPLIT, BLOCK_K, CHUNKS)
-        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, G_NOW, G, SPLIT, BLOCK_K, CHUNKS)
+        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, EARLY, SPLIT, BLOCK_K, CHUNKS)
+        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, EARLY, G, SPLIT, BLOCK_K, CHUNKS)
 
     h = tl.load(state_ptr + (tick_begin // TICKS % 2) * slot + state_own, mask=own, other=0.0).to(ACC)
     aux = tl.zeros((BLOCK_U, BLOCK_B), ACC)
-    if CELL != "gru":
+    if HAS_C or LATE > 0:
         aux = tl.load(aux_ptr + state_own, mask=own, other=0.0)
 
     keep = own
@@ -139,20 +149,21 @@ def forward_sweep(
         now_ptr = state_ptr + (step % 2) * slot
         next_ptr = state_ptr + ((step + 1) % 2) * slot
 
-        if CELL == "gru_before":
+        if LATE > 0:
             if tick % 2 == 0:
-                a_rz = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
-                             0, 2, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                r, aux = reset_before_gates(gx[0], gx[1], a_rz[0] + bias[0], a_rz[1] + bias[1], DIGITS)
-                tl.store(reset_ptr + state_own, (r * h + poison).to(IO), mask=own)
+                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
+                             0, EARLY, RESIDENT, UPCAST, PRECISION, ACC,
+                             BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
+                exchanged, aux, saved = CELL.step(gx, biased(a, bias, 0, EARLY), h, aux, DIGITS)
+                tl.store(reset_ptr + state_own, (exchanged + poison).to(IO), mask=own)
                 arrive(counter_ptr, polls)
                 if SAVE:
-                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (r, aux), 0, 2)
+                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, 0, S - LATE)
             else:
-                a_n = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
-                             batch_mask, H, 2, 3, RESIDENT, UPCAST, PRECISION, ACC,
-                             BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                new, n = reset_before_state(gx[2], a_n[0] + bias[2], aux, h, DIGITS)
+                a_late = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
+                                  batch_mask, H, EARLY, G, RESIDENT, UPCAST, PRECISION, ACC,
+                                  BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
+                new, saved_late = CELL.step_late(gx, biased(a_late, bias, EARLY, G), h, aux, DIGITS)
                 new = (new + poison).to(IO).to(ACC)
                 h = tl.where(valid, new, h)
                 tl.store(next_ptr + state_own, h.to(IO), mask=own)
@@ -163,7 +174,9 @@ def forward_sweep(
                 if DROP != "":
                     tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
                 if SAVE:
-                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, (n,), 2, 1)
+                    store_gates(
+                        gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved_late, S - LATE, 0, LATE
+                    )
         else:
             if EXCHANGE:
                 a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
@@ -172,15 +185,9 @@ def forward_sweep(
                 a = ()
                 for g in tl.static_range(G):
                     a = a + (dot(tiles[g], h.to(IO), tl.zeros((BLOCK_U, BLOCK_B), ACC), UPCAST, PRECISION),)
-            if CELL == "gru":
-                m = a[2] + bias[2]
-                new, r, z, n = gru(gx[0], gx[1], gx[2], a[0] + bias[0], a[1] + bias[1], m, h, DIGITS)
-                saved = (r, z, n, m)
-            else:
-                new, c, i, f, g_, o = lstm(gx[0], gx[1], gx[2], gx[3], a[0] + bias[0], a[1] + bias[1], a[2] + bias[2],
-                                           a[3] + bias[3], aux, DIGITS)  # fmt: skip
+            new, c, saved = CELL.step(gx, biased(a, bias, 0, G), h, aux, DIGITS)
+            if HAS_C:
                 aux = tl.where(valid, c, aux)
-                saved = (i, f, g_, o)
             if EXCHANGE:
                 new = new + poison
             h = tl.where(valid, new.to(IO).to(ACC), h)
@@ -192,12 +199,12 @@ def forward_sweep(
                 keep = kept_at(seed, own_rows, threshold)
             if DROP != "":
                 tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
-            if CELL == "lstm":
+            if HAS_C:
                 tl.store(cells_ptr + own_rows, tl.where(valid, aux, 0.0).to(IO), mask=own)
             if SAVE:
-                store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, S)
+                store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, 0, S)
 
     if not EXCHANGE:
         tl.store(state_ptr + (tick_end % 2) * slot + state_own, h.to(IO), mask=own)
-    if CELL != "gru":
+    if HAS_C or LATE > 0:
         tl.store(aux_ptr + state_own, aux, mask=own)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-SAVED = {"gru": 4, "gru_before": 3, "lstm": 4}
+from fusedrnn.kernels.cell import NUMBERS
+
+SAVED = {name: cell.saved for name, cell in NUMBERS.items()}
 """S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
 
 
@@ -25,13 +27,13 @@ class Forward(NamedTuple):
     h_n: Tensor  # (D, B, H)
     cells: Tensor | None  # (T, B, D, H)
     c_n: Tensor | None  # (D, B, H)
-    gates: Tensor | None  # (T, B, D, S*H): GRU r z n m, reset-before GRU r z n, LSTM i f g o
+    gates: Tensor | None  # (T, B, D, S*H): as the cell saves them
     dropped: Tensor | None = None  # (T, B, D, H) the output after dropout
 
 
 class Backward(NamedTuple):
     """Gradients of the pre-activations and of the initial states."""
 
-    dgates: Tensor  # (T, B, D, S*H): GRU dn dr dz dm, reset-before GRU dr dz dn, LSTM di df dg do
+    dgates: Tensor  # (T, B, D, S*H): in the order of the cell
     dh0: Tensor  # (D, B, H)
     dc0: Tensor | None  # (D, B, H)

@@ -1,7 +1,6 @@
 """The sweeps as functions of tensors: allocate, choose the launch, run. No autograd; the caller guarantees shapes and devices.
 
-Shapes: T steps, B samples, D directions, H units; G gates of weights and S values saved a unit (GRU 3 and 4, reset-before GRU
-3 and 3, LSTM 4 and 4).
+Shapes: T steps, B samples, D directions, H units; G gates of weights and S values saved a unit (``gates`` and ``saved`` of `Cell`).
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ from torch import Tensor
 
 from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
+from fusedrnn.kernels.cell import Cell
+from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
-from fusedrnn.kernels.results import SAVED, Backward, Dropout, Forward
+from fusedrnn.kernels.results import Backward, Dropout, Forward
 from fusedrnn.kernels.table import Row, choose
-
-TICKS = {"gru": 1, "gru_before": 2, "lstm": 1}
-"""Exchanges in a step."""
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand, by which the gate functions are chosen (`math`)."""
 
@@ -43,11 +41,11 @@ def _chosen(sweep: str, cell: str, like: Tensor, H: int, B: int, D: int) -> Row:
     return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device), tf32=tf32)
 
 
-def _meta(cell: str, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
+def _meta(cell: Cell, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
     """The constants of a launch that both sweeps share."""
     return {
         "CELL": cell,
-        "EXCHANGE": slices > 1 or not row.resident or row.split > 1 or cell == "gru_before",
+        "EXCHANGE": slices > 1 or not row.resident or row.split > 1 or cell.phases > 1,
         "RESIDENT": row.resident,
         "DIGITS": DIGITS[dtype],
         "UPCAST": launch.INTERPRETED and dtype in (torch.float16, torch.bfloat16),
@@ -93,7 +91,7 @@ def forward(
     save: bool,
     drop: Dropout | None = None,
 ) -> Forward:
-    """Run the forward sweep of ``cell`` ("gru", "gru_before", "lstm").
+    """Run the forward sweep of ``cell``, a name in `CELLS`.
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
     ``row`` says how to launch, by default as the table chooses; ``save`` keeps the gates for the backward; with ``drop``
@@ -103,7 +101,8 @@ def forward(
     H = h0.shape[-1]
     row = row or _chosen("forward", cell, gx, H, B, D)
     slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
-    meta = _meta(cell, gx.dtype, row, slices)
+    kind = CELLS[cell]
+    meta = _meta(kind, gx.dtype, row, slices)
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
     state = gx.new_empty((2, D, B, H))
@@ -111,10 +110,10 @@ def forward(
     aux = gx.new_empty((D, B, H), dtype=accumulator(gx.dtype))
     if c0 is not None:
         aux.copy_(c0)
-    reset = gx.new_empty((D, B, H)) if cell == "gru_before" else None
+    reset = gx.new_empty((D, B, H)) if kind.phases > 1 else None
     output = gx.new_empty((T, B, D, H))
-    cells = gx.new_empty((T, B, D, H)) if cell == "lstm" else None
-    gates = gx.new_empty((T, B, D, SAVED[cell] * H)) if save else None
+    cells = gx.new_empty((T, B, D, H)) if kind.has_c else None
+    gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
     numbers, form = _dropout(drop)
@@ -132,9 +131,9 @@ def forward(
     if B:
         launch.run(
             forward_sweep, arguments, options, device=gx.device, name=f"forward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=slices, lanes=tiles * D, ticks=T * TICKS[cell], exchange=meta["EXCHANGE"], per_sm=row.per_sm,
+            slices=slices, lanes=tiles * D, ticks=T * kind.phases, exchange=meta["EXCHANGE"], per_sm=row.per_sm,
         )  # fmt: skip
-    c_n = aux.to(gx.dtype) if cell == "lstm" else None
+    c_n = aux.to(gx.dtype) if kind.has_c else None
     return Forward(
         output, state[T % 2].clone(), cells, c_n, gates, dropped
     )  # of its own: one slot of two would keep both
@@ -163,7 +162,8 @@ def backward(
     T, B, D, H = output.shape
     row = row or _chosen("backward", cell, output, H, B, D)
     slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
-    meta = _meta(cell, output.dtype, row, slices)
+    kind = CELLS[cell]
+    meta = _meta(kind, output.dtype, row, slices)
     acc = accumulator(output.dtype)
     w_t = w_hh.transpose(1, 2).contiguous()
     h0, d_output = h0.contiguous(), d_output.contiguous()
@@ -171,7 +171,7 @@ def backward(
     d_cells = None if d_cells is None else d_cells.contiguous()
     dh = _carried(h0, d_h_n, acc)
     dc = None if c0 is None else _carried(c0, d_c_n, acc)
-    dgates = output.new_empty((T, B, D, SAVED[cell] * H))
+    dgates = output.new_empty((T, B, D, kind.saved * H))
     seed = None if drop is None else drop.seed
     numbers, form = _dropout(drop)
     options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form}
@@ -186,7 +186,7 @@ def backward(
         )  # fmt: skip
 
     if B:
-        ticks = T * TICKS[cell] + (1 if meta["EXCHANGE"] else 0)
+        ticks = T * kind.phases + (1 if meta["EXCHANGE"] else 0)
         launch.run(
             backward_sweep, arguments, options, device=output.device,
             name=f"backward sweep of {cell}, T={T} B={B} H={H} D={D}",

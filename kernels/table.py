@@ -11,9 +11,10 @@ from functools import lru_cache
 
 import torch
 
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
-CELLS = ("gru", "gru_before", "lstm")
+CELLS = tuple(NUMBERS)
 DOUBLE_TENSOR_CORES = {(8, 0), (9, 0)}
 """Where Triton 3.7.1 has tensor-core products of float64: seen in its machine code; for sm_100 it makes none."""
 REGISTERS = 65_536
@@ -237,7 +238,7 @@ def waves(row: Row, H: int, B: int, D: int, multiprocessors: int) -> int:
 
 def shared_bytes(form: str, row: Row, cell: str, itemsize: int) -> int:
     """Shared memory that a program takes at most, in either sweep: weights, operands, what changes layout on its way."""
-    gates = 4 if cell == "lstm" else 3
+    gates = NUMBERS[cell].gates
     width = row.split * row.block_k
     weights, operand = gates * row.block_u * width * itemsize, width * row.block_b * itemsize
     if form == "single":

@@ -1,8 +1,12 @@
-"""Problems for the sweep kernels, and the check that holds both sweeps to the reference in float64."""
+"""Problems for the sweep kernels, and the check that holds both sweeps to the reference, or torch.nn.RNN, in float64."""
 
 import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusedrnn.kernels import sweeps
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
@@ -25,24 +29,47 @@ def walled(tensor):
 
 
 def problem(cell, T, B, H, D, bias, lengths, dtype):
-    """Inputs that `dtype` holds exactly, in float64."""
-    G = 4 if cell == "lstm" else 3
+    """Inputs that `dtype` holds exactly, in float64; of RNNs a smaller gx, for a saturated tanh y leaves few digits of 1 - y^2."""
+    G = NUMBERS[cell].gates
 
     def draw(*shape):
         return torch.randn(*shape).to(dtype).double()
 
     return {
-        "gx": draw(T, B, D, G * H),
+        "gx": draw(T, B, D, G * H) / (2 if G == 1 else 1),
         "h0": draw(D, B, H),
-        "c0": draw(D, B, H) if cell == "lstm" else None,
+        "c0": draw(D, B, H) if NUMBERS[cell].has_c else None,
         "w_hh": (draw(D, G * H, H) / H**0.5).to(dtype).double(),
         "b_hh": draw(D, G * H) if bias else None,
         "lengths": torch.randint(0, T + 1, (B,), dtype=torch.int32) if lengths else None,
     }
 
 
+def torch_rnn(cell, p):
+    """Output and h_n of torch.nn.RNN: W_ih hands each direction its part of gx; torch refuses samples of no steps."""
+    (T, B, D, H), lengths = p["gx"].shape, p["lengths"]
+    net = nn.RNN(D * H, H, nonlinearity=cell.removeprefix("rnn_"), bidirectional=D == 2).double()
+    weights = {}
+    for d, end in enumerate(("l0", "l0_reverse")[:D]):
+        weights[f"weight_ih_{end}"] = torch.eye(D * H).double()[d * H : (d + 1) * H]
+        weights[f"weight_hh_{end}"] = p["w_hh"][d]
+        weights[f"bias_ih_{end}"] = torch.zeros(H).double()
+        weights[f"bias_hh_{end}"] = torch.zeros(H).double() if p["b_hh"] is None else p["b_hh"][d]
+    output, h_n = torch.where(torch.tensor(False), p["gx"], 0.0), p["h0"] + 0
+    alive = torch.arange(B) if lengths is None else lengths.nonzero().squeeze(1)
+    if not len(alive):
+        return [output, h_n]
+    x = p["gx"].flatten(2)[:, alive]
+    x = x if lengths is None else pack_padded_sequence(x, lengths[alive], enforce_sorted=False)
+    y, last = functional_call(net, weights, (x, p["h0"][:, alive]))
+    y = y if lengths is None else pad_packed_sequence(y, total_length=T)[0]
+    return [output.index_copy(1, alive, y.unflatten(2, (D, H))), h_n.index_copy(1, alive, last)]
+
+
 def textbook(cell, p):
-    """Output, h_n (and every c_t, c_n) of the reference."""
+    """Output, h_n (and every c_t, c_n) of the reference, or of torch.nn.RNN."""
+    if cell.startswith("rnn_"):
+        return torch_rnn(cell, p)
     if cell == "lstm":
         output, cells, h_n, c_n = lstm_sweep(p["gx"], p["h0"], p["c0"], p["w_hh"], p["b_hh"], None, p["lengths"])
         return [output, h_n, cells, c_n]
@@ -69,13 +96,13 @@ def check(cell, row, p, dtype):
     q["lengths"] = p["lengths"]
     done = sweeps.forward(cell, q["gx"], q["h0"], q["c0"], q["w_hh"], q["b_hh"], q["lengths"], row, save=True)
     up = [walled(u.to(dtype)) for u in upstream]
-    d_cells, d_c_n = (up[2], up[3]) if cell == "lstm" else (None, None)
+    d_cells, d_c_n = (up[2], up[3]) if NUMBERS[cell].has_c else (None, None)
     back = sweeps.backward(
         cell, done.gates, done.output, done.cells, q["h0"], q["c0"], q["w_hh"], q["lengths"],
         up[0], up[1], d_cells, d_c_n, row,
     )  # fmt: skip
-    got = [done.output, done.h_n, *([done.cells, done.c_n] if cell == "lstm" else [])]
-    got += [in_order(cell, back.dgates), back.dh0, *([back.dc0] if cell == "lstm" else [])]
+    got = [done.output, done.h_n, *([done.cells, done.c_n] if NUMBERS[cell].has_c else [])]
+    got += [in_order(cell, back.dgates), back.dh0, *([back.dc0] if NUMBERS[cell].has_c else [])]
     for index, (g, e) in enumerate(zip(got, [*expected, *gradients], strict=True)):
         assert g.isfinite().all(), index
         error = (g.double() - e).norm() / e.norm().clamp_min(1e-9)

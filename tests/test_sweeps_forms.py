@@ -1,4 +1,4 @@
-"""Each sweep kernel in each form against the reference in float64: memory poisoned, inputs inside NaN, sizes ragged."""
+"""The sweeps of each cell in each form against the reference in float64: memory poisoned, inputs inside NaN, sizes ragged."""
 
 import itertools
 
@@ -10,11 +10,12 @@ pytest.importorskip("triton")
 from sweep_cases import FORMS, check, problem
 
 from fusedrnn.kernels import sweeps
+from fusedrnn.kernels.cell import NUMBERS
 
 
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.parametrize("cell", NUMBERS)
 @pytest.mark.usefixtures("poisoned")
 def test_every_form_equals_the_textbook(cell, form, lengths):
     for (T, B, H), D in itertools.product([(1, 1, 1), (3, 19, 17), (4, 2, 31)], (1, 2)):
@@ -22,20 +23,20 @@ def test_every_form_equals_the_textbook(cell, form, lengths):
         check(cell, FORMS[form](H), p, torch.float32)
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.parametrize("cell", NUMBERS)
 @pytest.mark.usefixtures("poisoned")
 def test_many_chunks_in_ragged_groups_equal_the_textbook(cell):
     check(cell, FORMS["dealt"](105), problem(cell, 2, 2, 105, 1, True, True, torch.float32), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.parametrize("cell", NUMBERS)
 @pytest.mark.usefixtures("poisoned")
 def test_every_dtype_equals_the_textbook(cell, dtype):
     check(cell, FORMS["streamed"](19), problem(cell, 3, 5, 19, 2, True, True, dtype), dtype)
 
 
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.parametrize("cell", NUMBERS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of NaN in the interpreter
 def test_what_is_not_finite_stays_in_its_sample(cell):
     p = problem(cell, 4, 5, 20, 2, True, False, torch.float32)
@@ -50,7 +51,7 @@ def test_what_is_not_finite_stays_in_its_sample(cell):
         assert torch.equal(clean.output[:, sample], dirty.output[:, sample])
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn_tanh", "rnn_relu"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_padding_leaks_nowhere(cell):
     p = problem(cell, 4, 3, 9, 2, True, False, torch.float32)

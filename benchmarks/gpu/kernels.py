@@ -14,6 +14,7 @@ from benchmarks.cases import DTYPES, Case
 from benchmarks.gpu.micro import Micro
 from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune, candidates
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import CHIPS, chip_of
 from fusedrnn.kernels.table import Row, choose, form_of
 
@@ -58,24 +59,23 @@ class Sweep:
         """Compile it for the chip of this process, `absent.install`'s or a real one."""
         from fusedrnn.kernels import sweeps
 
-        dtype, gates, lstm = DTYPES[self.dtype], 4 if self.cell == "lstm" else 3, self.cell == "lstm"
+        dtype, cell = DTYPES[self.dtype], NUMBERS[self.cell]
         B, H, D = self.B, self.H, self.D
 
         def like(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
             return torch.empty(*shape, dtype=dtype, device="meta")
 
-        gx, w_hh, b_hh = like(1, B, D, gates * H), like(D, gates * H, H), like(D, gates * H)
-        h0, c0 = like(D, B, H), like(D, B, H) if lstm else None
+        gx, w_hh, b_hh = like(1, B, D, cell.gates * H), like(D, cell.gates * H, H), like(D, cell.gates * H)
+        h0, c0 = like(D, B, H), like(D, B, H) if cell.has_c else None
         lengths = like(B, dtype=torch.int32) if self.lengths else None
         with allow_tf32(self.tf32):
             if self.sweep == "forward":
                 sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
                 return
-            saved = 3 if self.cell == "gru_before" else 4
-            output, cells = like(1, B, D, H), like(1, B, D, H) if lstm else None
-            dc = like(D, B, H) if lstm else None
+            output, cells = like(1, B, D, H), like(1, B, D, H) if cell.has_c else None
+            dc = like(D, B, H) if cell.has_c else None
             sweeps.backward(
-                self.cell, like(1, B, D, saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
+                self.cell, like(1, B, D, cell.saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
             )  # fmt: skip
 
 

@@ -1,0 +1,37 @@
+"""The LSTM with a forget gate: torch.nn.LSTM's.
+
+Every block is [units, batch]. gx, a, saved and dgates: i f g o. Formulas: torch.nn.LSTM's documentation, differentiated by hand.
+"""
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.kernels.math import sigmoid, tanh
+
+
+@triton.jit
+def step(gx, a, h, c, DIGITS: tl.constexpr):
+    """c' = f c + i g, h' = o tanh(c'); saves i f g o."""
+    i = sigmoid(gx[0] + a[0], DIGITS)
+    f = sigmoid(gx[1] + a[1], DIGITS)
+    g = tanh(gx[2] + a[2], DIGITS)
+    o = sigmoid(gx[3] + a[3], DIGITS)
+    c_new = f * c + i * g
+    return o * tanh(c_new, DIGITS), c_new, (i, f, g, o)
+
+
+@triton.jit
+def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+    """Gradients of the pre-activations di df dg do, and of the c before; h reaches the step through products only."""
+    i, f, g, o = saved
+    y = tanh(c, DIGITS)
+    dc = dc + dh * o * (1.0 - y * y)
+    di = dc * g * i * (1.0 - i)
+    df = dc * c_before * f * (1.0 - f)
+    dg = dc * i * (1.0 - g * g)
+    do = dh * y * o * (1.0 - o)
+    return (di, df, dg, do), 0.0, dc * f
+
+
+LSTM = NUMBERS["lstm"]._replace(step=step, step_backward=step_backward)

@@ -1,0 +1,26 @@
+"""The Elman network with tanh: torch.nn.RNN's default.
+
+Every block is [units, batch]; gx, a, saved and dgates hold one. Formula: torch.nn.RNN's documentation, differentiated by hand.
+"""
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.kernels.math import tanh
+
+
+@triton.jit
+def step(gx, a, h, c, DIGITS: tl.constexpr):
+    """h' = tanh(gx + a); saves h'."""
+    new = tanh(gx[0] + a[0], DIGITS)
+    return new, c, (new,)
+
+
+@triton.jit
+def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+    """Gradient of the pre-activation; h reaches the step through the product only."""
+    return (dh * (1.0 - saved[0] * saved[0]),), 0.0, dc
+
+
+RNN_TANH = NUMBERS["rnn_tanh"]._replace(step=step, step_backward=step_backward)
