@@ -39,6 +39,7 @@ class Cell(NamedTuple):
         late: products of the second phase; 0 if the step has one phase.
         has_c: whether a second state is carried, and stored at every step.
         exchanged_from: the first of the S blocks of ``dgates`` that is a gradient of a product, as all after it are.
+        reads_h: whether the backward reads the state before the step.
         forward_specials: exponentials and reciprocals a unit and step, two a sigmoid or tanh.
         backward_specials: likewise; only tanh(c) is formed again.
     """
@@ -49,6 +50,7 @@ class Cell(NamedTuple):
     late: int = 0
     has_c: bool = False
     exchanged_from: int = 0
+    reads_h: bool = False
     forward_specials: int = 0
     backward_specials: int = 0
     step: Any = None
@@ -74,8 +76,8 @@ class Cell(NamedTuple):
 NUMBERS = {
     cell.name: cell
     for cell in (
-        Cell("gru", gates=3, saved=4, exchanged_from=1, forward_specials=6),
-        Cell("gru_before", gates=3, saved=3, late=1, forward_specials=6),
+        Cell("gru", gates=3, saved=4, exchanged_from=1, reads_h=True, forward_specials=6),
+        Cell("gru_before", gates=3, saved=3, late=1, reads_h=True, forward_specials=6),
         Cell("lstm", gates=4, saved=4, has_c=True, forward_specials=10, backward_specials=2),
         Cell("rnn_tanh", gates=1, saved=1, forward_specials=2),
         Cell("rnn_relu", gates=1, saved=1),

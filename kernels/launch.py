@@ -73,7 +73,7 @@ def start(kernel: Any, programs: int, cooperative: bool, arguments: tuple[Any, .
 
 def run(
     kernel: Any,
-    arguments: Callable[[torch.Tensor, torch.Tensor, int, int, int, int, int], tuple[Any, ...]],
+    arguments: Callable[..., tuple[Any, ...]],
     options: dict[str, Any],
     *,
     device: torch.device,
@@ -83,11 +83,12 @@ def run(
     ticks: int,
     exchange: bool,
     per_sm: int = 1,
+    counted: bool = True,
 ) -> None:
     """Run ticks [0, ticks) of every lane.
 
     ``arguments(counters, errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments.
-    ``per_sm``: programs that one multiprocessor certainly runs at the same time.
+    ``per_sm``: programs that one multiprocessor certainly runs at the same time; ``counted``: whether they wait by counters.
     If a lane's programs fit on the device together, whole lanes are launched for all ticks, as many lanes as fit; otherwise
     every tick is a launch of all lanes, and nothing waits inside a launch.
     """
@@ -96,7 +97,7 @@ def run(
     launch_id = next(_launch_ids)
     _launches[launch_id] = f"{name} (launch {launch_id}, {slices} slices, {lanes} lanes, {ticks} ticks)"
     _launches.pop(launch_id - 4096, None)
-    counters = torch.zeros(lanes, dtype=torch.int32, device=device)
+    counters = torch.zeros(lanes, dtype=torch.int32, device=device) if counted else None
     room = capacity(device) * per_sm
     if slices == 1 or slices <= room:
         together = max(1, room // slices) if exchange and slices > 1 else lanes

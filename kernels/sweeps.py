@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusedrnn.kernels import launch
+from fusedrnn.kernels import launch, polled
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import Cell
 from fusedrnn.kernels.cells import CELLS
@@ -20,6 +20,7 @@ from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.results import Backward, Dropout, Forward
 from fusedrnn.kernels.table import Row, choose
+
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand, by which the gate functions are chosen (`math`)."""
 
@@ -72,7 +73,7 @@ def _dropout(drop: Dropout | None) -> tuple[tuple[Any, ...], str]:
 
 
 def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Where the backward sweep carries the gradient of a state, which begins as that of the final one; 0 if there is none."""
+    """What a sweep carries from step to step, of its own: ``gradient``, or 0 if there is none."""
     if gradient is None:
         return initial.new_zeros(initial.shape, dtype=dtype)
     return gradient.to(dtype, copy=True, memory_format=torch.contiguous_format)
@@ -105,6 +106,10 @@ def forward(
     meta = _meta(kind, gx.dtype, row, slices)
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
+    numbers, form = _dropout(drop)
+    if row.polled:
+        c = None if c0 is None else _carried(c0, c0, accumulator(gx.dtype))
+        return polled.forward(kind, row, meta, numbers, form, gx, h0, c, w_hh, b_hh, lengths, save=save, drop=drop)
     state = gx.new_empty((2, D, B, H))
     state[0] = h0
     aux = gx.new_empty((D, B, H), dtype=accumulator(gx.dtype))
@@ -116,7 +121,6 @@ def forward(
     gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
-    numbers, form = _dropout(drop)
     options = {**meta, "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form}
 
     def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
@@ -171,9 +175,14 @@ def backward(
     d_cells = None if d_cells is None else d_cells.contiguous()
     dh = _carried(h0, d_h_n, acc)
     dc = None if c0 is None else _carried(c0, d_c_n, acc)
-    dgates = output.new_empty((T, B, D, kind.saved * H))
     seed = None if drop is None else drop.seed
     numbers, form = _dropout(drop)
+    if row.polled:
+        return polled.backward(
+            kind, row, meta, numbers, form,
+            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, seed,
+        )  # fmt: skip
+    dgates = output.new_empty((T, B, D, kind.saved * H))
     options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form}
 
     def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:

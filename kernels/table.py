@@ -37,6 +37,8 @@ class Row:
         split: into how many parts a chunk's columns are dealt out to the warps; a chunk is split * block_k wide.
         group: operand tiles whose loads are under way together, and lie in shared memory together.
         per_sm: programs that certainly run on one SM at the same time.
+        polled: whether the exchanged data is its own flag and the weights lie in registers (`tiles`); ``split``
+            is then the number of warps, and ``group`` the chunks that are polled together.
         registers: the most that the assembler may give a thread, told to it, for left alone it spills a few words to reach an
             occupancy that no sweep wants; None leaves it alone.
     """
@@ -53,6 +55,7 @@ class Row:
     group: int = 64
     per_sm: int = 1
     registers: int | None = 255
+    polled: bool = False
 
 
 @dataclass(frozen=True)

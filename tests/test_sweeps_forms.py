@@ -1,21 +1,20 @@
 """The sweeps of each cell in each form against the reference in float64: memory poisoned, inputs inside NaN, sizes ragged."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 
 pytest.importorskip("triton")
 
-from sweep_cases import FORMS, check, problem
+from sweep_cases import FORMS, check, problem, served
 
 from fusedrnn.kernels import sweeps
-from fusedrnn.kernels.cell import NUMBERS
 
 
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("cell", NUMBERS)
+@pytest.mark.parametrize(("cell", "form"), served())
 @pytest.mark.usefixtures("poisoned")
 def test_every_form_equals_the_textbook(cell, form, lengths):
     for (T, B, H), D in itertools.product([(1, 1, 1), (3, 19, 17), (4, 2, 31)], (1, 2)):
@@ -23,25 +22,27 @@ def test_every_form_equals_the_textbook(cell, form, lengths):
         check(cell, FORMS[form](H), p, torch.float32)
 
 
-@pytest.mark.parametrize("cell", NUMBERS)
+@pytest.mark.parametrize(("cell", "form"), served("dealt", "polled"))
 @pytest.mark.usefixtures("poisoned")
-def test_many_chunks_in_ragged_groups_equal_the_textbook(cell):
-    check(cell, FORMS["dealt"](105), problem(cell, 2, 2, 105, 1, True, True, torch.float32), torch.float32)
+def test_many_chunks_in_ragged_groups_equal_the_textbook(cell, form):
+    check(
+        cell, replace(FORMS[form](105), group=3), problem(cell, 2, 2, 105, 1, True, True, torch.float32), torch.float32
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("cell", NUMBERS)
+@pytest.mark.parametrize(("cell", "form"), served("streamed", "polled"))
 @pytest.mark.usefixtures("poisoned")
-def test_every_dtype_equals_the_textbook(cell, dtype):
-    check(cell, FORMS["streamed"](19), problem(cell, 3, 5, 19, 2, True, True, dtype), dtype)
+def test_every_dtype_equals_the_textbook(cell, form, dtype):
+    check(cell, FORMS[form](19), problem(cell, 3, 5, 19, 2, True, True, dtype), dtype)
 
 
-@pytest.mark.parametrize("cell", NUMBERS)
+@pytest.mark.parametrize(("cell", "form"), served("split", "polled"))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of NaN in the interpreter
-def test_what_is_not_finite_stays_in_its_sample(cell):
+def test_what_is_not_finite_stays_in_its_sample(cell, form):
     p = problem(cell, 4, 5, 20, 2, True, False, torch.float32)
     f = {k: None if v is None else v.float() for k, v in p.items()}
-    row = FORMS["split"](20)
+    row = FORMS[form](20)
     clean = sweeps.forward(cell, f["gx"], f["h0"], f["c0"], f["w_hh"], f["b_hh"], None, row, save=False)
     f["gx"][1, 2] = float("nan")
     f["gx"][1, 4] = float("inf")
@@ -51,11 +52,12 @@ def test_what_is_not_finite_stays_in_its_sample(cell):
         assert torch.equal(clean.output[:, sample], dirty.output[:, sample])
 
 
+@pytest.mark.parametrize("form", ["split", "polled"])
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn_tanh", "rnn_relu"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_padding_leaks_nowhere(cell):
+def test_padding_leaks_nowhere(cell, form):
     p = problem(cell, 4, 3, 9, 2, True, False, torch.float32)
     p["lengths"] = torch.tensor([4, 2, 1], dtype=torch.int32)
     padding = torch.arange(4).unsqueeze(-1) >= p["lengths"]
     p["gx"][padding] = float("nan")
-    check(cell, FORMS["split"](9), p, torch.float32)
+    check(cell, FORMS[form](9), p, torch.float32)

@@ -1,0 +1,76 @@
+"""The language of the polled sweeps: Gluon where kernels are compiled, the same names in Triton's interpreter.
+
+Gluon has no interpreter. What it adds to Triton is where values lie: layouts, shared memory, the tensor-core instruction. The
+interpreter has no such places, so there a layout is nothing, shared memory is a box, and every name means what ``tl`` means by it.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from fusedrnn.kernels.launch import INTERPRETED
+
+if INTERPRETED:
+
+    def _number(x: Any) -> int:
+        """An integer out of what the interpreter hands around as one."""
+        if hasattr(x, "handle"):
+            return int(x.handle.data.item())
+        return _number(x.value) if hasattr(x, "value") else int(x)
+
+    class _Layout:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+    class _Box:
+        """Shared memory of one program."""
+
+        def __init__(self) -> None:
+            self.value: Any = None
+
+        def store(self, value: Any) -> None:
+            self.value = value
+
+        def load(self, layout: Any) -> Any:
+            return self.value
+
+    gl: Any = SimpleNamespace(
+        int32=tl.int32,
+        NVMMADistributedLayout=_Layout,
+        DotOperandLayout=_Layout,
+        SliceLayout=_Layout,
+        BlockedLayout=_Layout,
+        SwizzledSharedLayout=_Layout,
+        allocate_shared_memory=lambda dtype, shape, layout: _Box(),
+        static_range=lambda *limits: range(*map(_number, limits)),
+        arange=lambda start, end, layout: tl.arange(_number(start), _number(end)),
+        full=lambda shape, value, dtype, layout: tl.full([_number(n) for n in shape], value, dtype),
+        load=lambda pointer, mask=None, other=None: tl.load(pointer, mask=mask, other=other),
+        store=lambda pointer, value, mask=None: tl.store(pointer, value, mask=mask),
+        where=lambda condition, x, y: tl.where(condition, x, y),  # the interpreter replaces tl's functions when it runs
+        minimum=lambda x, y: tl.minimum(x, y),
+        sum=lambda x, axis: tl.sum(x, axis),
+        program_id=lambda axis: tl.program_id(axis),
+    )
+    jit: Any = triton.jit
+
+    def barrier() -> None:
+        """Nothing: a program of the interpreter has one thread."""
+
+    def mma(w: Any, x: Any, acc: Any) -> Any:
+        """acc + w x, batched over the first dimension; 16-bit operands are widened, for their product is not to be trusted here."""
+        if acc.dtype == tl.float64:
+            return tl.dot(w, x, acc, out_dtype=tl.float64)
+        return tl.dot(w.to(tl.float32), x.to(tl.float32), acc, input_precision="ieee")
+
+else:
+    from triton.experimental import gluon
+    from triton.experimental.gluon import language as gl  # type: ignore[no-redef]
+    from triton.experimental.gluon.language.nvidia.ampere import mma_v2 as mma  # noqa: F401
+
+    jit = gluon.jit
+    barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # Triton 3.7, 3.6
