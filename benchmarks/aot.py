@@ -22,6 +22,7 @@ import torch
 import triton
 import triton.language as tl
 
+from benchmarks import timeline
 from benchmarks.machine_code import Reading, compile_for, read
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import NUMBERS
@@ -35,6 +36,8 @@ MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
 RECORDED = ("gru", "gru_before", "lstm")
 """Cells of the modules, whose rows are in the committed record."""
+TIMELINE_ARCH = 90
+"""The chip whose latencies `benchmarks.timeline` has."""
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)
 """One for which the lanes of small batch tiles fit in one wave, and one for which they do not."""
@@ -84,10 +87,11 @@ class Case:
 @cache
 def reading(
     sweep: str, cell: str, dtype: str, arch: int, row: Row, exchanges: bool, aligned: bool, full: bool, drop: str = ""
-) -> Reading:
-    """Compile one kernel. ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them.
+) -> tuple[Reading, int | None]:
+    """Compile one kernel: its reading, and `step_cycles`.
 
-    ``drop`` as the kernels have it: nothing, "each" or "shared".
+    ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them. ``drop`` as the kernels have it:
+    nothing, "each" or "shared".
     """
     kernel, kind = KERNELS[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
@@ -118,7 +122,23 @@ def reading(
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
         "launch_cooperative_grid": exchanges, "maxnreg": row.registers,
     }  # fmt: skip
-    return read(compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options))
+    compiled = compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options)
+    return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, row.warps)
+
+
+def step_cycles(cubin: bytes, cell: str, arch: int, warps: int) -> int | None:
+    """Cycles of a step of the time loop, by `benchmarks.timeline`; None where its model has no sense.
+
+    That is on chips other than the H100, whose latencies it has; for the reset-before GRU, whose loop runs once for each half of a
+    step and holds both halves as branches, which would be played one after the other; and for streamed forms, where a loop
+    inside the time loop goes through the weights, of which one pass would be played.
+    """
+    if arch != TIMELINE_ARCH or cell == "gru_before":
+        return None
+    code = timeline.parse(timeline.disassemble(cubin))
+    if timeline.computes_inside(code):
+        return None
+    return round(timeline.cycles(timeline.time_loop(code), warps)[0])
 
 
 def products_a_warp(case: Case) -> int | None:
@@ -133,7 +153,7 @@ def products_a_warp(case: Case) -> int | None:
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     """The row of results of one case, its faults included."""
     row, sweep = case.row, case.sweep
-    got = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop)
+    got, cycles = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop)
     inside = [load for load in got.loads if load.depth]
     exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
     result: dict[str, Any] = {
@@ -150,6 +170,7 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
         "exchange_loads_not_cg": sum(load.cache != "cg" for load in exchanged),
         "loads_past_l1": got.cached_past_l1,
         "exchange_load": got.strong_loads, "counter_order": sorted(set(got.counters)),
+        "cycles": cycles,
     }  # fmt: skip
     result["faults"] = faults(result, exchanges=case.exchanges)
     return result

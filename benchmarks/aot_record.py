@@ -4,7 +4,7 @@
     python -m benchmarks.aot_record --check 12     # compile a sample anew and report what changed
 
 The record keeps one array a row under one list of column names, so that a diff of it shows a kernel a line. A change that costs
-registers, spills or shared memory shows there, in review.
+registers, spills, shared memory or cycles of a step (`benchmarks.aot.step_cycles`) shows there, in review.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from benchmarks.records import RESULTS, RecordError, Row, write
 
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
-COMPARED = ("form", "tiles", "split", "group", "warps", "registers", "spill_bytes", "shared_bytes")
+COMPARED = ("form", "tiles", "split", "group", "warps", "registers", "spill_bytes", "shared_bytes", "cycles")
+TOLERANCES = {"cycles": 0.1}
+"""Relative differences that are none; every other column is compared exactly."""
 DROPPED = ("options", "faults")
 
 
@@ -82,8 +84,16 @@ def differences(rows: list[Row]) -> Iterator[str]:
         sweep, arch = row["kernel"].removesuffix("_sweep"), int(row["arch"].removeprefix("sm_"))
         got = aot.record(aot.Case(sweep, row["cell"], row["dtype"], arch, row["H"], row["B"]))
         for name in COMPARED:
-            if got[name] != row[name]:
-                yield f"{name_of(row)}: expected {name} {row[name]} as recorded, got {got[name]}"
+            if changed(name, row[name], got[name]):
+                within = f", within {TOLERANCES[name]:.0%}" if name in TOLERANCES else ""
+                yield f"{name_of(row)}: expected {name} {row[name]} as recorded{within}, got {got[name]}"
+
+
+def changed(name: str, recorded: Any, got: Any) -> bool:
+    """Whether a column is another than recorded, beyond its tolerance if it has one."""
+    if name not in TOLERANCES or recorded is None or got is None:
+        return bool(got != recorded)
+    return bool(abs(got - recorded) > TOLERANCES[name] * recorded)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -73,6 +73,8 @@ READING = {"STS": 12, "STG": 16, "LDG": 14, "RED": 16, "REDG": 16, "ATOM": 16, "
 READING_ELSE = 10
 WGMMA_WAIT = 40
 """Cycles of a WARPGROUP.DEPBAR, which waits for the matrix products under way. Estimate."""
+PRODUCTS = ("HMMA", "HGMMA", "DMMA", "FFMA", "DFMA")
+"""What tells a loop that computes from one that waits."""
 
 
 @dataclass(frozen=True)
@@ -170,16 +172,30 @@ def time_loop(code: list[Instruction]) -> list[Instruction]:
     Raises:
         ValueError: the code has no loop.
     """
+    (first, last), inside = _nested(code)
+    left_out: set[int] = set()
+    for begin, end in inside:
+        if not any(one.carries_data for one in code[begin : end + 1]):
+            left_out |= set(range(begin, end + 1))
+    return [code[place] for place in range(first, last + 1) if place not in left_out]
+
+
+def computes_inside(code: list[Instruction]) -> bool:
+    """Whether a loop inside the time loop multiplies: it runs an unknown number of times, so one pass of it is no step.
+
+    Raises:
+        ValueError: the code has no loop.
+    """
+    return any(one.kind in PRODUCTS for begin, end in _nested(code)[1] for one in code[begin : end + 1])
+
+
+def _nested(code: list[Instruction]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """First and last place of the largest loop, and those of the loops inside it."""
     loops = list(_loops(code))
     if not loops:
         raise ValueError("expected a loop, got none")
     first, last = max(loops, key=lambda loop: loop[1] - loop[0])
-    left_out: set[int] = set()
-    for begin, end in loops:
-        inside = first <= begin and end < last
-        if inside and not any(one.carries_data for one in code[begin : end + 1]):
-            left_out |= set(range(begin, end + 1))
-    return [code[place] for place in range(first, last + 1) if place not in left_out]
+    return (first, last), [(begin, end) for begin, end in loops if first <= begin and end < last]
 
 
 @dataclass

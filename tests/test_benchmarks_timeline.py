@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, cycles, parse, time_loop
+from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, computes_inside, cycles, parse, time_loop
 
 LATENCY = replace(H100, l2=200, dram=500, gpu_fence=400, block_fence=20, seen=100, barrier=10, shared=30, special=25)
 
@@ -122,6 +122,36 @@ def test_the_time_loop_is_the_largest_and_polls_succeed_at_once():
     assert [one.at for one in time_loop(code)] == [0x20, 0x50, 0x60, 0x70]
     with pytest.raises(ValueError, match="expected a loop, got none"):
         time_loop(code[2:4])
+
+
+def looped(*inside):
+    """A time loop with a loop in it: some work, the inner loop, a store, and the branch back."""
+    body = [instruction("IMAD", at=0x00), *(replace(one, at=0x10 * k) for k, one in enumerate(inside, 1))]
+    end = 0x10 * len(body)
+    body += [instruction("BRA", at=end, arguments="0x10"), instruction("FADD", 4, at=end + 0x10, waits=1)]
+    body += [instruction("STG.E", at=end + 0x20), instruction("BRA", at=end + 0x30, arguments="0x0")]
+    return body
+
+
+def test_data_polled_in_a_retry_loop_is_loaded_once_and_seen_a_while_after_the_store():
+    retried = looped(instruction("LDG.E.128.STRONG.GPU", result=0), instruction("ISETP", waits=1))
+    body = time_loop(retried)
+    assert [one.kind for one in body] == ["IMAD", "LDG", "ISETP", "BRA", "FADD", "STG", "BRA"]
+    after_the_load = 1 + 1 + 4  # the comparison, the branch and the sum
+    assert cycles(body, 1, FAR)[0] == 300 + 200 / 2 + after_the_load
+    counted = [replace(one, name="RED.E.ADD") if one.kind == "STG" else one for one in body]
+    assert cycles(counted, 1, FAR)[0] == 1 + 200 + after_the_load + 1 + 1  # no longer its own flag
+
+
+def test_a_loop_inside_that_multiplies_is_told_from_a_poll():
+    assert not computes_inside(looped(instruction("LDG.E.STRONG.GPU")))
+    assert not computes_inside(looped(instruction("LDG.E.128.STRONG.GPU"), instruction("ISETP")))
+    for product in ("HMMA.16816.F32.BF16", "HGMMA.64x16x16.F32", "DMMA.8x8x4", "FFMA", "DFMA"):
+        assert computes_inside(looped(instruction("LDG.E.128"), instruction(product)))
+    outside = looped(instruction("LDG.E.STRONG.GPU"))
+    assert not computes_inside([replace(outside[0], name="HMMA.16816.F32.BF16"), *outside[1:]])
+    with pytest.raises(ValueError, match="expected a loop, got none"):
+        computes_inside(outside[:2])
 
 
 def test_the_step_that_counts_follows_others():

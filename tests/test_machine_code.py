@@ -10,8 +10,8 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from benchmarks import aot_record  # noqa: E402
-from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, faults, products_a_warp  # noqa: E402
+from benchmarks import aot, aot_record, timeline  # noqa: E402
+from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, faults, products_a_warp, step_cycles  # noqa: E402
 from benchmarks.machine_code import loads  # noqa: E402
 from benchmarks.records import RecordError  # noqa: E402
 from fusedrnn.kernels.chips import CHIPS  # noqa: E402
@@ -185,6 +185,67 @@ def test_a_change_that_costs_registers_shows(tmp_path):
     done = recorded("--check", "0", "--record", str(tmp_path / "aot.json"))
     assert done.returncode == 1
     assert f"expected registers {row['registers'] - 1} as recorded, got {row['registers']}" in done.stdout
+
+
+RECORDED = {
+    **{"kernel": "forward_sweep", "cell": "lstm", "form": "split", "dtype": "bf16", "arch": "sm_90", "H": 512, "B": 32},
+    **{"tiles": [16, 16, 64, 2], "split": 4, "group": 4, "warps": 4},
+    **{"registers": 200, "spill_bytes": 0, "shared_bytes": 65536, "cycles": 4000},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"cycles": 4400}, None),
+        ({"cycles": 3600}, None),
+        ({"cycles": 4401}, "expected cycles 4000 as recorded, within 10%, got 4401"),
+        ({"cycles": 3599}, "expected cycles 4000 as recorded, within 10%, got 3599"),
+        ({"cycles": None}, "expected cycles 4000 as recorded, within 10%, got None"),
+        ({"registers": 201}, "expected registers 200 as recorded, got 201"),
+    ],
+)
+def test_cycles_are_compared_to_ten_percent_and_all_else_exactly(change, says, monkeypatch):
+    monkeypatch.setattr(aot, "record", lambda case: RECORDED | change)
+    name = aot_record.name_of(RECORDED)
+    assert list(aot_record.differences([RECORDED])) == ([f"{name}: {says}"] if says else [])
+
+
+def test_cycles_where_there_were_none_are_a_difference(monkeypatch):
+    monkeypatch.setattr(aot, "record", lambda case: RECORDED)
+    (found,) = aot_record.differences([RECORDED | {"cycles": None}])
+    assert found.endswith("expected cycles None as recorded, within 10%, got 4000")
+
+
+def _line(at, text, stall=1):
+    code = stall << 41 | 7 << 46 | 7 << 49  # holds no scoreboard
+    return f"        /*{at:04x}*/     {text} ;   /* 0x{at:016x} */\n                        /* 0x{code:016x} */\n"
+
+
+PLAIN = _line(0x00, "MUFU.EX2 R1, R2", 4) + _line(0x10, "BRA 0x0", 5)
+INNER = _line(0x00, "IADD3 R1, R2, R3") + _line(0x10, "HMMA.16816.F32.BF16 R4, R5, R6, R4") + _line(0x20, "BRA 0x10")
+INNER += _line(0x30, "BRA 0x0")
+
+
+def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
+    """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
+    monkeypatch.setattr(timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER}[cubin])
+    assert step_cycles(b"plain", "lstm", 90, warps=2) == 9
+    assert step_cycles(b"plain", "lstm", 90, warps=8) == 16
+    assert step_cycles(b"plain", "gru_before", 90, warps=2) is None
+    assert step_cycles(b"streamed", "lstm", 90, warps=2) is None
+    assert [step_cycles(b"plain", "gru", arch, warps=2) for arch in MULTIPROCESSORS if arch != 90] == [None] * 4
+
+
+def test_the_record_has_cycles_of_the_h100s_resident_forms():
+    _, rows = aot_record.load()
+    timed = [
+        row for row in rows if row["arch"] == "sm_90" and row["cell"] != "gru_before" and row["form"] != "streamed"
+    ]
+    assert len(timed) >= 50
+    assert all(isinstance(row["cycles"], int) and 500 < row["cycles"] < 50_000 for row in timed)
+    assert sum(row["cycles"] is not None for row in rows) == len(timed)
 
 
 def test_the_record_covers_the_chips_and_no_row_spills():
