@@ -32,6 +32,7 @@ NOT_TIMED = (
     "compile.json",
     "gate.json",
     "steps.json",
+    "timeline_flashrnn.json",
 )
 
 
@@ -158,6 +159,36 @@ def aot(results: Path) -> str:
     return markdown(by.reset_index().rename(columns=names))
 
 
+def flashrnn(results: Path) -> str:
+    """FlashRNN's published steps beside the timeline's."""
+    path = results / "timeline_flashrnn.json"
+    if not path.exists():
+        return "No record yet."
+    record = load(path)
+    told = record.environment
+    assert told["measured"] is False
+    head = (
+        f"Microseconds a step, {told['chip']}, T={told['T']}, B={told['B']}, {told['dtype']}. Published, copies around the kernel "
+        f"included: {told['published']}.\nPredicted: the time loop of FlashRNN {told['flashrnn']}'s kernel, compiled by "
+        f"Triton {told['triton']}, at {told['clock_hz'] / 1e9:g} GHz; **nothing in this table was measured here**."
+    )
+    rows = [
+        [row["head_size"], row["heads"], *(f"{row[name]:.2f}" for name in ("published_us", "predicted_us")),
+         f"{row['difference_us']:+.2f}", f"{row['difference_us'] / row['published_us']:+.0%}", f"{row['without_gates_us']:.2f}"]
+        for row in record.rows
+    ]  # fmt: skip
+    columns = [
+        "head size",
+        "heads",
+        "published",
+        "predicted",
+        "published - predicted",
+        "of published",
+        "predicted, no gates stored",
+    ]
+    return f"{head}\n\n{markdown(pd.DataFrame(rows, columns=columns))}"
+
+
 def plan(results: Path) -> str:
     """The phases of a run of eight minutes on a GPU."""
     from benchmarks.gpu.plan import table  # Triton's chips, which the other parts do without
@@ -165,7 +196,7 @@ def plan(results: Path) -> str:
     return table(8.0)
 
 
-PARTS = {"speed": speed, "cpu": cpu, "predictions": predictions, "aot": aot, "plan": plan}
+PARTS = {"speed": speed, "cpu": cpu, "predictions": predictions, "aot": aot, "flashrnn": flashrnn, "plan": plan}
 
 
 def regenerated(text: str, results: Path) -> str:

@@ -8,7 +8,8 @@ all warps of one program: issue in order, one instruction a clock on each of fou
 Programs are taken to run alike, so a neighbour's counter or data is seen a fixed time after this program's own is out.
 
 Not modelled: conflicts of shared memory banks, instruction cache misses, contention in L2, clocks that sink under load, programs
-that come late. Latencies are those of `Latency`; the campaign on a GPU measures the two that are only estimates.
+that come late. A pass of a loop that the compiler unrolled counts as one step. Latencies are those of `Latency`; the campaign on a
+GPU measures the two that are only estimates.
 """
 
 from __future__ import annotations
