@@ -26,6 +26,8 @@ def _forward_sequence_kernel(
     T: tl.constexpr, NS: tl.constexpr, B: tl.constexpr, NH: tl.constexpr, DH: tl.constexpr, NGI: tl.constexpr,
     NGR: tl.constexpr, siz_B: tl.constexpr, OUTPUT_GATES: tl.constexpr, DTYPE: tl.constexpr,
 ):
+    tl.static_assert(T == 1024 and NS == 2 and B == 16 and NH * DH == 768 and NGI == 4 and NGR == 4 and siz_B == 16)
+    tl.static_assert(OUTPUT_GATES or gates_all is None)
     unit = tl.arange(0, DH)
     at = tl.arange(0, siz_B)[:, None] * DH + unit[None, :]
     w = tl.load(R + unit[:, None] * DH + unit[None, :])
