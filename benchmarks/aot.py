@@ -29,8 +29,10 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
+from fusedrnn.kernels.polled_backward import polled_backward
+from fusedrnn.kernels.polled_forward import polled_forward
 from fusedrnn.kernels.sweeps import DIGITS
-from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, form_of, shared_bytes
+from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, even, form_of, shared_bytes
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
@@ -50,11 +52,25 @@ DTYPES = {
 }
 """tf32 and fp32 are float32 with and without torch's switch for TF32."""
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
+POLLED = {"forward": polled_forward, "backward": polled_backward}
 EXCHANGED = {"forward": ("state_ptr", "reset_ptr"), "backward": ("dgates_ptr",)}
-INTEGERS = ("T", "B", "H", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id")
+INTEGERS = (
+    "T",
+    "B",
+    "H",
+    "D",
+    "W",
+    "n_slices",
+    "n_tiles",
+    "lane_begin",
+    "tick_begin",
+    "tick_end",
+    "polls",
+    "launch_id",
+)
 TENSOR_CORES = ("bf16", "fp16", "tf32")
 DOUBLES = {("fp64", f"sm_{major}{minor}") for major, minor in DOUBLE_TENSOR_CORES}
-WIDE = {"aux_ptr", "dh_ptr", "dc_ptr"}
+WIDE = {"aux_ptr", "c_ptr", "dh_ptr", "dc_ptr"}
 WORDS = {"lengths_ptr", "counter_ptr", "error_ptr"}
 
 
@@ -86,14 +102,23 @@ class Case:
 
 @cache
 def reading(
-    sweep: str, cell: str, dtype: str, arch: int, row: Row, exchanges: bool, aligned: bool, full: bool, drop: str = ""
+    sweep: str,
+    cell: str,
+    dtype: str,
+    arch: int,
+    row: Row,
+    exchanges: bool,
+    aligned: bool,
+    full: bool,
+    drop: str = "",
+    whole: bool = False,
 ) -> tuple[Reading, int | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 
-    ``full``: with lengths, bias, saved gates and gradients of every c_t; else with none of them. ``drop`` as the kernels have it:
-    nothing, "each" or "shared".
+    ``aligned``: H is a multiple of 16; ``whole``: of a polled row's chunks. ``full``: with lengths, bias, saved gates and gradients
+    of every c_t; else with none of them. ``drop`` as the kernels have it: nothing, "each" or "shared".
     """
-    kernel, kind = KERNELS[sweep], CELLS[cell]
+    kernel, kind = (POLLED if row.polled else KERNELS)[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
@@ -104,25 +129,30 @@ def reading(
         "DIGITS": DIGITS[DTYPES[dtype]], "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
         "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "SPLIT": row.split, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
-        "GROUP": row.group, "DROP": drop,
+        "GROUP": row.group, "DROP": drop, "EVEN": whole,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
     if sweep == "forward":
         constants |= {"HAS_BIAS": full, "SAVE": full}
         absent |= {} if kind.phases > 1 else {"reset_ptr": None}
-        absent |= {} if kind.has_c else {"cells_ptr": None}
+        absent |= {} if kind.has_c else {"cells_ptr": None, "c_ptr": None}
     else:
         constants |= {"HAS_DCELLS": full and kind.has_c}
         absent.pop("gates_ptr", None)
+        absent |= {} if kind.reads_h or not row.polled else {"h0_ptr": None, "out_ptr": None}
         absent |= {} if kind.has_c else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
     absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
-    constants |= {name: None for name in absent if name in kernel.arg_names}
-    multiples = {*pointers, *(["H"] if aligned else [])}
+    constants |= dict.fromkeys(absent)
+    constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
+    multiples = {*pointers, *(["H", "W"] if aligned else [])}
     options = {
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
         "launch_cooperative_grid": exchanges, "maxnreg": row.registers,
     }  # fmt: skip
-    compiled = compile_for(arch, kernel, {**types, **dict.fromkeys(INTEGERS, "i32")}, constants, multiples, options)
+    types = {
+        name: kind for name, kind in {**types, **dict.fromkeys(INTEGERS, "i32")}.items() if name in kernel.arg_names
+    }
+    compiled = compile_for(arch, kernel, types, constants, multiples, options)
     return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, row.warps)
 
 
@@ -153,7 +183,8 @@ def products_a_warp(case: Case) -> int | None:
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     """The row of results of one case, its faults included."""
     row, sweep = case.row, case.sweep
-    got, cycles = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop)
+    got, cycles = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop,
+                          row.polled and even(row, case.H))  # fmt: skip
     inside = [load for load in got.loads if load.depth]
     exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
     result: dict[str, Any] = {
@@ -169,7 +200,7 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
         "exchange_loads_in_loop": len(exchanged),
         "exchange_loads_not_cg": sum(load.cache != "cg" for load in exchanged),
         "loads_past_l1": got.cached_past_l1,
-        "exchange_load": got.strong_loads, "counter_order": sorted(set(got.counters)),
+        "exchange_load": got.strong_loads, "exchange_store": got.strong_stores, "counter_order": sorted(set(got.counters)),
         "cycles": cycles,
     }  # fmt: skip
     result["faults"] = faults(result, exchanges=case.exchanges)
@@ -196,6 +227,8 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
         found.append("expected tensor-core instructions, got none")
     if not exchanges:
         return found
+    if result["form"] == "polled":
+        return found + polled_faults(result)
     polls = sum("acquire" in name for name in result["counter_order"])
     releases = [name for name in result["counter_order"] if name.startswith(("atom", "red"))]
     if not result["exchange_loads_in_loop"] or result["exchange_loads_not_cg"] or not result["loads_past_l1"]:
@@ -208,6 +241,23 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
     ordered = [name for name in releases if ".gpu." in name and (".release" in name or ".acq" in name)]
     if not polls or ordered != releases or not any(".release" in name or ".acq_rel" in name for name in releases):
         found.append(f"expected counters acquired and released at gpu scope, got {result['counter_order']}")
+    return found
+
+
+def polled_faults(result: dict[str, Any]) -> list[str]:
+    """Of the exchange where the data is its own flag: whole loads and one store a piece, coherent across the GPU, nothing else."""
+    found = []
+    samples, width, chunks = result["tiles"][1:]
+    backward = result["kernel"] == "backward_sweep"
+    gates = NUMBERS[result["cell"]].gates if backward else 1
+    loads, stores = result["exchange_load"], result["exchange_store"]
+    needed = gates * chunks * width * samples // (32 * 8)
+    if list(loads) != ["LDG.E.128.STRONG.GPU"] or loads["LDG.E.128.STRONG.GPU"] != needed:
+        found.append(f"expected {needed} loads of 16 bytes a thread, coherent across the GPU, got {loads}")
+    if sum(stores.values()) != gates:
+        found.append(f"expected {gates} stores a step, coherent across the GPU, got {stores}")
+    if result["counter_order"]:
+        found.append(f"expected no counters, got {result['counter_order']}")
     return found
 
 

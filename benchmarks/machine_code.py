@@ -17,6 +17,7 @@ from typing import Any
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.experimental.gluon._runtime import GluonASTSource
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 TENSOR_CORE = re.compile(r"\b((?:HGMMA|HMMA|DMMA|UTCHMMA|UTCQMMA|QMMA|OMMA)[.\w]*)")
@@ -44,6 +45,7 @@ class Reading:
         tensor_core: tensor-core instructions and how often each stands in the code.
         loads: global loads of the intermediate code.
         strong_loads: loads coherent across the GPU, counters' polls included.
+        strong_stores: stores that are seen by the whole GPU.
         cached_past_l1: loads that the assembly asks of the second-level cache (``ld.global.cg``).
         accesses: loads and stores of global and local memory by name and width (``LDG.E.128``), and how often each stands in
             the code.
@@ -56,6 +58,7 @@ class Reading:
     tensor_core: dict[str, int]
     loads: tuple[Access, ...]
     strong_loads: dict[str, int]
+    strong_stores: dict[str, int]
     cached_past_l1: int
     accesses: dict[str, int]
     counters: tuple[str, ...]
@@ -74,7 +77,9 @@ def compile_for(
     aligned_at = {
         (i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name in aligned - set(constants)
     }
-    source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=aligned_at)
+    source = (GluonASTSource if kernel.is_gluon() else ASTSource)(
+        fn=kernel, signature=types, constexprs=constants, attrs=aligned_at
+    )
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
@@ -94,6 +99,7 @@ def read(compiled: Any) -> Reading:
         tensor_core=dict(Counter(TENSOR_CORE.findall(sass))),
         loads=tuple(loads(compiled.asm["ttgir"])),
         strong_loads=dict(Counter(re.findall(r"\bLDG[.\w]*\.STRONG\.GPU\b", sass))),
+        strong_stores=dict(Counter(re.findall(r"\bSTG[.\w]*\.STRONG\.GPU\b", sass))),
         cached_past_l1=len(re.findall(r"\bld\.global\.cg\b|\bcp\.async\.cg\b", ptx)),
         accesses=dict(Counter(re.findall(r"\b((?:LDG|STG|LDL|STL)\b[.\w]*)", sass))),
         counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.global\.[\w.]*(?:acquire|relaxed)[\w.]*)", ptx)),

@@ -24,6 +24,8 @@ from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose, form_of, shared_bytes
 
+REGISTERS = 176
+"""Of a thread's 255, that weights and operands of a polled row may take: with more the kernels spill."""
 GAIN = 1.03
 """A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
 
@@ -64,7 +66,14 @@ def shapes() -> list[Tune]:
 
 def variants(row: Launch, H: int) -> Iterator[Launch]:
     """Rows one or two steps away from `row`: other tiles, warps and stages; chunks follow the width of a chunk."""
-    parts = getattr(row, "split", 1)
+    if row.polled:
+        for samples, warps, group in itertools.product((8, 16), (1, 2, 4, 8), (1, 2, 4, 8)):
+            chunks = -(-H // (warps * row.block_k))
+            new = replace(row, block_b=samples, warps=warps, split=warps, chunks=chunks, group=group)
+            if new != row:
+                yield new
+        return
+    parts = row.split
     seen: list[Launch] = []
     for units, samples, width, warps, stages in itertools.product(
         (16, 32, 64), (16, 32, 64), (32, 64, 128), (4, 8), (1, 2)
@@ -79,11 +88,20 @@ def variants(row: Launch, H: int) -> Iterator[Launch]:
             yield new
 
 
+def registers(row: Launch, sweep: str, gates: int) -> int:
+    """Of a thread, for the weights and operands of a polled row: 16 bits a number."""
+    chunks = gates * row.chunks
+    together = min(row.group, chunks if sweep == "backward" else row.chunks)
+    return (row.block_k // 64) * (16 * chunks + row.block_b * together)
+
+
 def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozenset[str] = frozenset()) -> list[Launch]:
     """The `count` variants that the floor model likes best among those that fit on the chip, less those of the forms `without`."""
     layer = tune.layer
 
     def fits(new: Launch) -> bool:
+        if new.polled and registers(new, tune.sweep, layer.gates) > REGISTERS:
+            return False
         needed = shared_bytes(form_of(new, layer.H), new, layer.cell, layer.dtype.itemsize)
         return needed <= chip.shared_bytes and -(-layer.H // new.block_u) <= chip.multiprocessors
 

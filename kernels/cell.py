@@ -40,7 +40,7 @@ class Cell(NamedTuple):
         has_c: whether a second state is carried, and stored at every step.
         exchanged_from: the first of the S blocks of ``dgates`` that is a gradient of a product, as all after it are.
         reads_h: whether the backward reads the state before the step.
-        forward_specials: exponentials and reciprocals a unit and step, two a sigmoid or tanh.
+        forward_specials: of the special function units, a unit and step: two a sigmoid, one a tanh, as bfloat16 has them.
         backward_specials: likewise; only tanh(c) is formed again.
     """
 
@@ -76,10 +76,10 @@ class Cell(NamedTuple):
 NUMBERS = {
     cell.name: cell
     for cell in (
-        Cell("gru", gates=3, saved=4, exchanged_from=1, reads_h=True, forward_specials=6),
-        Cell("gru_before", gates=3, saved=3, late=1, reads_h=True, forward_specials=6),
-        Cell("lstm", gates=4, saved=4, has_c=True, forward_specials=10, backward_specials=2),
-        Cell("rnn_tanh", gates=1, saved=1, forward_specials=2),
+        Cell("gru", gates=3, saved=4, exchanged_from=1, reads_h=True, forward_specials=5),
+        Cell("gru_before", gates=3, saved=3, late=1, reads_h=True, forward_specials=5),
+        Cell("lstm", gates=4, saved=4, has_c=True, forward_specials=8, backward_specials=1),
+        Cell("rnn_tanh", gates=1, saved=1, forward_specials=1),
         Cell("rnn_relu", gates=1, saved=1),
     )
 }

@@ -7,10 +7,11 @@ under load or a busy GPU, and no GPU has been held against it.
 
 Per step of one program, with a tile of u units and b samples, which it computes whole even where B or H leave part of it empty:
 
-    exchange   stores acknowledged (one L2 round trip), counter raised and seen (one atomic), state read (one L2 round trip)
+    exchange   stores acknowledged (one L2 round trip), counter raised and seen (one atomic), state read (one L2 round trip); where
+               the data is its own flag one round trip in all
     latency    product, gates, barriers: what one step waits for even with no work
     operand    the state (forward) or the dgates (backward) of b samples, from L2
-    weights    u G H numbers, read from shared memory if resident, else from L2 (DRAM where they do not fit there)
+    weights    u G H numbers, in registers, read from shared memory, or from L2 (DRAM where they do not fit there)
     tensor     2 u b G H operations
     special    exponentials and reciprocals of the gates
     memory     gx, states and gates of the step, from and to DRAM; overlaps all of the above
@@ -99,7 +100,10 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     operand = H * samples * size * (G if sweep == "backward" else 1)
     weights = min(units, H) * G * H * size
     matrix = G * H * H * size
-    if row.resident:
+    trips = chip.l2_cycles if row.polled else 2 * chip.l2_cycles + chip.atomic_cycles
+    if row.polled:
+        reading = 0.0
+    elif row.resident:
         reading = crowd * weights / (SHARED_PORT * chip.clock)
     else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
         missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
@@ -111,7 +115,7 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     specials = cell.forward_specials if sweep == "forward" else cell.backward_specials
     rows = min(together * samples, layer.B * layer.D)
     return Step(
-        exchange=cell.phases * (2 * chip.l2_cycles + chip.atomic_cycles) / chip.clock if exchanging else 0.0,
+        exchange=cell.phases * trips / chip.clock if exchanging else 0.0,
         latency=cell.phases * LATENCY_CYCLES / chip.clock,
         operand=max(crowd * operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
         weights=reading,

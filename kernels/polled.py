@@ -18,15 +18,7 @@ from fusedrnn.kernels.cell import Cell
 from fusedrnn.kernels.polled_backward import polled_backward
 from fusedrnn.kernels.polled_forward import polled_forward
 from fusedrnn.kernels.results import Backward, Dropout, Forward
-from fusedrnn.kernels.table import Row
-
-WHOLE = 8
-"""Units in the load of a thread: 16 bytes of 16-bit numbers."""
-
-
-def padded(H: int) -> int:
-    """H rounded up to whole loads."""
-    return -(-H // WHOLE) * WHOLE
+from fusedrnn.kernels.table import Row, even, padded
 
 
 def _unwritten(like: Tensor, *shape: int) -> Tensor:
@@ -43,10 +35,9 @@ def _cut(x: Tensor, H: int) -> Tensor:
 
 def _options(row: Row, H: int, meta: dict[str, Any]) -> dict[str, Any]:
     """The constants of a launch."""
-    even = padded(H) == row.split * row.block_k * row.chunks
     kept = ("CELL", "DIGITS", "ACC", "BLOCK_U", "BLOCK_B", "SPLIT", "BLOCK_K", "CHUNKS", "GROUP",
             "num_warps", "num_stages", "enable_fp_fusion", "maxnreg")  # fmt: skip
-    return {name: meta[name] for name in kept} | {"EVEN": even}
+    return {name: meta[name] for name in kept} | {"EVEN": even(row, H)}
 
 
 def forward(

@@ -20,6 +20,9 @@ DOUBLE_TENSOR_CORES = {(8, 0), (9, 0)}
 REGISTERS = 65_536
 """Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
 
+WHOLE = 8
+"""16-bit numbers in the load of a thread."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -63,13 +66,15 @@ class Entry:
     """A line of the table.
 
     Attributes:
-        form: "single" (one program has all weights), "split" (each program keeps a slice), "streamed" (weights come from L2).
+        form: "polled" (each program keeps a slice in registers, the exchanged data is its own flag), "single" (one program has
+            all weights), "split" (each program keeps a slice in shared memory), "streamed" (weights come from L2).
         numbers: "16-bit", "tf32", "exact" (float32 without TF32), "fp64" or "fp64 without tensor cores" products; "any" in
             the interpreter.
         widest: the largest H.
         row: how.
         memory: "save" keeps the gates for the backward, "recompute" forms them again from the states.
         cells: which.
+        sweeps: which.
     """
 
     form: str
@@ -78,15 +83,70 @@ class Entry:
     row: Row
     memory: str = "save"
     cells: tuple[str, ...] = CELLS
+    sweeps: tuple[str, ...] = ("forward", "backward")
 
 
+ONE_PHASE = tuple(name for name, cell in NUMBERS.items() if cell.phases == 1)
+NARROW = tuple(name for name in ONE_PHASE if NUMBERS[name].gates < 4)
 ANY = 1 << 31
 TABLE: tuple[Entry, ...] = (
+    Entry("polled", "16-bit", 128, Row(
+        16, 8, 64, 0, True, 2, 1,
+        "cycles a step by benchmarks.timeline, LSTM H=64 on the H100: 1108 forward against 5570 of one program with all weights; 2 "
+        "warps because the exchange and the gates take the time, not the product",
+        split=2, group=8, polled=True,
+    ), cells=ONE_PHASE),
+    Entry("polled", "16-bit", 256, Row(
+        16, 8, 64, 0, True, 4, 1,
+        "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; all chunks polled together",
+        split=4, group=8, polled=True,
+    ), cells=ONE_PHASE),
+    Entry("polled", "16-bit", 512, Row(
+        16, 8, 64, 0, True, 4, 1,
+        "as above; a GRU's weights take 96 of the 255 registers a thread (H=512), and 8 warps would compute each unit twice",
+        split=4, group=8, polled=True,
+    ), cells=NARROW),
+    Entry("polled", "16-bit", 512, Row(
+        16, 8, 64, 0, True, 4, 1,
+        "as above for the LSTM, whose forward operand is small: 128 registers of weights, 16 of operands",
+        split=4, group=8, polled=True,
+    ), cells=("lstm",), sweeps=("forward",)),
+    Entry("polled", "16-bit", 512, Row(
+        16, 8, 64, 0, True, 8, 1,
+        "8 warps because 4 have too few registers for weights and four gates' operands at once: 80 bytes spilled, or 2596 cycles "
+        "instead of 2251 in groups of 4",
+        split=8, group=8, polled=True,
+    ), cells=("lstm",), sweeps=("backward",)),
+    Entry("polled", "16-bit", 1024, Row(
+        16, 8, 64, 0, True, 8, 1,
+        "the widest whose weights fit in registers: 128 of the LSTM's a thread; groups of 4 because all at once spill 72 bytes",
+        split=8, group=4, polled=True,
+    ), cells=ONE_PHASE),
+    Entry("polled", "16-bit", 256, Row(
+        16, 16, 64, 0, True, 4, 1,
+        "twice the samples where the lanes of 8 would take more waves",
+        split=4, group=8, polled=True,
+    ), cells=ONE_PHASE),
+    Entry("polled", "16-bit", 512, Row(
+        16, 16, 64, 0, True, 8, 1,
+        "as above; groups of 2 for the registers",
+        split=8, group=2, polled=True,
+    ), cells=("lstm",)),
+    Entry("polled", "16-bit", 1024, Row(
+        16, 16, 64, 0, True, 8, 1,
+        "as above; not the LSTM's backward, which spills 56 bytes on sm_80",
+        split=8, group=2, polled=True,
+    ), cells=NARROW),
+    Entry("polled", "16-bit", 1024, Row(
+        16, 16, 64, 0, True, 8, 1,
+        "as above, the LSTM's forward",
+        split=8, group=2, polled=True,
+    ), cells=("lstm",), sweeps=("forward",)),
     Entry("single", "16-bit", 64, Row(
         0, 16, 0, 1, True, 4, 1,
         "all weights in one program, nothing is exchanged; not beyond H=64, where one SM's exponentials take longer than an "
         "exchange (floor model, H=128 on the H100: 1.41 us a step against 0.74 split); wgmma on sm_90, no spill on any chip",
-    )),
+    ), cells=("gru_before",)),
     Entry("single", "tf32", 64, Row(
         0, 16, 0, 1, True, 8, 1,
         "as above in float32; 8 warps because with 4 the LSTM's backward needs every register at H=64",
@@ -151,6 +211,9 @@ TABLE: tuple[Entry, ...] = (
 
 INTERPRETED: tuple[Entry, ...] = (
     Entry("single", "any", 16, Row(0, 16, 0, 1, True, reason="interpreter: fewest operations a step")),
+    Entry("polled", "any", 32, Row(
+        16, 8, 16, 0, True, reason="interpreter: several programs, parts and groups, as on a GPU", split=2, group=1, polled=True,
+    ), cells=ONE_PHASE),
     Entry("split", "any", 48, Row(
         16, 16, 16, 0, True, reason="interpreter: several programs, parts and groups, as on a GPU", split=2, group=1,
     )),
@@ -169,8 +232,10 @@ def kind_of(dtype: torch.dtype, tf32: bool, capability: tuple[int, int] | None) 
     return "tf32" if dtype == torch.float32 and tf32 else "exact"
 
 
-def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool) -> list[Entry]:
-    """The entries that can serve a call, their rows filled in: tiles that cover H, weights and operands that fit on the chip."""
+def candidates(
+    cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool, sweep: str | None = None
+) -> list[Entry]:
+    """The entries that can serve a call of either sweep, or of the one named: tiles filled in that cover H and fit on the chip."""
     room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
     found = []
     for entry in INTERPRETED if capability is None else TABLE:
@@ -178,6 +243,7 @@ def candidates(cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int
             entry.numbers not in ("any", kind_of(dtype, tf32, capability))
             or entry.widest < H
             or cell not in entry.cells
+            or (sweep is not None and sweep not in entry.sweeps)
         ):
             continue
         row = _filled(entry, H)
@@ -207,13 +273,13 @@ def choose(
     """The row for a sweep ("forward" or "backward") of `cell`, with the tile sizes that depend on H filled in.
 
     `capability` is the device's, None in the interpreter; `multiprocessors` is how many SMs it has; `tf32` whether float32
-    products may be TF32's. Both sweeps have the same rows today.
+    products may be TF32's.
     """
-    fitting = candidates(cell, dtype, H, capability, tf32)
-    for form in ("single", "split", "streamed"):
+    fitting = candidates(cell, dtype, H, capability, tf32, sweep)
+    for form in ("single", "polled", "split", "streamed"):
         rows = [entry.row for entry in fitting if entry.form == form]
         if (
-            form == "split" and capability is not None
+            form in ("polled", "split") and capability is not None
         ):  # streamed takes more samples a launch where lanes cannot wait anyway
             rows = [row for row in rows if fits(row, H, multiprocessors)]
         if rows:
@@ -221,8 +287,20 @@ def choose(
     raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested
 
 
+def padded(H: int) -> int:
+    """H rounded up to whole loads of 16 bytes: how wide a row of what is polled is."""
+    return -(-H // WHOLE) * WHOLE
+
+
+def even(row: Row, H: int) -> bool:
+    """Whether a filled-in row's chunks cover a row of what is polled and nothing more."""
+    return padded(H) == row.split * row.block_k * row.chunks
+
+
 def form_of(row: Row, H: int) -> str:
-    """Where a filled-in row keeps the weights: in one program, split over programs, or in L2."""
+    """Where a filled-in row keeps the weights: in one program, split over programs, or in L2; or that it polls."""
+    if row.polled:
+        return "polled"
     if not row.resident:
         return "streamed"
     return "single" if row.block_u >= H else "split"
@@ -244,6 +322,8 @@ def shared_bytes(form: str, row: Row, cell: str, itemsize: int) -> int:
     gates = NUMBERS[cell].gates
     width = row.split * row.block_k
     weights, operand = gates * row.block_u * width * itemsize, width * row.block_b * itemsize
+    if form == "polled":  # only the warps' parts meet there
+        return gates * row.split * row.block_u * row.block_b * max(itemsize, 4)
     if form == "single":
         return weights + (gates + 1) * row.block_u * row.block_b * max(itemsize, 4)
     if form == "split":
@@ -259,6 +339,8 @@ def _filled(entry: Entry, H: int) -> Row:
         return replace(row, block_u=whole, block_k=whole)
     if entry.form == "streamed":
         return row
+    if row.polled:
+        return replace(row, chunks=-(-H // (row.split * row.block_k)))
     narrower = [k for k in (64, 32, 16) if k <= row.block_k]
     block_k = min(narrower, key=lambda k: (-(-H // (row.split * k)) * k, -k))
     return replace(row, block_k=block_k, chunks=-(-H // (row.split * block_k)))
@@ -266,7 +348,7 @@ def _filled(entry: Entry, H: int) -> Row:
 
 def _for_sm_100(row: Row) -> Row:
     """The assembler fills whatever it is told there with the loads of many tiles before the time loop, and spills 8 to 80 bytes."""
-    if row.split == 1 or (row.resident and row.chunks == 1):
+    if row.polled or row.split == 1 or (row.resident and row.chunks == 1):
         return row
     return replace(row, registers=None, group=min(row.group, 3))
 

@@ -187,7 +187,7 @@ def test_a_change_that_costs_registers_shows(tmp_path):
     assert f"expected registers {row['registers'] - 1} as recorded, got {row['registers']}" in done.stdout
 
 
-RECORDED = {
+NOTED = {
     **{"kernel": "forward_sweep", "cell": "lstm", "form": "split", "dtype": "bf16", "arch": "sm_90", "H": 512, "B": 32},
     **{"tiles": [16, 16, 64, 2], "split": 4, "group": 4, "warps": 4},
     **{"registers": 200, "spill_bytes": 0, "shared_bytes": 65536, "cycles": 4000},
@@ -207,14 +207,14 @@ RECORDED = {
     ],
 )
 def test_cycles_are_compared_to_ten_percent_and_all_else_exactly(change, says, monkeypatch):
-    monkeypatch.setattr(aot, "record", lambda case: RECORDED | change)
-    name = aot_record.name_of(RECORDED)
-    assert list(aot_record.differences([RECORDED])) == ([f"{name}: {says}"] if says else [])
+    monkeypatch.setattr(aot, "record", lambda case: NOTED | change)
+    name = aot_record.name_of(NOTED)
+    assert list(aot_record.differences([NOTED])) == ([f"{name}: {says}"] if says else [])
 
 
 def test_cycles_where_there_were_none_are_a_difference(monkeypatch):
-    monkeypatch.setattr(aot, "record", lambda case: RECORDED)
-    (found,) = aot_record.differences([RECORDED | {"cycles": None}])
+    monkeypatch.setattr(aot, "record", lambda case: NOTED)
+    (found,) = aot_record.differences([NOTED | {"cycles": None}])
     assert found.endswith("expected cycles None as recorded, within 10%, got 4000")
 
 

@@ -1,8 +1,8 @@
 """The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
 
-A form is where the recurrent weights are: "single" (one program has them all), "split" (each program keeps a slice) or
-"streamed" (from L2). Its shapes are those for which the launch table chooses it. A check never raises for a wrong result: it
-returns rows with a verdict and, where it is not "passed", the evidence.
+A form is where the recurrent weights are: "polled" (each program keeps a slice in registers), "single" (one program has them all),
+"split" (each program keeps a slice in shared memory) or "streamed" (from L2). Its shapes are those for which the launch table
+chooses it. A check never raises for a wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from fusedrnn import FusedGRU, FusedLSTM
 
 CELLS = ("gru", "gru_before", "lstm")
 SWEEPS = ("forward", "backward")
-FORMS = ("split", "single", "streamed")
+FORMS = ("polled", "split", "single", "streamed")
 DROPOUT = "dropout"
 """The subject of the kernels of dropout."""
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 3072, 4096, 8192)
 """H are tried in this order until the table chooses the form wanted; the split form's is a goal's."""
-PREFERRED = {"single": 64, "split": 512}
+PREFERRED = {"polled": 512, "single": 64, "split": 512}
 SEED = 20
 REPEATS = 20
 POLLS = 1 << 18
