@@ -11,6 +11,7 @@ gap that is left; the floor itself is computed from published numbers and was ne
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,8 @@ BATCHES = (1, 16, 32, 64, 128, 256)
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
 UNITS = (4, 8, 16, 32, 64, 128, 256)
 SAMPLES = (8, 16, 32, 64, 128, 256)
+TOGETHER = (1, 2, 4)
+"""Programs that share an SM."""
 OPERAND_BYTES = 20_480
 """Shared memory that the exchanged state and changes of layout take beside the weights."""
 CLUSTER_CYCLES = 180
@@ -63,10 +66,11 @@ def _candidates(chip: Chip, layer: Layer, way: str) -> Iterator[tuple[Row, float
         if slices > chip.multiprocessors or (way == "cluster" and slices > 16):
             continue
         weights = units * layer.gates * layer.H * layer.dtype.itemsize
-        resident = weights <= chip.shared_bytes - OPERAND_BYTES + registers
-        for samples in SAMPLES:
-            if samples == SAMPLES[0] or samples < 2 * layer.B:
-                yield Row(units, samples, layer.H, 1, resident), min(weights, registers)
+        room = chip.shared_bytes - OPERAND_BYTES + registers
+        for samples, together in itertools.product(SAMPLES, TOGETHER):
+            if (samples == SAMPLES[0] or samples < 2 * layer.B) and (together == 1 or together * weights <= room):
+                row = Row(units, samples, layer.H, 1, weights <= room, per_sm=together)
+                yield row, min(weights, registers / together)
 
 
 def best(chip: Chip, sweep: str, layer: Layer, way: str = "barrier") -> Floor | None:

@@ -40,6 +40,7 @@ if INTERPRETED:
 
     gl: Any = SimpleNamespace(
         int32=tl.int32,
+        int64=tl.int64,
         NVMMADistributedLayout=_Layout,
         DotOperandLayout=_Layout,
         SliceLayout=_Layout,

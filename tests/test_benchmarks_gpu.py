@@ -396,13 +396,16 @@ def test_candidates_fit_the_chip_and_differ_from_the_table(sweep, H, B):
     chip, tune = CHIPS[9, 0], Tune(sweep, "lstm", "bf16", 256, B, H)
     base = choose(sweep, "lstm", torch.bfloat16, H, B, 1, (9, 0), chip.multiprocessors)
     found = candidates(chip, tune, base, 8)
-    assert len(found) == len(set(found)) == 8
+    assert 4 <= len(found) == len(set(found)) <= 8
     assert base not in found
     for row in found:
         assert -(-H // row.block_u) <= chip.multiprocessors
         assert shared_bytes(form_of(row, H), row, "lstm", 2) <= chip.shared_bytes
         if row.resident:
             assert row.block_k * row.chunks * row.split >= H
+        if row.polled:
+            assert row.split == row.warps
+            assert tuning.registers(row, sweep, 4) <= tuning.REGISTERS
     assert len(list(variants(base, H))) > 20
     assert len({tune.key for tune in tuning.shapes()}) == len(tuning.shapes())
 
@@ -413,8 +416,8 @@ def tuned(monkeypatch, ratio):
 
 
 def test_variants_of_a_form_that_failed_are_not_tried():
-    chip, tune = CHIPS[9, 0], Tune("forward", "lstm", "bf16", 256, 16, 64)
-    base = choose("forward", "lstm", torch.bfloat16, 64, 16, 1, (9, 0), chip.multiprocessors)
+    chip, tune = CHIPS[9, 0], Tune("forward", "lstm", "fp32", 256, 16, 64)
+    base = choose("forward", "lstm", torch.float32, 64, 16, 1, (9, 0), chip.multiprocessors)
     forms = {form_of(row, 64) for row in candidates(chip, tune, base, 8)}
     assert forms == {"single", "split"}
     assert {form_of(row, 64) for row in candidates(chip, tune, base, 8, frozenset({"single"}))} == {"split"}

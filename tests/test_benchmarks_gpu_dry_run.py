@@ -107,7 +107,7 @@ def the_wrong_kernel_fails_with_evidence_and_the_others_pass(out):
     failed = {about for about, row in found.items() if row["verdict"] == "failed"}
     assert failed == {("lstm", "single", "forward"), ("lstm", "single", "backward")}
     assert found["lstm", "single", "forward"]["first_step"] == 2
-    assert found["gru", "single", "forward"]["verdict"] == found["lstm", "split", "backward"]["verdict"] == "passed"
+    assert found["gru", "single", "forward"]["verdict"] == found["lstm", "polled", "backward"]["verdict"] == "passed"
     assert "the single forward sweep of lstm, tf32\n" in log_of(out)
 
 

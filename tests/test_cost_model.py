@@ -59,10 +59,14 @@ def test_step_by_hand():
     assert got.operand == pytest.approx(max(256 * 16 * 2 / (64 * clock), 32 * 256 * 16 * 2 / (5120 * clock)))
     assert got.weights == pytest.approx(16 * 4 * 256 * 2 / (128 * clock))
     assert got.tensor == pytest.approx(2 * 16 * 16 * 4 * 256 / (989.4e12 / 132))
-    assert got.special == pytest.approx(10 * 16 * 16 / (16 * clock))
+    assert got.special == pytest.approx(8 * 16 * 16 / (16 * clock))
     assert got.memory == pytest.approx(32 * (4 + 1 + 4 + 1) * 256 * 2 / 3350e9)
     assert got.seconds == pytest.approx(got.exchange + got.latency + got.weights + got.special)
     assert got.bound == "exchange"
+    polled = cost.step(H100, "forward", layer, dataclasses.replace(split(256), polled=True))
+    assert polled.exchange == pytest.approx(263 / clock)  # one round trip
+    assert polled.weights == 0  # in registers
+    assert polled.operand == got.operand
 
 
 DERIVED = [(32, 256, 16, 0.95e-6), (64, 512, 16, 1.25e-6), (128, 1024, 64, 3.5e-6)]
@@ -175,7 +179,7 @@ def test_choice_follows_the_two_floors():
     assert won.backend == "triton"
     assert won.ours_s * cost.MARGIN < won.theirs_s
     assert decision("lstm", BF16, 64, 512, training=False).backend == "triton"
-    for lost in (decision("lstm", FP16, 32, 256), decision("lstm", BF16, 32, 64), decision("gru", BF16, 512, 2048)):
+    for lost in (decision("lstm", FP16, 32, 512), decision("lstm", BF16, 32, 64), decision("gru", BF16, 512, 2048)):
         assert lost.backend == "aten"
         assert lost.ours_s * cost.MARGIN >= lost.theirs_s
     assert decision("lstm", FP16, 32, 256, packed=True).backend == "triton"
