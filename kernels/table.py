@@ -1,7 +1,8 @@
 """The launch table: which form and tiles run a sweep, one frozen row a case, a reason beside each.
 
-No GPU has measured these rows. Their reasons are compile facts (registers, spills, shared memory and instructions of the time
-loop, read off the machine code that Triton 3.7.1 makes for absent chips) and say so. `python -m benchmarks.aot` reads them again.
+No GPU has measured these rows. Their reasons are compile facts (registers, spills, shared memory, instructions and cycles of the
+time loop, read off the machine code that Triton 3.7.1 makes for absent chips) and say so. `python -m benchmarks.aot` reads them
+again.
 """
 
 from __future__ import annotations

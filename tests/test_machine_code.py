@@ -37,7 +37,7 @@ def test_every_row_keeps_the_rules_on(arch, tmp_path):
     hidden = [str(H) for H in WIDTHS]
     rows = compiled(tmp_path, "--arch", str(arch), "--hidden", *hidden, "--dtype", *FLOATS)
     assert not [row["faults"] for row in rows if row["faults"]]
-    assert {row["form"] for row in rows} == {"single", "split", "streamed"}
+    assert {row["form"] for row in rows} == {"polled", "single", "split", "streamed"}
     assert {(row["kernel"], row["cell"]) for row in rows} == {
         (f"{sweep}_sweep", cell) for sweep in ("forward", "backward") for cell in RECORDED
     }
@@ -125,11 +125,50 @@ def test_each_fault_is_found(change, says):
     assert says in " ".join(faults(SOUND | change, exchanges=True))
 
 
+POLLED = SOUND | {
+    "kernel": "backward_sweep", "cell": "gru", "form": "polled", "tiles": [16, 8, 64, 2],
+    "exchange_loads_in_loop": 0, "loads_past_l1": 0,
+    "exchange_load": {"LDG.E.128.STRONG.GPU": 12}, "exchange_store": {"STG.E.U16.STRONG.GPU": 3}, "counter_order": [],
+}  # fmt: skip
+"""Three gates of two chunks of 64 x 8 numbers: 16 a thread and chunk, in two loads; a store a gate."""
+
+
+def test_a_sound_polled_row_has_no_fault():
+    assert faults(POLLED, exchanges=True) == []
+    forward = {"kernel": "forward_sweep", "exchange_load": {"LDG.E.128.STRONG.GPU": 4}}
+    assert faults(POLLED | forward | {"exchange_store": {"STG.E.64.STRONG.GPU": 1}}, exchanges=True) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"exchange_load": {"LDG.E.128.STRONG.GPU": 11}},
+            "expected 12 loads of 16 bytes a thread, coherent across the GPU",
+        ),
+        (
+            {"exchange_load": {"LDG.E.128.STRONG.GPU": 12, "LDG.E.STRONG.GPU": 1}},
+            "expected 12 loads of 16 bytes a thread",
+        ),
+        ({"exchange_load": {"LDG.E.64.STRONG.GPU": 12}}, "expected 12 loads of 16 bytes a thread"),
+        ({"exchange_load": {}}, "expected 12 loads of 16 bytes a thread"),
+        ({"exchange_store": {"STG.E.U16.STRONG.GPU": 2}}, "expected 3 stores a step, coherent across the GPU, got"),
+        ({"exchange_store": {}}, "expected 3 stores a step"),
+        ({"counter_order": ["atom.global.gpu.acquire.add.u32"]}, "expected no counters, got"),
+        ({"spill_bytes": 8}, "expected no spills, got 8 bytes"),
+        ({"loop_weight_loads": 1}, "expected weights to stay on chip, got 1 loads"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_each_fault_of_a_polled_row_is_found(change, says):
+    assert says in " ".join(faults(POLLED | change, exchanges=True))
+
+
 def test_a_warps_share_of_the_product():
-    """LSTM, H=512, 16 units and samples, four warps: 4 gates x 2 tiles of 8 samples x 512 / 4 / 16 deep."""
-    assert products_a_warp(Case("forward", "lstm", "bf16", 90, 512)) == 64
+    """LSTM, H=512, 16 units, 8 samples, four warps: 4 gates x 512 / 4 / 16 deep."""
+    assert products_a_warp(Case("forward", "lstm", "bf16", 90, 512)) == 32
     assert products_a_warp(Case("backward", "gru", "tf32", 90, 512)) == 3 * 2 * 8
-    assert products_a_warp(Case("forward", "lstm", "bf16", 90, 64)) is None
+    assert products_a_warp(Case("forward", "gru_before", "bf16", 90, 64)) is None
 
 
 def test_loads_are_traced_to_their_arguments():
