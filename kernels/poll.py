@@ -44,8 +44,9 @@ if INTERPRETED:
 
     @jit
     def publish(pointers, value, mask, EACH: tl.constexpr):
-        """Store what others poll."""
-        tl.store(pointers, value, mask=mask)
+        """Store what others poll. A NaN becomes the canonical one, as in a GPU's arithmetic; this machine's keeps a user's bits."""
+        wide = value.to(tl.float64 if value.dtype.is_fp64() else tl.float32)
+        tl.store(pointers, tl.where(wide == wide, wide, float("nan")).to(value.dtype), mask=mask)
 
 else:
     from triton.runtime.jit import constexpr_function
