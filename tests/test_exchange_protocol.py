@@ -1,9 +1,11 @@
 """The exchange protocol in the abstract: every interleaving of a few programs and steps, on a memory that need not be coherent.
 
-The model. A lane has N programs. In tick k each one waits until the lane's counter has reached k * N, reads the slices of all
-programs from buffer(k), writes its own slice of tick k + 1 into buffer(k + 1), and adds one to the counter. Writes sit in
-a program's own buffer until a release publishes them, and may leave it at any time before; that is more freedom than any
+The model of counters. A lane has N programs. In tick k each one waits until the lane's counter has reached k * N, reads the
+slices of all programs from buffer(k), writes its own slice of tick k + 1 into buffer(k + 1), and adds one to the counter. Writes
+sit in a program's own buffer until a release publishes them, and may leave it at any time before; that is more freedom than any
 GPU takes. A slice carries the number of its tick, so that a stale or a too new read is seen at once.
+
+The model of polled words is further down.
 """
 
 import pytest
@@ -118,3 +120,124 @@ def test_each_weakening_is_found(fault, says):
 def test_an_arrival_too_few_is_a_deadlock():
     with pytest.raises(BrokenError, match="deadlock"):
         explore(2, short=-1)
+
+
+PADDING, NAN, DEAD = 0, -1, -1
+"""What a step outside its sample publishes; what a program publishes that has read in vain; the step of a dead program."""
+
+
+def explore_polls(
+    programs,
+    *,
+    steps=STEPS,
+    length=STEPS,
+    reverse=False,
+    checked=(0, 1),
+    bound=None,
+    mortal=(),
+    launches=1,
+    refilled=True,
+    starts_over=True,
+    flags=True,
+):
+    """Visit every state of an exchange whose data is its own flag; returns how many there are, or raises `BrokenError`.
+
+    Each step of each program has one word of two halves in memory, None at first: the pattern. In a step a program takes the
+    words of all programs' step before, each as soon as no half of it is the pattern, then stores its own, whose halves become
+    visible one by one, in any order with all its other ones. A half carries the number of its step. A sample of ``length`` steps
+    is the first ones of the sweep, or the last ones in ``reverse``, whose first reads h_0. A program is (step, words taken, tries
+    left, whether its state is NaN, halves under way). ``mortal`` programs may die between any two of their moves.
+    """
+    first = steps - length if reverse else 0
+    empty = ((((None, None),) * programs),) * steps
+    idle = ((0, 0, bound, False, frozenset()),) * programs
+    start = (0, idle, empty, False)
+    seen, front = {start}, [start]
+
+    def moves(state):
+        launch, everyone, memory, error = state
+        for i, (step, taken, tries, nan, under_way) in enumerate(everyone):
+
+            def becomes(*program, memory=memory, error=error, i=i):
+                return launch, (*everyone[:i], program, *everyone[i + 1 :]), memory, error
+
+            for store in under_way:
+                at, half, value = store
+                word = tuple(value if h == half else old for h, old in enumerate(memory[at][i]))
+                yield becomes(step, taken, tries, nan, under_way - {store}, memory=written(memory, at, i, word))
+            if step in (DEAD, steps):
+                continue
+            if i in mortal:
+                yield becomes(DEAD, 0, tries, nan, under_way)
+            valid = first <= step < first + length
+            number = launch * steps + step + 1
+            begins = step == 0 or (reverse and step == first and starts_over)
+            if begins or taken == programs:
+                value = PADDING if not valid else NAN if nan else number
+                stores = {(step, half, value) for half in (0, 1)}
+                yield becomes(step + 1, 0, tries and bound, nan, under_way | stores)
+                continue
+            word = memory[step - 1][taken]
+            if all(word[half] is not None for half in checked):
+                if valid and any(half not in (number - 1, NAN) for half in word):
+                    raise BrokenError(f"program {i} read {word} of program {taken}, expected step {number - 1}")
+                yield becomes(step, taken + 1, tries, nan or (valid and NAN in word), under_way)
+            elif bound is not None and tries > 1:
+                yield becomes(step, taken, tries - 1, nan, under_way)
+            elif bound is not None:
+                yield becomes(step, taken + 1, 0, nan or valid, under_way, error=error or flags)
+
+    while front:
+        state = front.pop()
+        launch, everyone, memory, error = state
+        following = list(moves(state))
+        if not following:
+            if any(program[0] not in (DEAD, steps) for program in everyone):
+                raise BrokenError(f"deadlock: {state}")
+            if any(program[3] for program in everyone) and not error:
+                raise BrokenError(f"NaN without an error: {state}")
+            if launch + 1 < launches:
+                following = [(launch + 1, idle, empty if refilled else memory, error)]
+        for new in following:
+            if new not in seen:
+                seen.add(new)
+                front.append(new)
+    return len(seen)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reversed"])
+@pytest.mark.parametrize("length", range(STEPS + 1))
+def test_every_schedule_of_polls_reads_whole_words_of_the_step_before_and_ends(length, reverse):
+    assert explore_polls(2, length=length, reverse=reverse) > 2 * STEPS
+
+
+def test_three_programs_that_poll_read_whole_words_and_end():
+    assert explore_polls(3) > 3 * STEPS
+
+
+def test_a_second_launch_on_words_filled_again_is_safe():
+    assert explore_polls(2, launches=2) > explore_polls(2)
+
+
+@pytest.mark.parametrize("bound", [1, 2])
+@pytest.mark.parametrize("mortal", [(), (1,), (0, 1)], ids=["none", "one", "all"])
+def test_whoever_dies_the_others_end_and_no_nan_is_without_an_error(mortal, bound):
+    """Programs that live may be too late for each other, too."""
+    assert explore_polls(2, mortal=mortal, bound=bound) > 2 * STEPS
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"checked": (0,)}, r"read \(\d, None\)"),
+        ({"checked": ()}, r"read \(None, None\)"),
+        ({"launches": 2, "refilled": False}, "read .*1.* expected step 4"),
+        ({"mortal": (1,)}, "deadlock"),
+        ({"mortal": (1,), "bound": 2, "flags": False}, "NaN without an error"),
+        ({"length": 2, "reverse": True, "starts_over": False}, r"read \(0, 0\)"),
+    ],
+    ids=["one half checked", "no half checked", "not filled again", "no bound", "no error word", "padding for h_0"],
+)
+def test_each_weakening_of_the_polls_is_found(fault, says):
+    with pytest.raises(BrokenError, match=says):
+        explore_polls(2, **fault)
