@@ -225,7 +225,7 @@ def test_what_is_not_finite_stays_in_its_sample_and_is_not_waited_for(cell, toge
     clean = [*clean, *run_backward(cell, p, clean, d_output, row)]
     for sample, odd in enumerate(ODD):
         p["gx"][0, sample, :, 3] = odd
-        p["h0"][:, 3 + sample, 10] = odd
+        p["h0"][:, 3 + sample, 10] = odd  # of the first eight units, which fill a ragged row up, infinity becomes NaN
         d_output[1, 6 + sample, :, 7] = odd
     dirty = run_forward(cell, p, row)
     expected = textbook(cell, {k: None if v is None else v.double() for k, v in p.items()})[0]
@@ -311,6 +311,24 @@ def test_a_program_that_waited_in_vain_says_so_and_arrives_no_more(target, arriv
     counter, word, polls = (torch.tensor([value], dtype=torch.int32) for value in (3, 0, 0))
     wait_and_arrive[(1,)](counter, word, polls, target, 5)
     assert [counter.item(), word.item(), polls.item()] == [arrivals, error, left]
+
+
+@pytest.mark.parametrize("cell", POLLED)
+def test_what_is_exchanged_is_read_and_written_within_its_bounds(cell, monkeypatch):
+    """Before it and behind it lies NaN: read it would show in a result, and it is still there afterwards."""
+    fill, walls = polled._unwritten, []
+
+    def in_walls(like, *shape):
+        x = fill(like, *shape)
+        whole = torch.full((x.numel() + 2 * 4096,), float("nan"), dtype=x.dtype)
+        walls.extend((whole[:4096], whole[-4096:]))
+        whole[4096:-4096] = x.flatten()
+        return whole[4096:-4096].view(shape)
+
+    monkeypatch.setattr(polled, "_unwritten", in_walls)
+    check(cell, ROWS["polled"](20), problem(cell, 2, 3, 20, 2, True, True, torch.float32), torch.float32)
+    assert len(walls) == 4
+    assert all(wall.isnan().all() for wall in walls)
 
 
 @triton.jit
