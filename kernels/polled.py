@@ -18,7 +18,7 @@ from fusedrnn.kernels.cell import Cell
 from fusedrnn.kernels.polled_backward import polled_backward
 from fusedrnn.kernels.polled_forward import polled_forward
 from fusedrnn.kernels.results import Backward, Dropout, Forward
-from fusedrnn.kernels.table import Row, even, padded
+from fusedrnn.kernels.table import WHOLE, Row, even, padded
 
 
 def _unwritten(like: Tensor, *shape: int) -> Tensor:
@@ -54,8 +54,9 @@ def forward(
     W = padded(H)
     slices, tiles = triton.cdiv(W, row.block_u), triton.cdiv(B, row.block_b)
     state = h0.clone(memory_format=torch.contiguous_format)
-    first = h0.new_zeros((D, B, W))  # a NaN of the user's may be the pattern: it becomes another
-    first[..., :H] = torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf)
+    first = h0.new_zeros(D * B * W + WHOLE)
+    # a NaN of the user's may be the pattern: it becomes another
+    first[: D * B * W].view(D, B, W)[..., :H] = torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf)
     output = _unwritten(gx, T, B, D, W)
     cells = gx.new_empty((T, B, D, H)) if cell.has_c else None
     gates = gx.new_empty((T, B, D, cell.saved * H)) if save else None

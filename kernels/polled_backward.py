@@ -134,7 +134,7 @@ def polled_backward(
         x_ptr = gl.where((x_sample < 0) | (tick == 0), zeros_ptr + after * 0, dgates_ptr + after) + FROM * W
         acc = gl.full([SPLIT, BLOCK_U, BLOCK_B], 0, ACC, mma_at)
         for group in gl.static_range(0, G * CHUNKS, GROUP):
-            acc, polls = multiply(acc, tiles, x_ptr, x_column, W, polls, error_ptr, launch_id, group,
+            acc, polls = multiply(acc, tiles, x_ptr, x_column, W, zeros_ptr, polls, error_ptr, launch_id, group,
                                   min(GROUP, G * CHUNKS - group), BLOCK_K, CHUNKS, EVEN, BLOCK_K * BLOCK_B // 32, IO)  # fmt: skip
         shared.store(acc)
         barrier()

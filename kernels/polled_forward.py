@@ -19,7 +19,7 @@ def polled_forward(
     w_ptr,        # (D, G*H, H) recurrent weights
     b_ptr,        # (D, G*H) recurrent bias
     lengths_ptr,  # (B,) int32
-    h0_ptr,       # (D, B, W) W: H rounded up to whole loads
+    h0_ptr,       # (D, B, W) and 8 zeros; W: H rounded up to whole loads
     state_ptr,    # (D, B, H) in, h before tick_begin; out, h after tick_end
     c_ptr,        # (D, B, H) likewise of c, accumulation dtype
     out_ptr,      # (T, B, D, W) all ones in every bit at the first launch
@@ -113,8 +113,8 @@ def polled_forward(
         for _ in gl.static_range(G):
             accs = accs + (gl.full([SPLIT, BLOCK_U, BLOCK_B], 0, ACC, mma_at),)
         for group in gl.static_range(0, CHUNKS, GROUP):
-            x = take(x_ptr, x_column, W, polls, error_ptr, launch_id, group, min(GROUP, CHUNKS - group), BLOCK_K, CHUNKS,
-                     EVEN, BLOCK_K * BLOCK_B // 32, IO)  # fmt: skip
+            x = take(x_ptr, x_column, W, h0_ptr + one * D * B * W, polls, error_ptr, launch_id, group,
+                     min(GROUP, CHUNKS - group), BLOCK_K, CHUNKS, EVEN, BLOCK_K * BLOCK_B // 32, IO)  # fmt: skip
             polls = x[min(GROUP, CHUNKS - group)]
             for chunk in gl.static_range(group, min(group + GROUP, CHUNKS)):
                 sums = ()

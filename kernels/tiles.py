@@ -50,31 +50,34 @@ def load_weights(
 
 @jit
 def take(
-    x_ptr, column, width, polls, error_ptr, launch_id,
+    x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id,
     FIRST: tl.constexpr, COUNT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, EVEN: tl.constexpr,
     EACH: tl.constexpr, IO: tl.constexpr,
 ):  # fmt: skip
     """Poll ``COUNT`` chunks from chunk FIRST on, gate by gate, a gate ``width`` elements after the one before.
 
-    Columns past the width read the row's first eight, whose weights are zero there: unless EVEN says that there are none such.
+    Columns past the width read the eight zeros at ``zeros_ptr``, unless EVEN says that there are none such.
     """
     pointers = ()
     for i in gl.static_range(FIRST, FIRST + COUNT):
         k = column + i % CHUNKS * BLOCK_K
+        pointer = x_ptr + (i // CHUNKS * width + k)
         if not EVEN:
-            k = gl.where(k < width, k, k % 8)
-        pointers = pointers + (x_ptr + (i // CHUNKS * width + k),)
+            pointer = gl.where(k < width, pointer, zeros_ptr + k % 8)
+        pointers = pointers + (pointer,)
     return poll(pointers, polls, error_ptr, launch_id, COUNT, EACH, IO)
 
 
 @jit
 def multiply(
-    acc, tiles, x_ptr, column, width, polls, error_ptr, launch_id,
+    acc, tiles, x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id,
     FIRST: tl.constexpr, COUNT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, EVEN: tl.constexpr,
     EACH: tl.constexpr, IO: tl.constexpr,
 ):  # fmt: skip
     """acc + the products of ``COUNT`` chunks from chunk FIRST on, polled together; and the polls left."""
-    x = take(x_ptr, column, width, polls, error_ptr, launch_id, FIRST, COUNT, BLOCK_K, CHUNKS, EVEN, EACH, IO)
+    x = take(
+        x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id, FIRST, COUNT, BLOCK_K, CHUNKS, EVEN, EACH, IO
+    )
     for i in gl.static_range(COUNT):
         acc = mma(tiles[FIRST + i], x[i], acc)
     return acc, x[COUNT]
