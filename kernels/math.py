@@ -10,13 +10,14 @@
   sigmoid by that tanh: near 0 and 1 the same error is 2^-12 of 1, which a gate that is nearly closed carries from step to step.
 """
 
+import torch
 import triton
 import triton.language as tl
 
 from fusedrnn.kernels.launch import INTERPRETED
 
-HARDWARE = tl.constexpr(not INTERPRETED)
-"""Whether there is a GPU's own reciprocal and tanh; in the interpreter their formulas stand for them."""
+HARDWARE = tl.constexpr(not INTERPRETED and torch.version.hip is None)
+"""Whether there is NVIDIA's reciprocal and tanh; in the interpreter and on ROCm their formulas stand for them."""
 
 
 @triton.jit

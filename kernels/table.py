@@ -245,6 +245,7 @@ def candidates(
             or entry.widest < H
             or cell not in entry.cells
             or (sweep is not None and sweep not in entry.sweeps)
+            or (entry.form == "polled" and not polls(capability))
         ):
             continue
         row = _filled(entry, H)
@@ -286,6 +287,11 @@ def choose(
         if rows:
             return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))
     raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested
+
+
+def polls(capability: tuple[int, int] | None) -> bool:
+    """Whether a chip has the polled sweeps' instructions: NVIDIA's from sm_80 on. The interpreter has."""
+    return capability is None or (capability >= (8, 0) and torch.version.hip is None)
 
 
 def padded(H: int) -> int:

@@ -75,6 +75,19 @@ def test_the_lstms_backward_has_rows_of_its_own():
     assert choose("backward", "lstm", torch.bfloat16, 1024, 32, 1, (9, 0), 132).block_b == 8
 
 
+def test_chips_without_the_instructions_are_not_given_polled_rows(monkeypatch):
+    def row(capability, H=256):
+        choose.cache_clear()
+        return choose("forward", "lstm", torch.float16, H, 32, 1, capability, 72)
+
+    assert row((8, 6)).polled
+    assert not row((7, 5)).polled
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert not row((9, 4)).polled  # what torch calls an MI300
+    assert not row((9, 4), H=64).polled
+    choose.cache_clear()
+
+
 def test_chunks_are_even_where_they_cover_a_row_and_nothing_more():
     rows = {H: choose("forward", "gru", torch.bfloat16, H, 16, 1, (9, 0), 132) for H in (64, 128, 252, 256, 1000, 1024)}
     assert [even(row, H) for H, row in rows.items()] == [False, True, True, True, False, True]
