@@ -56,7 +56,8 @@ def forward(
     state = h0.clone(memory_format=torch.contiguous_format)
     first = h0.new_zeros(D * B * W + WHOLE)
     # a NaN of the user's may be the pattern: it becomes another
-    first[: D * B * W].view(D, B, W)[..., :H] = torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf)
+    rows = first[: D * B * W].view(D, B, W)[..., :H]
+    torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf, out=rows)
     output = _unwritten(gx, T, B, D, W)
     cells = gx.new_empty((T, B, D, H)) if cell.has_c else None
     gates = gx.new_empty((T, B, D, cell.saved * H)) if save else None
