@@ -29,6 +29,7 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
+from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.polled_backward import polled_backward
 from fusedrnn.kernels.polled_forward import polled_forward
 from fusedrnn.kernels.sweeps import DIGITS
@@ -54,20 +55,6 @@ DTYPES = {
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
 POLLED = {"forward": polled_forward, "backward": polled_backward}
 EXCHANGED = {"forward": ("state_ptr", "reset_ptr"), "backward": ("dgates_ptr",)}
-INTEGERS = (
-    "T",
-    "B",
-    "H",
-    "D",
-    "W",
-    "n_slices",
-    "n_tiles",
-    "lane_begin",
-    "tick_begin",
-    "tick_end",
-    "polls",
-    "launch_id",
-)
 TENSOR_CORES = ("bf16", "fp16", "tf32")
 DOUBLES = {("fp64", f"sm_{major}{minor}") for major, minor in DOUBLE_TENSOR_CORES}
 WIDE = {"aux_ptr", "c_ptr", "dh_ptr", "dc_ptr"}
@@ -123,7 +110,8 @@ def reading(
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
     types = {name: wide if name in WIDE else "*i32" if name in WORDS else io for name in pointers}
-    types |= {"seed_ptr": "*i64", "threshold": "i32", "scale": "i64"}
+    types |= {"seed_ptr": "*i64", **dict.fromkeys(("H", "W", *RUNTIME), "i32"), "scale": "i64"}
+    types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
         "CELL": kind, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
         "DIGITS": DIGITS[DTYPES[dtype]], "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
@@ -149,9 +137,6 @@ def reading(
         "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
         "launch_cooperative_grid": exchanges, "maxnreg": row.registers,
     }  # fmt: skip
-    types = {
-        name: kind for name, kind in {**types, **dict.fromkeys(INTEGERS, "i32")}.items() if name in kernel.arg_names
-    }
     compiled = compile_for(arch, kernel, types, constants, multiples, options)
     return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, row.warps)
 

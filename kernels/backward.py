@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 
 from fusedrnn.kernels.exchange import arrive, wait
-from fusedrnn.kernels.forward import RUNTIME, load_gates, store_gates
+from fusedrnn.kernels.forward import load_gates, store_gates
+from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, gather, load_slice
 

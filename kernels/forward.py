@@ -11,24 +11,9 @@ import triton
 import triton.language as tl
 
 from fusedrnn.kernels.exchange import arrive, wait
+from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.product import dot, load_slice, products
-
-RUNTIME = [
-    "T",
-    "B",
-    "D",
-    "n_slices",
-    "n_tiles",
-    "lane_begin",
-    "tick_begin",
-    "tick_end",
-    "polls",
-    "launch_id",
-    "threshold",
-    "scale",
-]
-"""Integers whose value never leads to another compilation."""
 
 
 @triton.jit

@@ -15,6 +15,11 @@ INTERPRETED: bool = triton.knobs.runtime.interpret
 POLLS = 1 << 22
 """Polls of a counter before a launch gives up: seconds on a GPU, where a poll takes about a microsecond."""
 
+RUNTIME = [
+    "T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "threshold", "scale",
+]  # fmt: skip
+"""Integers of a sweep whose value never leads to another compilation."""
+
 
 class SweepTimeoutError(RuntimeError):
     """A program waited in vain for the others of its launch; the outputs of that launch are NaN from there on."""

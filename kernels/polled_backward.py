@@ -8,9 +8,10 @@ input are products over all steps afterwards.
 import triton.language as tl
 
 from fusedrnn.kernels.language import barrier, gl, jit
+from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.poll import publish
-from fusedrnn.kernels.tiles import RUNTIME, along, columns, load_gates, load_weights, multiply, widened
+from fusedrnn.kernels.tiles import along, columns, load_gates, load_weights, multiply, widened
 
 
 @jit

@@ -8,9 +8,10 @@ runs steps [tick_begin, tick_end): all of them at once, or one at a time where p
 import triton.language as tl
 
 from fusedrnn.kernels.language import barrier, gl, jit, mma
+from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.poll import publish
-from fusedrnn.kernels.tiles import RUNTIME, along, columns, load_gates, load_weights, take, widened
+from fusedrnn.kernels.tiles import along, columns, load_gates, load_weights, take, widened
 
 
 @jit(do_not_specialize=RUNTIME)

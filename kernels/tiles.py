@@ -11,11 +11,6 @@ import triton.language as tl
 from fusedrnn.kernels.language import gl, jit, mma
 from fusedrnn.kernels.poll import poll
 
-RUNTIME = [
-    "T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "threshold", "scale",
-]  # fmt: skip
-"""Integers whose value never leads to another compilation."""
-
 
 @jit
 def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
