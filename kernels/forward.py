@@ -1,195 +1,147 @@
 """The forward sweep: the whole time loop of a layer, both directions, in one launch.
 
-One kernel serves every cell, a value (``cell.Cell``) of numbers and the functions of a step, and every form: weights in one
-program (no exchange), weights split over programs and kept on chip, weights streamed from L2; and the range of ticks
-[tick_begin, tick_end) that this launch runs: all of them at once, or one at a time where programs cannot wait for each other.
+A program owns a few units with all their gates and a few samples of one direction. At every step it polls the output of the step
+before, which is its own flag (`poll`), multiplies (`tiles`) and computes its units as the cell says (`cell`). The inputs of the
+next step are loaded meanwhile.
 
-A tick is one exchange: a step has one, or two where the cell has two phases (the reset-before GRU must exchange r * h before n).
+A tick is one exchange: a step has one, or two where the cell has two phases. A launch runs ticks [tick_begin, tick_end): all of
+them at once, or one at a time where programs cannot wait for each other.
 """
 
-import triton
 import triton.language as tl
 
-from fusedrnn.kernels.exchange import arrive, wait
+from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.product import dot, load_slice, products
+from fusedrnn.kernels.poll import publish
+from fusedrnn.kernels.tiles import along, columns, load_gates, own_samples, own_units, products, resident, slice_of, store_gates, widened
 
 
-@triton.jit
-def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr, ACC: tl.constexpr):
-    """``COUNT`` blocks that lie H apart, in the accumulation dtype; zeros where masked."""
-    blocks = ()
-    for g in tl.static_range(COUNT):
-        blocks = blocks + (tl.load(ptr + offsets + g * H, mask=mask, other=0.0).to(ACC),)
-    return blocks
-
-
-@triton.jit
-def store_gates(ptr, offsets, H, mask, blocks, SLOT: tl.constexpr, FIRST: tl.constexpr, LAST: tl.constexpr):
-    """The inverse, of blocks FIRST to LAST - 1: block i at slot SLOT + i."""
-    for i in tl.static_range(FIRST, LAST):
-        tl.store(ptr + offsets + (SLOT + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def biased(blocks, bias, FIRST: tl.constexpr, LAST: tl.constexpr):
-    """The blocks, products of gates FIRST to LAST - 1, with those gates' bias added."""
+@jit
+def biased(blocks, bias, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """The blocks, products of gates from FIRST on, with those gates' bias added."""
     sums = ()
-    for g in tl.static_range(FIRST, LAST):
-        sums = sums + (blocks[g - FIRST] + bias[g],)
+    for g in gl.static_range(COUNT):
+        sums = sums + (blocks[g] + bias[FIRST + g],)
     return sums
 
 
-@triton.jit(do_not_specialize=RUNTIME)
+@jit(do_not_specialize=RUNTIME)
 def forward_sweep(
     gx_ptr,       # (T, B, D, G*H) input side, b_ih included
     w_ptr,        # (D, G*H, H) recurrent weights
     b_ptr,        # (D, G*H) recurrent bias
     lengths_ptr,  # (B,) int32
-    state_ptr,    # (2, D, B, H) the exchanged h: slot 0 holds h_0, step s reads slot s % 2 and writes the other
-    aux_ptr,      # (D, B, H) accumulation dtype: c, or what a step of two phases keeps for its second
-    reset_ptr,    # (D, B, H) what a step of two phases exchanges for its second
-    out_ptr,      # (T, B, D, H)
-    cells_ptr,    # (T, B, D, H) every c_t, if the cell has one
-    gates_ptr,    # (T, B, D, S*H) what the backward needs, as the cell saves it
+    h0_ptr,       # (D, B, W) and 8 zeros; W: H rounded up to whole loads
+    state_ptr,    # (D, B, H) in, h before tick_begin; out, h after tick_end
+    kept_ptr,     # (D, B, H) likewise of c, or of what a step of two phases keeps for its second; accumulation dtype
+    out_ptr,      # (T, B, D, W) all ones in every bit at the first launch
+    late_ptr,     # (T, B, D, W) likewise of what a step of two phases exchanges for its second
+    cells_ptr,    # (T, B, D, H) every c_t
+    gates_ptr,    # (T, B, D, S*H) what the backward needs
     dropped_ptr,  # (T, B, D, H) what dropout leaves of out
     seed_ptr,     # (1,) int64
-    counter_ptr,  # (lanes,) int32, zero at launch
     error_ptr,    # (1,) int32
-    T, B, H, D, n_slices, n_tiles,
+    T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
     threshold, scale,  # of dropout, as in the kernels of dropout
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, SAVE: tl.constexpr,
     DROP: tl.constexpr,  # "", "each" step its own mask, "shared" by all steps
-    EXCHANGE: tl.constexpr, RESIDENT: tl.constexpr, DIGITS: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK_U: tl.constexpr, BLOCK_B: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
-    GROUP: tl.constexpr,
+    DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """Program (slice, lane): BLOCK_U units with all their gates, BLOCK_B samples of one direction."""
+    """Program (slice, lane): ``TILES.units`` units with all their gates, ``TILES.samples`` samples of one direction."""
     G: tl.constexpr = CELL.gates
     S: tl.constexpr = CELL.saved
     LATE: tl.constexpr = CELL.late
     EARLY: tl.constexpr = G - LATE  # products of the first phase
-    HAS_C: tl.constexpr = CELL.has_c
-    TICKS: tl.constexpr = CELL.phases
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
-    pid = tl.program_id(0)
-    lane = lane_begin + pid // n_slices
+    lane = lane_begin + gl.program_id(0) // n_slices
     d = lane // n_tiles
-    units = (pid % n_slices) * BLOCK_U + tl.arange(0, BLOCK_U)
-    batch = (lane % n_tiles) * BLOCK_B + tl.arange(0, BLOCK_B)
-    unit_mask = units < H
-    batch_mask = batch < B
-    own = unit_mask[:, None] & batch_mask[None, :]
-    step_row = batch.to(tl.int64) * D + d  # row of (B, D): times the width, plus t * B * D rows
-    state_row = (d.to(tl.int64) * B + batch) * H  # start of a row of (D, B, H)
-    state_own = state_row[None, :] + units[:, None]
-    one = tl.full((), 1, tl.int64)
-    slot = one * D * B * H
-    w_row = (one * d * G * H + units) * H
-    gate_stride = one * H * H
-    counter_ptr += lane
+    one = d.to(gl.int64) * 0 + 1
+    first_unit = (gl.program_id(0) % n_slices) * TILES.units
+    first_sample = (lane % n_tiles) * TILES.samples
 
+    w = slice_of(w_ptr + one * d * G * H * H, first_unit, H, one * H * H, H, TILES)
+    tiles = resident(w, G, TILES)
+    x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
+    x_row = one * x_sample * D + d
+    x_lane = (columns(H, TILES.right, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id)
+
+    units, samples = own_units(first_unit, TILES), own_samples(first_sample, TILES)
+    own = (units < H) & (samples < B)
+    published = (units < W) & (samples < B)
+    row = one * samples * D + d
+    state_own = (one * d * B + samples) * H + units
+    valid = own
     if HAS_LENGTHS:
-        lengths = tl.load(lengths_ptr + batch, mask=batch_mask, other=0)
+        lengths = gl.load(lengths_ptr + samples, mask=samples < B, other=0)
+        x_length = gl.load(lengths_ptr + x_sample)
     bias = ()
-    for g in tl.static_range(G):
+    for g in gl.static_range(G):
         if HAS_BIAS:
-            b = tl.load(b_ptr + (d * G + g) * H + units, mask=unit_mask, other=0.0).to(ACC)
+            bias = bias + (gl.load(b_ptr + (d * G + g) * H + units, mask=units < H, other=0.0).to(ACC),)
         else:
-            b = tl.zeros((BLOCK_U,), ACC)
-        bias = bias + (b[:, None],)
-    tiles = ()
-    late_tiles = ()  # of the second phase
-    if RESIDENT:
-        tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, 0, EARLY, SPLIT, BLOCK_K, CHUNKS)
-        late_tiles = load_slice(w_ptr, w_row, H, gate_stride, unit_mask, EARLY, G, SPLIT, BLOCK_K, CHUNKS)
+            bias = bias + (gl.full([TILES.units, 1], 0, ACC, TILES.own),)
 
-    h = tl.load(state_ptr + (tick_begin // TICKS % 2) * slot + state_own, mask=own, other=0.0).to(ACC)
-    aux = tl.zeros((BLOCK_U, BLOCK_B), ACC)
-    if HAS_C or LATE > 0:
-        aux = tl.load(aux_ptr + state_own, mask=own, other=0.0)
-
+    h = gl.load(state_ptr + state_own, mask=own, other=0.0).to(ACC)
+    kept = h
+    if CELL.has_c or LATE > 0:
+        kept = gl.load(kept_ptr + state_own, mask=own, other=0.0)
     keep = own
     if DROP != "":
-        seed = tl.load(seed_ptr)
+        seed = gl.load(seed_ptr)
     if DROP == "shared":
-        keep = kept_at(seed, step_row[None, :] * H + units[:, None], threshold)
+        keep = kept_at(seed, row * H + units, threshold)
+    zero = gl.full([TILES.units, TILES.samples], 0, IO, TILES.own)
+    polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
+    step = tick_begin // CELL.phases
+    rows = one * (step + d * (T - 1 - 2 * step)) * B * D + row
+    next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own, G)
     for tick in range(tick_begin, tick_end):
-        step = tick // TICKS
+        step = tick // CELL.phases
         t = step + d * (T - 1 - 2 * step)
-        rows = t.to(tl.int64) * B * D + step_row
-        own_rows = rows[None, :] * H + units[:, None]
-        valid = own
+        rows = one * t * B * D + row
+        own_rows = rows * H + units
+        gx = next_gx
+        next_step = (tick + 1) // CELL.phases
+        next_rows = one * (next_step + d * (T - 1 - 2 * next_step)) * B * D + row
+        next_gx = load_gates(gx_ptr, next_rows * (G * H) + units, H, own & (next_step < T), G)
+        is_first = (x_sample < 0) | (step == 0)
         if HAS_LENGTHS:
-            valid = own & (t < lengths)[None, :]
-        gx = load_gates(gx_ptr, rows[None, :] * (G * H) + units[:, None], H, valid, G, ACC)
+            valid = own & (t < lengths)
+            is_first = is_first | ((d == 1) & (t == x_length - 1))
+        before = out_ptr + (one * (t - 1 + 2 * d) * B * D + x_row) * W
+        x_ptr = gl.where(is_first, h0_ptr + (one * d * B + x_sample) * W, before)
 
-        if EXCHANGE:
-            polls = wait(counter_ptr, (tick - tick_begin) * n_slices, polls, error_ptr, launch_id)
-            poison = tl.where(polls > 0, 0.0, float("nan"))
-        now_ptr = state_ptr + (step % 2) * slot
-        next_ptr = state_ptr + ((step + 1) % 2) * slot
-
-        if LATE > 0:
-            if tick % 2 == 0:
-                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
-                             0, EARLY, RESIDENT, UPCAST, PRECISION, ACC,
-                             BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                exchanged, aux, saved = CELL.step(gx, biased(a, bias, 0, EARLY), h, aux, DIGITS)
-                tl.store(reset_ptr + state_own, (exchanged + poison).to(IO), mask=own)
-                arrive(counter_ptr, polls)
-                if SAVE:
-                    store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, 0, S - LATE)
-            else:
-                a_late = products(late_tiles, w_ptr, w_row, gate_stride, unit_mask, reset_ptr, state_row,
-                                  batch_mask, H, EARLY, G, RESIDENT, UPCAST, PRECISION, ACC,
-                                  BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
-                new, saved_late = CELL.step_late(gx, biased(a_late, bias, EARLY, G), h, aux, DIGITS)
-                new = (new + poison).to(IO).to(ACC)
-                h = tl.where(valid, new, h)
-                tl.store(next_ptr + state_own, h.to(IO), mask=own)
-                arrive(counter_ptr, polls)
-                tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
-                if DROP == "each":
-                    keep = kept_at(seed, own_rows, threshold)
-                if DROP != "":
-                    tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
-                if SAVE:
-                    store_gates(
-                        gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved_late, S - LATE, 0, LATE
-                    )
+        if LATE > 0 and tick % 2 == 0:
+            a, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 1, EARLY, ACC, TILES)
+            exchanged, kept, saved = CELL.step(widened(gx, G, ACC), biased(a, bias, 0, EARLY), h, kept, DIGITS)
+            publish(late_ptr + rows * W + units, gl.where(valid, exchanged.to(IO), zero), published, TILES.each, TILES.bits)
+            if SAVE:
+                store_gates(gates_ptr, rows * (S * H) + units, H, own, saved, 0, S - LATE)
         else:
-            if EXCHANGE:
-                a = products(tiles, w_ptr, w_row, gate_stride, unit_mask, now_ptr, state_row, batch_mask, H,
-                             0, G, RESIDENT, UPCAST, PRECISION, ACC, BLOCK_U, BLOCK_B, SPLIT, BLOCK_K, CHUNKS, GROUP)  # fmt: skip
+            if LATE > 0:
+                late_x = late_ptr + (one * t * B * D + x_row) * W
+                last, polls = products(tiles, w, late_x, x_lane, polls, EARLY, 1, LATE, ACC, TILES)
+                new, late_saved = CELL.step_late(widened(gx, G, ACC), biased(last, bias, EARLY, LATE), h, kept, DIGITS)
             else:
-                a = ()
-                for g in tl.static_range(G):
-                    a = a + (dot(tiles[g], h.to(IO), tl.zeros((BLOCK_U, BLOCK_B), ACC), UPCAST, PRECISION),)
-            new, c, saved = CELL.step(gx, biased(a, bias, 0, G), h, aux, DIGITS)
-            if HAS_C:
-                aux = tl.where(valid, c, aux)
-            if EXCHANGE:
-                new = new + poison
-            h = tl.where(valid, new.to(IO).to(ACC), h)
-            if EXCHANGE:
-                tl.store(next_ptr + state_own, h.to(IO), mask=own)
-                arrive(counter_ptr, polls)
-            tl.store(out_ptr + own_rows, tl.where(valid, h, 0.0).to(IO), mask=own)
+                last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 1, G, ACC, TILES)
+                new, c, late_saved = CELL.step(widened(gx, G, ACC), biased(last, bias, 0, G), h, kept, DIGITS)
+            new = new.to(IO)
+            publish(out_ptr + rows * W + units, gl.where(valid, new, zero), published, TILES.each, TILES.bits)
+            h = gl.where(valid, new.to(ACC), h)
+            if CELL.has_c:
+                kept = gl.where(valid, c, kept)
+                gl.store(cells_ptr + own_rows, gl.where(valid, kept, 0.0).to(IO), mask=own)
+            if SAVE:
+                FIRST: tl.constexpr = S - LATE if LATE > 0 else 0
+                store_gates(gates_ptr, rows * (S * H) + units, H, own, late_saved, FIRST, S - FIRST)
             if DROP == "each":
                 keep = kept_at(seed, own_rows, threshold)
             if DROP != "":
-                tl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
-            if HAS_C:
-                tl.store(cells_ptr + own_rows, tl.where(valid, aux, 0.0).to(IO), mask=own)
-            if SAVE:
-                store_gates(gates_ptr, rows[None, :] * (S * H) + units[:, None], H, own, saved, 0, 0, S)
+                gl.store(dropped_ptr + own_rows, scaled(h, valid & keep, scale, ACC).to(IO), mask=own)
 
-    if not EXCHANGE:
-        tl.store(state_ptr + (tick_end % 2) * slot + state_own, h.to(IO), mask=own)
-    if HAS_C or LATE > 0:
-        tl.store(aux_ptr + state_own, aux, mask=own)
+    gl.store(state_ptr + state_own, h.to(IO), mask=own)
+    if CELL.has_c or LATE > 0:
+        gl.store(kept_ptr + state_own, kept, mask=own)

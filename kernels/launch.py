@@ -13,7 +13,7 @@ INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, one program after another; fixed when the kernels are imported."""
 
 POLLS = 1 << 22
-"""Polls of a counter before a launch gives up: seconds on a GPU, where a poll takes about a microsecond."""
+"""Polls before a launch gives up: seconds on a GPU, where a poll takes about a microsecond."""
 
 RUNTIME = [
     "T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "threshold", "scale",
@@ -86,33 +86,29 @@ def run(
     slices: int,
     lanes: int,
     ticks: int,
-    exchange: bool,
     per_sm: int = 1,
-    counted: bool = True,
 ) -> None:
     """Run ticks [0, ticks) of every lane.
 
-    ``arguments(counters, errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments.
-    ``per_sm``: programs that one multiprocessor certainly runs at the same time; ``counted``: whether they wait by counters.
-    If a lane's programs fit on the device together, whole lanes are launched for all ticks, as many lanes as fit; otherwise
-    every tick is a launch of all lanes, and nothing waits inside a launch.
+    ``arguments(errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments. ``per_sm``: programs
+    that one multiprocessor certainly runs at the same time. If a lane's programs fit on the device together, whole lanes are
+    launched for all ticks, as many lanes as fit; otherwise every tick is a launch of all lanes, and nothing waits inside one.
     """
     check(device)
     errors = error_word(device)
     launch_id = next(_launch_ids)
     _launches[launch_id] = f"{name} (launch {launch_id}, {slices} slices, {lanes} lanes, {ticks} ticks)"
     _launches.pop(launch_id - 4096, None)
-    counters = torch.zeros(lanes, dtype=torch.int32, device=device) if counted else None
     room = capacity(device) * per_sm
     if slices == 1 or slices <= room:
-        together = max(1, room // slices) if exchange and slices > 1 else lanes
+        together = max(1, room // slices) if slices > 1 else lanes
         for lane in range(0, lanes, together):
             count = min(together, lanes - lane)
-            built = arguments(counters, errors, lane, 0, ticks, POLLS, launch_id)
-            start(kernel, slices * count, exchange and slices > 1, built, options)
+            built = arguments(errors, lane, 0, ticks, POLLS, launch_id)
+            start(kernel, slices * count, slices > 1, built, options)
     else:
         for tick in range(ticks):
-            built = arguments(counters, errors, 0, tick, tick + 1, POLLS, launch_id)
+            built = arguments(errors, 0, tick, tick + 1, POLLS, launch_id)
             start(kernel, slices * lanes, False, built, options)
     if INTERPRETED:
         check(device)

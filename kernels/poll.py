@@ -3,7 +3,7 @@
 What is exchanged starts as all ones in every bit, a NaN that no arithmetic makes: results are the canonical NaN. A reader
 repeats its loads until no element is that pattern. Nothing else is counted, fenced or reset. Every element is written once, so
 neither the order in which stores become visible nor how many of them do matters. Loads and stores are relaxed at gpu scope, which
-the first-level cache does not serve.
+the first-level cache does not serve, and each element of theirs is seen whole.
 
 Tries are bounded: a thread that has polled in vain sets the error word, goes on with the pattern, which is a NaN, and polls no
 more than once from then on; its program's results are NaN, which its neighbours do not wait for.
@@ -26,24 +26,24 @@ if INTERPRETED:
             return tl.sum((tl.reshape(x, (x.numel,)).to(tl.int64, bitcast=True) == -1).to(tl.int32), 0)
 
     @jit
-    def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, IO: tl.constexpr):
+    def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, BITS: tl.constexpr):
         """As the compiled one below; ``polls`` is one number for the program."""
         left = tl.max(tl.reshape(polls, (polls.numel,)), 0)
         found = ()
         failed = left < 0
         for n in tl.static_range(COUNT):
             x = tl.load(pointers[n])
-            while (_absent(x, IO.primitive_bitwidth) > 0) & (left > 1):
+            while (_absent(x, BITS) > 0) & (left > 1):
                 x = tl.load(pointers[n])
                 left -= 1
-            failed = failed | (_absent(x, IO.primitive_bitwidth) > 0)
+            failed = failed | (_absent(x, BITS) > 0)
             found = found + (x,)
         if failed:
             tl.store(error_ptr, launch_id)
         return found + (tl.where(failed, 0, polls),)
 
     @jit
-    def publish(pointers, value, mask, EACH: tl.constexpr):
+    def publish(pointers, value, mask, EACH: tl.constexpr, BITS: tl.constexpr):
         """Store what others poll. A NaN becomes the canonical one, as in a GPU's arithmetic; this machine's keeps a user's bits."""
         wide = value.to(tl.float64 if value.dtype.is_fp64() else tl.float32)
         tl.store(pointers, tl.where(wide == wide, wide, float("nan")).to(value.dtype), mask=mask)
@@ -51,39 +51,61 @@ if INTERPRETED:
 else:
     from triton.runtime.jit import constexpr_function
 
-    HALVES = 0x80008000
+    WIDEST = 128
+    """Bits of a load or store of a thread."""
 
     @constexpr_function
-    def _poll_ptx(count, each):
-        """``count`` operands of ``each`` 16-bit elements a thread, 8 neighbours of which lie in one 16-byte load.
+    def _found(registers, bits):
+        """Lines that set the predicate p where an element in ``registers`` is the pattern.
 
-        A word w has a half that is all ones where (0xfffefffe - w) & w has the top bit of a half set: the search for a zero
-        half, of ~w. Of the 8 addresses that belong to a load the first counts; the others die in the assembler.
+        Of 16 bits, two a register: a word w has a half that is all ones where (0xfffefffe - w) & w has the top bit of a half set,
+        which is the search for a zero half, of ~w. Of 32: the largest word. Of 64: the largest upper half, which in a number
+        or in a canonical NaN is not all ones. Two accumulators, for one would be a chain.
         """
-        words, elements = count * each // 2, count * each
-        addresses = words + each
+        lines = ["mov.b32 a, 0; mov.b32 b, 0;"]
+        for k in range(registers):
+            to = "ab"[k % 2]
+            if bits == 16:
+                lines.append(f"sub.u32 y, 0xfffefffe, ${k}; lop3.b32 {to}, y, ${k}, {to}, 0xea;")
+            else:
+                word = f"mov.b32 y, ${k};" if bits == 32 else f"mov.b64 {{z, y}}, ${k};"
+                lines.append(f"{word} max.u32 {to}, {to}, y;")
+        if bits == 16:
+            return [*lines, "or.b32 a, a, b; and.b32 a, a, 0x80008000; setp.ne.b32 p, a, 0;"]
+        return [*lines, "max.u32 a, a, b; setp.eq.b32 p, a, 0xffffffff;"]
+
+    @constexpr_function
+    def _poll_ptx(count, each, bits):
+        """``count`` operands of ``each`` elements a thread, of which 16 bytes in a row are neighbours in memory.
+
+        Of the addresses that belong to a load the first counts; the others die in the assembler.
+        """
+        elements, at_once = count * each, WIDEST // bits
+        registers = elements * bits // max(bits, 32)
+        a_load = registers * at_once // elements
+        addresses = registers + each
         polls = addresses + elements
         error, launch = polls + each, polls + 2 * each
-        lines = ["{", ".reg .pred p, q;", ".reg .b32 n, a, b, y;", f"mov.b32 n, ${polls};", "L${:uid}:"]
-        for k in range(elements // 8):
-            four = ", ".join(f"${4 * k + j}" for j in range(4))
-            lines.append(f"ld.relaxed.gpu.global.v4.b32 {{{four}}}, [${addresses + 8 * k}];")
-        lines.append("mov.b32 a, 0; mov.b32 b, 0;")
-        for k in range(words):  # two accumulators, for one would be a chain
-            lines.append(f"sub.u32 y, 0xfffefffe, ${k}; lop3.b32 {'ab'[k % 2]}, y, ${k}, {'ab'[k % 2]}, 0xea;")
+        lines = ["{", ".reg .pred p, q;", ".reg .b32 n, a, b, y, z;", f"mov.b32 n, ${polls};", "L${:uid}:"]
+        for k in range(elements // at_once):
+            into = ", ".join(f"${a_load * k + j}" for j in range(a_load))
+            lines.append(f"ld.relaxed.gpu.global.v{a_load}.b{max(bits, 32)} {{{into}}}, [${addresses + at_once * k}];")
         lines += [
-            f"or.b32 a, a, b; and.b32 a, a, {HALVES:#x}; setp.ne.b32 p, a, 0;",
+            *_found(registers, bits),
             "sub.s32 n, n, 1;", "setp.gt.and.s32 q, n, 0, p;", "@q bra L${:uid};",
             f"@p st.relaxed.sys.b32 [${error}], ${launch};",
-            f"selp.b32 ${words}, 0, ${polls}, p;",
-            *(f"mov.b32 ${words + k}, ${words};" for k in range(1, each)),
+            f"selp.b32 ${registers}, 0, ${polls}, p;",
+            *(f"mov.b32 ${registers + k}, ${registers};" for k in range(1, each)),
             "}",
         ]  # fmt: skip
         return "\n".join(lines)
 
+    REGISTER = {16: "r", 32: "f", 64: "d"}
+    """What inline assembly calls the register of a number; two of 16 bits share one."""
+
     @constexpr_function
-    def _poll_registers(count, each):
-        results = ["=&r"] * (count * each // 2 + each)
+    def _poll_registers(count, each, bits):
+        results = [f"=&{REGISTER[bits]}"] * (count * each * bits // max(bits, 32)) + ["=&r"] * each
         return ",".join(results + ["l"] * (count * each) + ["r"] * each + ["l"] * each + ["r"] * each)
 
     @constexpr_function
@@ -91,42 +113,46 @@ else:
         return (dtype,) * count + (gl.int32,)
 
     @jit
-    def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, IO: tl.constexpr):
+    def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, BITS: tl.constexpr):
         """Load ``COUNT`` blocks of pointers until no element is the pattern, at most ``polls`` times (a block, int32).
 
-        ``EACH``: elements a thread of each block, 8 in a row of which are neighbours in memory. Returns the blocks, and what is
-        left of ``polls``: 0 after a failure.
+        ``EACH``: elements a thread of each block, whole 16 bytes of which are neighbours in memory. Returns the blocks, and what
+        is left of ``polls``: 0 after a failure.
         """
         addresses = ()
         for n in gl.static_range(COUNT):
             addresses = addresses + (pointers[n].to(gl.int64),)
+        IO: tl.constexpr = pointers[0].dtype.element_ty
         return gl.inline_asm_elementwise(
-            _poll_ptx(COUNT, EACH), _poll_registers(COUNT, EACH), addresses + (polls, error_ptr.to(gl.int64), launch_id),
+            _poll_ptx(COUNT, EACH, BITS), _poll_registers(COUNT, EACH, BITS),
+            addresses + (polls, error_ptr.to(gl.int64), launch_id),
             dtype=_poll_types(COUNT, IO), is_pure=False, pack=EACH,
         )  # fmt: skip
 
     @constexpr_function
-    def _publish_ptx(each):
-        """One store of ``each`` neighbours a thread."""
-        if each == 1:
-            return "{ .reg .pred p; setp.ne.b32 p, $3, 0; @p st.relaxed.gpu.global.b16 [$1], $2; mov.b32 $0, 0; }"
-        words = each // 2
+    def _publish_ptx(each, bits):
+        """Stores of ``each`` neighbours a thread, 16 bytes at most in one."""
         first = 2 * each
-        values = ", ".join(f"${first + k}" for k in range(words))
-        vector, values = (f".v{words}", f"{{{values}}}") if words > 1 else ("", values)
-        done = " ".join(f"mov.b32 ${k}, 0;" for k in range(each))
-        store = f"@p st.relaxed.gpu.global{vector}.b32 [${each}], {values};"
-        return f"{{ .reg .pred p; setp.ne.b32 p, ${first + words}, 0; {store} {done} }}"
+        registers = max(1, each * bits // max(bits, 32))
+        wide = max(bits, 32) if each * bits >= 32 else 16
+        a_store = min(registers, WIDEST // wide)
+        lines = ["{ .reg .pred p;", f"setp.ne.b32 p, ${first + registers}, 0;"]
+        for k in range(0, registers, a_store):
+            values = ", ".join(f"${first + k + j}" for j in range(a_store))
+            vector, values = (f".v{a_store}", f"{{{values}}}") if a_store > 1 else ("", values)
+            lines.append(f"@p st.relaxed.gpu.global{vector}.b{wide} [${each + k * each // registers}], {values};")
+        return "\n".join([*lines, *(f"mov.b32 ${k}, 0;" for k in range(each)), "}"])
 
     @constexpr_function
-    def _publish_registers(each):
-        values = ["h"] if each == 1 else ["r"] * (each // 2)
+    def _publish_registers(each, bits):
+        kind = "h" if each * bits == 16 else REGISTER[bits]
+        values = [kind] * max(1, each * bits // max(bits, 32))
         return ",".join(["=r"] * each + ["l"] * each + values + ["r"] * each)
 
     @jit
-    def publish(pointers, value, mask, EACH: tl.constexpr):
-        """Store a 16-bit block that others poll; ``EACH`` neighbours in memory a thread, all masked or none."""
+    def publish(pointers, value, mask, EACH: tl.constexpr, BITS: tl.constexpr):
+        """Store a block that others poll; ``EACH`` neighbours in memory a thread, all masked or none."""
         gl.inline_asm_elementwise(
-            _publish_ptx(EACH), _publish_registers(EACH), (pointers.to(gl.int64), value, mask.to(gl.int32)),
+            _publish_ptx(EACH, BITS), _publish_registers(EACH, BITS), (pointers.to(gl.int64), value, mask.to(gl.int32)),
             dtype=gl.int32, is_pure=False, pack=EACH,
         )  # fmt: skip

@@ -1,10 +1,13 @@
-"""The sweeps as functions of tensors: allocate, choose the launch, run. No autograd; the caller guarantees shapes and devices.
+"""The sweeps as functions of tensors: allocate, fill what is exchanged with the pattern, run, cut the padding off.
 
-Shapes: T steps, B samples, D directions, H units; G gates of weights and S values saved a unit (``gates`` and ``saved`` of `Cell`).
+No autograd; the caller guarantees shapes and devices. Shapes: T steps, B samples, D directions, H units; G gates of weights and S
+values saved a unit (``gates`` and ``saved`` of `Cell`). Rows of what is exchanged are H rounded up to whole 16-byte loads; the
+units past H are written as zeros.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,17 +15,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusedrnn.kernels import launch, polled
+from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
-from fusedrnn.kernels.cell import Cell
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.results import Backward, Dropout, Forward
-from fusedrnn.kernels.table import Row, choose
+from fusedrnn.kernels.table import WHOLE, Row, choose, even, padded, slices
+from fusedrnn.kernels.tiles import Tiles
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand, by which the gate functions are chosen (`math`)."""
+LAUNCH = {"enable_fp_fusion": True, "maxnreg": 255}
+"""Options of every launch. The registers are told to the assembler, which left alone spills a few words to reach an occupancy
+that no sweep wants."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -30,38 +36,34 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def precision(dtype: torch.dtype) -> str:
-    """How float32 products are formed: torch's own switch for cuDNN's RNNs decides whether TF32 may be used."""
-    return "tf32" if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else "ieee"
+def tf32() -> bool:
+    """Whether float32 products may be TF32's: torch's own switch for cuDNN's RNNs."""
+    return torch.backends.cudnn.allow_tf32
+
+
+def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
+    """What the kernels know of a filled-in row."""
+    bits = dtype.itemsize * 8
+    return Tiles(
+        row.units, row.samples, row.warps, row.depth, row.chunks, row.group, row.weights,
+        tensor=bits == 16 or (bits == 32 and tf32), even=even(row, H), bits=bits,
+    )  # fmt: skip
 
 
 def _chosen(sweep: str, cell: str, like: Tensor, H: int, B: int, D: int) -> Row:
     """The table's row for a call on the device of ``like``."""
     capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(like.device)
-    tf32 = precision(like.dtype) == "tf32"
-    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device), tf32=tf32)
+    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device), tf32=tf32())
 
 
-def _meta(cell: Cell, dtype: torch.dtype, row: Row, slices: int) -> dict[str, Any]:
-    """The constants of a launch that both sweeps share."""
-    return {
-        "CELL": cell,
-        "EXCHANGE": slices > 1 or not row.resident or row.split > 1 or cell.phases > 1,
-        "RESIDENT": row.resident,
+def _options(cell: str, dtype: torch.dtype, row: Row, H: int) -> dict[str, Any]:
+    """The constants and options of a launch that both sweeps share."""
+    return LAUNCH | {
+        "CELL": CELLS[cell],
         "DIGITS": DIGITS[dtype],
-        "UPCAST": launch.INTERPRETED and dtype in (torch.float16, torch.bfloat16),
-        "PRECISION": precision(dtype),
         "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
-        "BLOCK_U": row.block_u,
-        "BLOCK_B": row.block_b,
-        "SPLIT": row.split,
-        "BLOCK_K": row.block_k,
-        "CHUNKS": row.chunks,
-        "GROUP": row.group,
+        "TILES": tiles_of(row, H, dtype, tf32=tf32()),
         "num_warps": row.warps,
-        "num_stages": row.stages,
-        "enable_fp_fusion": True,
-        "maxnreg": row.registers,
     }
 
 
@@ -77,6 +79,27 @@ def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Te
     if gradient is None:
         return initial.new_zeros(initial.shape, dtype=dtype)
     return gradient.to(dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _unwritten(like: Tensor, *shape: int) -> Tensor:
+    """All ones in every bit: a NaN that no arithmetic makes."""
+    x = like.new_empty(shape)
+    x.view(torch.uint8).fill_(255)
+    return x
+
+
+def _first(h0: Tensor, W: int) -> Tensor:
+    """h_0 in rows of W, and 8 zeros. A NaN of the user's may be the pattern: it becomes another."""
+    D, B, H = h0.shape
+    first = h0.new_zeros(D * B * W + WHOLE)
+    rows = first[: D * B * W].view(D, B, W)[..., :H]
+    torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf, out=rows)
+    return first
+
+
+def _cut(x: Tensor, H: int) -> Tensor:
+    """The first H of the last dimension, contiguous."""
+    return x[..., :H].contiguous()
 
 
 def forward(
@@ -100,34 +123,32 @@ def forward(
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
+    W = padded(H)
     row = row or _chosen("forward", cell, gx, H, B, D)
-    slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
+    programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     kind = CELLS[cell]
-    meta = _meta(kind, gx.dtype, row, slices)
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
-    numbers, form = _dropout(drop)
-    if row.polled:
-        c = None if c0 is None else _carried(c0, c0, accumulator(gx.dtype))
-        return polled.forward(kind, row, meta, numbers, form, gx, h0, c, w_hh, b_hh, lengths, save=save, drop=drop)
-    state = gx.new_empty((2, D, B, H))
-    state[0] = h0
-    aux = gx.new_empty((D, B, H), dtype=accumulator(gx.dtype))
-    if c0 is not None:
-        aux.copy_(c0)
-    reset = gx.new_empty((D, B, H)) if kind.phases > 1 else None
-    output = gx.new_empty((T, B, D, H))
+    state = h0.clone(memory_format=torch.contiguous_format)
+    first = _first(h0, W)
+    kept = None
+    if kind.has_c or kind.late:
+        kept = _carried(h0, c0, accumulator(gx.dtype))
+    output = _unwritten(gx, T, B, D, W)
+    late = _unwritten(gx, T, B, D, W) if kind.late else None
     cells = gx.new_empty((T, B, D, H)) if kind.has_c else None
     gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
-    options = {**meta, "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form}
+    numbers, form = _dropout(drop)
+    options = _options(cell, gx.dtype, row, H) | {
+        "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form,
+    }  # fmt: skip
 
-    def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
+    def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
         return (
-            gx, w_hh, b_hh, lengths, state, aux, reset, output, cells, gates, dropped, seed,
-            counters, errors,
-            T, B, H, D, slices, tiles,
+            gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed, errors,
+            T, B, H, W, D, programs, tiles,
             lane, begin, end, polls, launch_id,
             *numbers,
         )  # fmt: skip
@@ -135,12 +156,10 @@ def forward(
     if B:
         launch.run(
             forward_sweep, arguments, options, device=gx.device, name=f"forward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=slices, lanes=tiles * D, ticks=T * kind.phases, exchange=meta["EXCHANGE"], per_sm=row.per_sm,
+            slices=programs, lanes=tiles * D, ticks=T * kind.phases, per_sm=row.per_sm,
         )  # fmt: skip
-    c_n = aux.to(gx.dtype) if kind.has_c else None
-    return Forward(
-        output, state[T % 2].clone(), cells, c_n, gates, dropped
-    )  # of its own: one slot of two would keep both
+    c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
+    return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
 
 
 def backward(
@@ -165,9 +184,9 @@ def backward(
     """
     T, B, D, H = output.shape
     row = row or _chosen("backward", cell, output, H, B, D)
-    slices, tiles = triton.cdiv(H, row.block_u), triton.cdiv(B, row.block_b)
     kind = CELLS[cell]
-    meta = _meta(kind, output.dtype, row, slices)
+    W, S = padded(H), kind.saved
+    programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     acc = accumulator(output.dtype)
     w_t = w_hh.transpose(1, 2).contiguous()
     h0, d_output = h0.contiguous(), d_output.contiguous()
@@ -175,30 +194,28 @@ def backward(
     d_cells = None if d_cells is None else d_cells.contiguous()
     dh = _carried(h0, d_h_n, acc)
     dc = None if c0 is None else _carried(c0, d_c_n, acc)
+    dgates = _unwritten(output, T, B, D, S * W)
+    zeros = output.new_zeros(S * W)
     seed = None if drop is None else drop.seed
     numbers, form = _dropout(drop)
-    if row.polled:
-        return polled.backward(
-            kind, row, meta, numbers, form,
-            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, seed,
-        )  # fmt: skip
-    dgates = output.new_empty((T, B, D, kind.saved * H))
-    options = {**meta, "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form}
+    options = _options(cell, output.dtype, row, H) | {
+        "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form,
+    }  # fmt: skip
 
-    def arguments(counters: Tensor, errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
+    def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
         return (
-            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates,
-            counters, errors, seed,
-            T, B, H, D, slices, tiles,
+            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed, errors,
+            T, B, H, W, D, programs, tiles,
             lane, begin, end, polls, launch_id,
             *numbers,
         )  # fmt: skip
 
     if B:
-        ticks = T * kind.phases + (1 if meta["EXCHANGE"] else 0)
         launch.run(
             backward_sweep, arguments, options, device=output.device,
             name=f"backward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=slices, lanes=tiles * D, ticks=ticks, exchange=meta["EXCHANGE"], per_sm=row.per_sm,
+            slices=programs, lanes=tiles * D, ticks=T * kind.phases + 1, per_sm=row.per_sm,
         )  # fmt: skip
+    if W != H:
+        dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

@@ -1,15 +1,96 @@
-"""What both polled sweeps share: where values lie, the weights in registers, the exchanged operand, blocks of gates.
+"""The product of both sweeps: where values lie, the weights' places, the polled operand, the meeting of the warps' parts.
 
-A program multiplies its slice of weights, 16 units of each gate, by the exchanged state (forward) or gradients (backward) of its
-samples. K, the width of the product, is dealt out to the warps: operands have a leading dimension of one part a warp. Both
-operands lie in registers in the order that the tensor cores take, eight neighbours of K a thread, so that every load is 16 bytes
-of 16-bit numbers. The parts meet once, through shared memory.
+A program multiplies its slice of weights, a few units of each gate, by the exchanged state (forward) or gradients (backward) of
+its samples. K, the width of the product, is dealt out to the warps: operands have a leading dimension of one part a warp. Both
+operands lie in registers in the order that the product takes, neighbours of K in one thread, so that every load of the operand is
+16 bytes. The parts meet once, through shared memory.
+
+Weights stay in registers where they fit, else in shared memory, else they are loaded at every step, from the first-level cache or
+the second.
 """
+
+from typing import Any, NamedTuple
 
 import triton.language as tl
 
-from fusedrnn.kernels.language import gl, jit, mma
+from fusedrnn.kernels.language import barrier, gl, jit, mma
 from fusedrnn.kernels.poll import poll
+
+
+class Tiles(NamedTuple):
+    """How a program is cut, passed to the kernels whole, as the constant ``TILES``.
+
+    Attributes:
+        units: of each gate; samples: columns of the operand.
+        parts: into how many K is dealt out, one a warp.
+        depth: of a chunk: columns of K in a part that are loaded together.
+        chunks: that cover K in every part; 0 for streamed weights, whose loop runs as long as H needs.
+        group: chunks of the operand that are polled together.
+        weights: "registers", "shared" or "streamed".
+        tensor: whether the product is the tensor cores' (16-bit types, TF32), else of single multiplications and additions.
+        even: whether the chunks cover a row of the operand and nothing more.
+        bits: of a number.
+    """
+
+    units: int
+    samples: int
+    parts: int
+    depth: int
+    chunks: int
+    group: int
+    weights: str
+    tensor: bool
+    even: bool
+    bits: int
+
+    @property
+    def sums(self) -> Any:
+        """Layout of the accumulators [part, unit, sample]."""
+        if self.tensor:
+            return gl.NVMMADistributedLayout([2, 0], [self.parts, 1, 1], [1, 16, 8])
+        return gl.SliceLayout(2, self.terms)
+
+    @property
+    def terms(self) -> Any:
+        """Layout of the single products [part, unit, k, sample], all k of a chunk in one thread."""
+        each = [1, self.units // 8, self.depth, self.samples // 4]
+        return gl.BlockedLayout(each, [1, 8, 1, 4], [self.parts, 1, 1, 1], [2, 1, 3, 0])
+
+    @property
+    def left(self) -> Any:
+        """Layout of weights [part, unit, k]; a thread's loads of 16 bytes are the product's own order with this width."""
+        return gl.DotOperandLayout(0, self.sums, 128 // self.bits) if self.tensor else gl.SliceLayout(3, self.terms)
+
+    @property
+    def stored(self) -> Any:
+        """Layout of weights in shared memory: pieces of 16 bytes, so placed that eight rows' lie in different banks."""
+        return gl.SwizzledSharedLayout(128 // self.bits, 1, 8, [2, 1, 0])
+
+    @property
+    def right(self) -> Any:
+        """Layout of the operand [part, k, sample]."""
+        return gl.DotOperandLayout(1, self.sums, 128 // self.bits) if self.tensor else gl.SliceLayout(1, self.terms)
+
+    @property
+    def polled(self) -> int:
+        """Elements a thread of a chunk of the operand."""
+        return self.depth * self.samples // (32 if self.tensor else 4)
+
+    @property
+    def each(self) -> int:
+        """Units a thread, neighbours in memory."""
+        return max(1, self.units * self.samples // (32 * self.parts))
+
+    @property
+    def meeting(self) -> Any:
+        """Layout in which a thread adds up all parts of its units."""
+        lanes = self.units // self.each
+        return gl.BlockedLayout([self.parts, self.each, 1], [1, lanes, 32 // lanes], [1, 1, self.parts], [1, 2, 0])
+
+    @property
+    def own(self) -> Any:
+        """Layout of a program's units and samples, [unit, sample]."""
+        return gl.SliceLayout(0, self.meeting)
 
 
 @jit
@@ -24,58 +105,133 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 
 
 @jit
-def columns(layout: tl.constexpr, DIM: tl.constexpr, SPLIT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr):
-    """Columns of the first chunk of every part, K along dimension ``DIM``; the next chunk's are ``BLOCK_K`` further on."""
-    return along(SPLIT, layout, 0) * (BLOCK_K * CHUNKS) + along(BLOCK_K, layout, DIM)
+def own_units(first, TILES: tl.constexpr):
+    """The program's units, a column."""
+    return (gl.arange(0, TILES.units, layout=gl.SliceLayout(1, TILES.own)) + first).expand_dims(1)
 
 
 @jit
-def load_weights(
-    w_ptr, units, column, H, row_stride, gate_stride,
-    GATES: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr,
-):  # fmt: skip
-    """The slice [part, unit, BLOCK_K] of every chunk of every gate, gate by gate; zeros outside H."""
+def own_samples(first, TILES: tl.constexpr):
+    """The program's samples, a row."""
+    return (gl.arange(0, TILES.samples, layout=gl.SliceLayout(0, TILES.own)) + first).expand_dims(0)
+
+
+@jit
+def count_chunks(H, TILES: tl.constexpr):
+    """Chunks of streamed weights that cover H in every part."""
+    return (H + TILES.parts * TILES.depth - 1) // (TILES.parts * TILES.depth)
+
+
+@jit
+def columns(H, layout: tl.constexpr, DIM: tl.constexpr, TILES: tl.constexpr):
+    """Columns of the first chunk of every part, K along dimension ``DIM``; the next chunk's are ``TILES.depth`` further on."""
+    if TILES.weights == "streamed":
+        width = count_chunks(H, TILES) * TILES.depth
+    else:
+        width = TILES.chunks * TILES.depth
+    return along(TILES.parts, layout, 0) * width + along(TILES.depth, layout, DIM)
+
+
+@jit
+def slice_of(w_ptr, first_unit, row_stride, gate_stride, H, TILES: tl.constexpr):
+    """A program's slice of weights: what `load_tile` needs to find them."""
+    units = along(TILES.units, TILES.left, 1) + first_unit
+    return w_ptr + units * row_stride, units < H, columns(H, TILES.left, 2, TILES), gate_stride, H
+
+
+@jit
+def load_tile(w, gate, chunk, TILES: tl.constexpr):
+    """A chunk of the slice ``w`` of a gate, [part, unit, k]; zeros outside H."""
+    rows, there, column, gate_stride, H = w
+    k = column + chunk * TILES.depth
+    return gl.load(rows + (gate * gate_stride + k), mask=there & (k < H), other=0.0)
+
+
+@jit
+def resident(w, GATES: tl.constexpr, TILES: tl.constexpr):
+    """The slice's chunks, gate by gate, in their place for the whole time loop; none if they are streamed."""
     tiles = ()
-    for i in gl.static_range(GATES * CHUNKS):
-        k = column + i % CHUNKS * BLOCK_K
-        offsets = units * row_stride + i // CHUNKS * gate_stride + k
-        tiles = tiles + (gl.load(w_ptr + offsets, mask=(units < H) & (k < H), other=0.0),)
+    if TILES.weights != "streamed":
+        CHUNKS: tl.constexpr = TILES.chunks
+        for i in gl.static_range(GATES * CHUNKS):
+            tile = load_tile(w, i // CHUNKS, i % CHUNKS, TILES)
+            if TILES.weights == "shared":
+                box = gl.allocate_shared_memory(tile.dtype, [TILES.parts, TILES.units, TILES.depth], TILES.stored)
+                box.store(tile)
+                tiles = tiles + (box,)
+            else:
+                tiles = tiles + (tile,)
     return tiles
 
 
 @jit
-def take(
-    x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id,
-    FIRST: tl.constexpr, COUNT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, EVEN: tl.constexpr,
-    EACH: tl.constexpr, IO: tl.constexpr,
+def multiply(
+    accs, tiles, w, x_ptr, lane, i, chunks, polls,
+    COUNT: tl.constexpr, FIRST: tl.constexpr, RESULTS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """Poll ``COUNT`` chunks from chunk FIRST on, gate by gate, a gate ``width`` elements after the one before.
-
-    Columns past the width read the eight zeros at ``zeros_ptr``, unless EVEN says that there are none such.
-    """
+    """The sums with the products of ``COUNT`` chunks of the operand from chunk ``i`` on; and the polls left."""
     pointers = ()
-    for i in gl.static_range(FIRST, FIRST + COUNT):
-        k = column + i % CHUNKS * BLOCK_K
-        pointer = x_ptr + (i // CHUNKS * width + k)
-        if not EVEN:
-            pointer = gl.where(k < width, pointer, zeros_ptr + k % 8)
+    column, W, zeros_ptr, error_ptr, launch_id = lane
+    for j in gl.static_range(COUNT):
+        k = column + (i + j) % chunks * TILES.depth
+        pointer = x_ptr + ((i + j) // chunks * W + k)
+        if not TILES.even:
+            pointer = gl.where(k < W, pointer, zeros_ptr + k % 8)
         pointers = pointers + (pointer,)
-    return poll(pointers, polls, error_ptr, launch_id, COUNT, EACH, IO)
+    x = poll(pointers, polls, error_ptr, launch_id, COUNT, TILES.polled, TILES.bits)
+    for j in gl.static_range(COUNT):
+        sums = ()
+        for r in gl.static_range(RESULTS):
+            if TILES.weights == "registers":
+                tile = tiles[(FIRST + r) * chunks + i + j]
+            elif TILES.weights == "shared":
+                tile = tiles[(FIRST + r) * chunks + i + j].load(TILES.left)
+            else:
+                tile = load_tile(w, FIRST + r + (i + j) // chunks, (i + j) % chunks, TILES)
+            if TILES.tensor:
+                sums = sums + (mma(tile, x[j], accs[r]),)
+            else:
+                sums = sums + (accs[r] + gl.sum(tile.expand_dims(3) * x[j].expand_dims(1), 2),)
+        accs = sums
+    return accs, x[COUNT]
 
 
 @jit
-def multiply(
-    acc, tiles, x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id,
-    FIRST: tl.constexpr, COUNT: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, EVEN: tl.constexpr,
-    EACH: tl.constexpr, IO: tl.constexpr,
+def products(
+    tiles, w, x_ptr, lane, polls,
+    FIRST: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """acc + the products of ``COUNT`` chunks from chunk FIRST on, polled together; and the polls left."""
-    x = take(
-        x_ptr, column, width, zeros_ptr, polls, error_ptr, launch_id, FIRST, COUNT, BLOCK_K, CHUNKS, EVEN, EACH, IO
-    )
-    for i in gl.static_range(COUNT):
-        acc = mma(tiles[FIRST + i], x[i], acc)
-    return acc, x[COUNT]
+    """Products of gates from FIRST on: ``RESULTS`` gates times one operand, or the sum of ``OPERANDS`` gates times their own.
+
+    The operand of every sample is at ``x_ptr``, a gate W after the one before; ``lane``: columns, W, eight zeros that are read
+    past W, and what `poll` needs. Returns ``RESULTS`` blocks [unit, sample], and the polls left.
+    """
+    accs = ()
+    for _ in gl.static_range(RESULTS):
+        accs = accs + (gl.full([TILES.parts, TILES.units, TILES.samples], 0, ACC, TILES.sums),)
+    if TILES.weights == "streamed":
+        chunks = count_chunks(w[4], TILES)
+        for i in range(OPERANDS * chunks):
+            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, chunks, polls, 1, FIRST, RESULTS, TILES)
+    else:
+        CHUNKS: tl.constexpr = TILES.chunks
+        GROUP: tl.constexpr = TILES.group
+        for i in gl.static_range(0, OPERANDS * CHUNKS, GROUP):
+            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, CHUNKS, polls,
+                                   min(GROUP, OPERANDS * CHUNKS - i), FIRST, RESULTS, TILES)  # fmt: skip
+    boxes = ()
+    for r in gl.static_range(RESULTS):
+        box = gl.allocate_shared_memory(
+            ACC, [TILES.parts, TILES.units, TILES.samples], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0])
+        )
+        box.store(accs[r])
+        boxes = boxes + (box,)
+    barrier()
+    blocks = ()
+    for r in gl.static_range(RESULTS):
+        blocks = blocks + (gl.sum(boxes[r].load(TILES.meeting), 0),)
+    barrier()  # the next step's parts go where these lay
+    return blocks, polls
 
 
 @jit
@@ -85,6 +241,13 @@ def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr):
     for i in gl.static_range(COUNT):
         blocks = blocks + (gl.load(ptr + offsets + i * H, mask=mask, other=0.0),)
     return blocks
+
+
+@jit
+def store_gates(ptr, offsets, H, mask, blocks, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """The inverse: block i at slot FIRST + i."""
+    for i in gl.static_range(COUNT):
+        gl.store(ptr + offsets + (FIRST + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
 
 
 @jit

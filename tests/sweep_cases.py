@@ -15,7 +15,7 @@ FORMS = {
     "split": lambda H: Row(16, 16, 16, -(-H // 16), True),
     "streamed": lambda H: Row(16, 16, 16, 1, False),
     "dealt": lambda H: Row(16, 16, 16, -(-H // 32), True, split=2, group=3),
-    "polled": lambda H: Row(16, 8, 16, -(-H // 32), True, split=2, group=1, polled=True),
+    "polled": lambda H: Row(16, 8, 16, -(-H // 32), "registers", 2, 1),
     "dealt streamed": lambda H: Row(16, 16, 16, 1, False, split=4, group=1),
 }
 BUDGET = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
