@@ -30,10 +30,9 @@ from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.launch import RUNTIME
-from fusedrnn.kernels.polled_backward import polled_backward
-from fusedrnn.kernels.polled_forward import polled_forward
-from fusedrnn.kernels.sweeps import DIGITS
-from fusedrnn.kernels.table import DOUBLE_TENSOR_CORES, Row, choose, even, form_of, shared_bytes
+from fusedrnn.kernels.sweeps import DIGITS, LAUNCH, tiles_of
+from fusedrnn.kernels.table import Row, choose, shared_bytes, slices
+from fusedrnn.kernels.tiles import Tiles
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
@@ -53,12 +52,10 @@ DTYPES = {
 }
 """tf32 and fp32 are float32 with and without torch's switch for TF32."""
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
-POLLED = {"forward": polled_forward, "backward": polled_backward}
-EXCHANGED = {"forward": ("state_ptr", "reset_ptr"), "backward": ("dgates_ptr",)}
-TENSOR_CORES = ("bf16", "fp16", "tf32")
-DOUBLES = {("fp64", f"sm_{major}{minor}") for major, minor in DOUBLE_TENSOR_CORES}
-WIDE = {"aux_ptr", "c_ptr", "dh_ptr", "dc_ptr"}
-WORDS = {"lengths_ptr", "counter_ptr", "error_ptr"}
+DEPTHS = {"bf16": 16, "fp16": 16, "tf32": 8}
+"""Columns of K in a tensor-core instruction of 16 units and 8 samples."""
+WIDE = {"kept_ptr", "dh_ptr", "dc_ptr"}
+WORDS = {"lengths_ptr", "error_ptr"}
 
 
 @dataclass(frozen=True)
@@ -82,30 +79,21 @@ class Case:
         )  # fmt: skip
 
     @property
-    def exchanges(self) -> bool:
-        """Whether programs, or halves of a step, hand each other anything."""
-        return self.row.block_u < self.H or not self.row.resident or self.row.split > 1 or NUMBERS[self.cell].phases > 1
+    def tiles(self) -> Tiles:
+        """What the kernel knows of the row."""
+        return tiles_of(self.row, self.H, DTYPES[self.dtype], tf32=self.dtype == "tf32")
 
 
 @cache
 def reading(
-    sweep: str,
-    cell: str,
-    dtype: str,
-    arch: int,
-    row: Row,
-    exchanges: bool,
-    aligned: bool,
-    full: bool,
-    drop: str = "",
-    whole: bool = False,
+    sweep: str, cell: str, dtype: str, arch: int, tiles: Tiles, together: bool, aligned: bool, full: bool, drop: str = ""
 ) -> tuple[Reading, int | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 
-    ``aligned``: H is a multiple of 16; ``whole``: of a polled row's chunks. ``full``: with lengths, bias, saved gates and gradients
-    of every c_t; else with none of them. ``drop`` as the kernels have it: nothing, "each" or "shared".
+    ``together``: its programs wait for each other; ``aligned``: H is a multiple of 16. ``full``: with lengths, bias, saved gates
+    and gradients of every c_t; else with none of them. ``drop`` as the kernels have it: nothing, "each" or "shared".
     """
-    kernel, kind = (POLLED if row.polled else KERNELS)[sweep], CELLS[cell]
+    kernel, kind = KERNELS[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
@@ -113,32 +101,25 @@ def reading(
     types |= {"seed_ptr": "*i64", **dict.fromkeys(("H", "W", *RUNTIME), "i32"), "scale": "i64"}
     types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
-        "CELL": kind, "HAS_LENGTHS": full, "EXCHANGE": exchanges, "RESIDENT": row.resident,
-        "DIGITS": DIGITS[DTYPES[dtype]], "UPCAST": False, "PRECISION": "tf32" if dtype == "tf32" else "ieee",
+        "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles,
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
-        "BLOCK_U": row.block_u, "BLOCK_B": row.block_b, "SPLIT": row.split, "BLOCK_K": row.block_k, "CHUNKS": row.chunks,
-        "GROUP": row.group, "DROP": drop, "EVEN": whole,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
+    absent |= {} if kind.has_c else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
     if sweep == "forward":
         constants |= {"HAS_BIAS": full, "SAVE": full}
-        absent |= {} if kind.phases > 1 else {"reset_ptr": None}
-        absent |= {} if kind.has_c else {"cells_ptr": None, "c_ptr": None}
+        absent |= {} if kind.phases > 1 else {"late_ptr": None}
+        absent |= {} if kind.phases > 1 or kind.has_c else {"kept_ptr": None}
     else:
         constants |= {"HAS_DCELLS": full and kind.has_c}
         absent.pop("gates_ptr", None)
-        absent |= {} if kind.reads_h or not row.polled else {"h0_ptr": None, "out_ptr": None}
-        absent |= {} if kind.has_c else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
+        absent |= {} if kind.reads_h else {"h0_ptr": None, "out_ptr": None}
     absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
-    constants |= dict.fromkeys(absent)
-    constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
+    constants |= dict.fromkeys(name for name in absent if name in kernel.arg_names)
     multiples = {*pointers, *(["H", "W"] if aligned else [])}
-    options = {
-        "num_warps": row.warps, "num_stages": row.stages, "enable_fp_fusion": True,
-        "launch_cooperative_grid": exchanges, "maxnreg": row.registers,
-    }  # fmt: skip
+    options = LAUNCH | {"num_warps": tiles.parts, "launch_cooperative_grid": together}
     compiled = compile_for(arch, kernel, types, constants, multiples, options)
-    return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, row.warps)
+    return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, tiles.parts)
 
 
 def step_cycles(cubin: bytes, cell: str, arch: int, warps: int) -> int | None:
@@ -157,42 +138,54 @@ def step_cycles(cubin: bytes, cell: str, arch: int, warps: int) -> int | None:
 
 
 def products_a_warp(case: Case) -> int | None:
-    """Tensor-core instructions that each warp needs for its part of a step (of a chunk, if streamed), or None where unknown."""
-    row = case.row
-    depth = {"bf16": 16, "fp16": 16, "tf32": 8}.get(case.dtype)
-    if depth is None or row.split != row.warps:
+    """Tensor-core instructions that each warp needs for its part of a step (of a chunk, if streamed), or None without such."""
+    tiles = case.tiles
+    if not tiles.tensor:
         return None
-    return NUMBERS[case.cell].gates * (row.block_u // 16) * (row.block_b // 8) * (row.block_k * row.chunks // depth)
+    instructions = (tiles.units // 16) * (tiles.samples // 8) * (tiles.depth // DEPTHS[case.dtype])
+    cell = NUMBERS[case.cell]
+    if tiles.weights != "streamed":
+        return cell.gates * instructions * tiles.chunks
+    return (cell.gates if case.sweep == "forward" else cell.phases) * instructions
+
+
+def exchanges(case: Case) -> tuple[int, int]:
+    """Loads of 16 bytes that a thread polls with in the code of a step (of a chunk, if streamed), and stores it publishes with."""
+    tiles, cell = case.tiles, NUMBERS[case.cell]
+    forward, streamed = case.sweep == "forward", tiles.weights == "streamed"
+    operands = cell.phases if forward or streamed else cell.gates
+    loads = operands * (1 if streamed else tiles.chunks) * tiles.polled * tiles.bits // 128
+    published = cell.phases if forward else cell.saved - cell.exchanged_from
+    return loads, published * max(1, tiles.each * tiles.bits // 128)
 
 
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     """The row of results of one case, its faults included."""
-    row, sweep = case.row, case.sweep
-    got, cycles = reading(sweep, case.cell, case.dtype, case.arch, row, case.exchanges, case.H % 16 == 0, full, drop,
-                          row.polled and even(row, case.H))  # fmt: skip
+    row, sweep, capability = case.row, case.sweep, divmod(case.arch, 10)
+    together = slices(row, case.H) > 1
+    got, cycles = reading(sweep, case.cell, case.dtype, case.arch, case.tiles, together, case.H % 16 == 0, full, drop)
     inside = [load for load in got.loads if load.depth]
-    exchanged = [load for load in inside if load.argument in EXCHANGED[sweep]]
+    polled, published = exchanges(case)
     result: dict[str, Any] = {
-        "kernel": f"{sweep}_sweep", "cell": case.cell, "form": form_of(row, case.H), "dtype": case.dtype,
-        "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.block_u, row.block_b, row.block_k, row.chunks],
-        "split": row.split, "group": row.group, "warps": row.warps, "stages": row.stages,
+        "kernel": f"{sweep}_sweep", "cell": case.cell, "weights": row.weights, "dtype": case.dtype,
+        "arch": f"sm_{case.arch}", "H": case.H, "B": case.B, "tiles": [row.units, row.samples, row.depth, row.chunks],
+        "group": row.group, "warps": row.warps,
         "options": "all" if full else "none", **({"drop": drop} if drop else {}),
         "registers": got.registers, "spill_bytes": got.spill_bytes,
-        "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[divmod(case.arch, 10)],
-        "shared_by_table": shared_bytes(form_of(row, case.H), row, case.cell, DTYPES[case.dtype].itemsize),
+        "shared_bytes": got.shared_bytes, "shared_limit": SHARED_BYTES[capability],
+        "shared_by_table": shared_bytes(row, case.cell, DTYPES[case.dtype].itemsize),
         "tensor_core": got.tensor_core, "tensor_core_needed": products_a_warp(case),
         "loop_weight_loads": sum(load.argument in ("w_ptr", "carried") for load in inside),
-        "exchange_loads_in_loop": len(exchanged),
-        "exchange_loads_not_cg": sum(load.cache != "cg" for load in exchanged),
-        "loads_past_l1": got.cached_past_l1,
-        "exchange_load": got.strong_loads, "exchange_store": got.strong_stores, "counter_order": sorted(set(got.counters)),
+        "exchange_load": got.strong_loads, "exchange_load_needed": polled,
+        "exchange_store": got.strong_stores, "exchange_store_needed": published,
+        "counters": sorted(set(got.counters)),
         "cycles": cycles,
     }  # fmt: skip
-    result["faults"] = faults(result, exchanges=case.exchanges)
+    result["faults"] = faults(result)
     return result
 
 
-def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
+def faults(result: dict[str, Any]) -> list[str]:
     """The rules that a row breaks; each says what was expected and what was got."""
     found = []
     if result["spill_bytes"]:
@@ -202,47 +195,20 @@ def faults(result: dict[str, Any], *, exchanges: bool) -> list[str]:
     if result["shared_bytes"] > result["shared_by_table"]:
         found.append(f"expected at most the table's {result['shared_by_table']} bytes, got {result['shared_bytes']}")
     products, needed = sum(result["tensor_core"].values()), result["tensor_core_needed"]
-    if needed and products > needed:
-        found.append(f"expected {needed} tensor-core instructions a warp, got {products}: warps repeat each other's")
-    if result["form"] != "streamed" and result["loop_weight_loads"]:
+    if products != (needed or 0):
+        found.append(f"expected {needed or 0} tensor-core instructions a warp, got {products}")
+    if result["weights"] != "streamed" and result["loop_weight_loads"]:
         found.append(f"expected weights to stay on chip, got {result['loop_weight_loads']} loads of them in the loop")
-    if result["form"] == "streamed" and not result["loop_weight_loads"]:
-        found.append("expected a streamed form to load weights in the loop, got none: the count cannot be trusted")
-    if (result["dtype"] in TENSOR_CORES or (result["dtype"], result["arch"]) in DOUBLES) and not result["tensor_core"]:
-        found.append("expected tensor-core instructions, got none")
-    if not exchanges:
-        return found
-    if result["form"] == "polled":
-        return found + polled_faults(result)
-    polls = sum("acquire" in name for name in result["counter_order"])
-    releases = [name for name in result["counter_order"] if name.startswith(("atom", "red"))]
-    if not result["exchange_loads_in_loop"] or result["exchange_loads_not_cg"] or not result["loads_past_l1"]:
-        found.append(
-            f"expected every exchanged value read by .cg, got {result['exchange_loads_not_cg']} "
-            f"of {result['exchange_loads_in_loop']} that are not"
-        )
-    if sum(result["exchange_load"].values()) < result["loads_past_l1"]:
-        found.append(f"expected {result['loads_past_l1']} loads coherent across the GPU, got {result['exchange_load']}")
-    ordered = [name for name in releases if ".gpu." in name and (".release" in name or ".acq" in name)]
-    if not polls or ordered != releases or not any(".release" in name or ".acq_rel" in name for name in releases):
-        found.append(f"expected counters acquired and released at gpu scope, got {result['counter_order']}")
-    return found
-
-
-def polled_faults(result: dict[str, Any]) -> list[str]:
-    """Of the exchange where the data is its own flag: whole loads and one store a piece, coherent across the GPU, nothing else."""
-    found = []
-    samples, width, chunks = result["tiles"][1:]
-    backward = result["kernel"] == "backward_sweep"
-    gates = NUMBERS[result["cell"]].gates if backward else 1
-    loads, stores = result["exchange_load"], result["exchange_store"]
-    needed = gates * chunks * width * samples // (32 * 8)
+    if result["weights"] == "streamed" and not result["loop_weight_loads"]:
+        found.append("expected streamed weights to be loaded in the loop, got none: the count cannot be trusted")
+    loads, needed = result["exchange_load"], result["exchange_load_needed"]
     if list(loads) != ["LDG.E.128.STRONG.GPU"] or loads["LDG.E.128.STRONG.GPU"] != needed:
         found.append(f"expected {needed} loads of 16 bytes a thread, coherent across the GPU, got {loads}")
-    if sum(stores.values()) != gates:
-        found.append(f"expected {gates} stores a step, coherent across the GPU, got {stores}")
-    if result["counter_order"]:
-        found.append(f"expected no counters, got {result['counter_order']}")
+    stores, needed = result["exchange_store"], result["exchange_store_needed"]
+    if sum(stores.values()) != needed:
+        found.append(f"expected {needed} stores a step, coherent across the GPU, got {stores}")
+    if result["counters"]:
+        found.append(f"expected no counters, got {result['counters']}")
     return found
 
 
@@ -266,7 +232,7 @@ def table(results: list[dict[str, Any]]) -> str:
     lines.append("|---" * (5 + len(widths)) + "|")
     for key in keys:
         cells = [by.get((*key, H)) for H in widths]
-        shown = ["" if c is None else f"{c['registers']} {c['form'][:2]}{'!' if c['faults'] else ''}" for c in cells]
+        shown = ["" if c is None else f"{c['registers']} {c['weights'][:2]}{'!' if c['faults'] else ''}" for c in cells]
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | sm_{key[3]} | {key[4]} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from benchmarks.records import RESULTS, RecordError, Row, write
 
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
-COMPARED = ("form", "tiles", "split", "group", "warps", "registers", "spill_bytes", "shared_bytes", "cycles")
+COMPARED = ("weights", "tiles", "group", "warps", "registers", "spill_bytes", "shared_bytes", "cycles")
 TOLERANCES = {"cycles": 0.1}
 """Relative differences that are none; every other column is compared exactly."""
 DROPPED = ("options", "faults")

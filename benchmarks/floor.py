@@ -36,8 +36,8 @@ CLUSTER_CYCLES = 180
 """Round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499."""
 OPERAND_BYTES = 16_384
 """Shared memory left for the exchanged states."""
-EXCHANGES = ("barrier", "flag", "cluster")
-"""How a step's states change hands: by a counter, as the kernels do; by polling the values themselves, one round trip; through
+EXCHANGES = ("flag", "barrier", "cluster")
+"""How a step's states change hands: by polling the values themselves, one round trip, as the kernels do; by a counter; through
 the shared memory of a cluster of at most 16 SMs."""
 
 
@@ -69,26 +69,25 @@ def _candidates(chip: Chip, layer: Layer, way: str) -> Iterator[tuple[Row, float
         room = chip.shared_bytes - OPERAND_BYTES + registers
         for samples, together in itertools.product(SAMPLES, TOGETHER):
             if (samples == SAMPLES[0] or samples < 2 * layer.B) and (together == 1 or together * weights <= room):
-                row = Row(units, samples, layer.H, 1, weights <= room, per_sm=together)
+                row = Row(units, samples, layer.H, 1, "shared" if weights <= room else "streamed", 4, per_sm=together)
                 yield row, min(weights, registers / together)
 
 
-def best(chip: Chip, sweep: str, layer: Layer, way: str = "barrier") -> Floor | None:
+def best(chip: Chip, sweep: str, layer: Layer, way: str = "flag") -> Floor | None:
     """The floor over all tiles; None where no lane of any tile fits on the chip (or in a cluster) together."""
     found: list[Floor] = []
     for row, in_registers in _candidates(chip, layer, way):
         one = cost.step(chip, sweep, layer, row)
-        if row.resident:
-            weights = row.block_u * layer.gates * layer.H * layer.dtype.itemsize - in_registers
+        if row.weights == "shared":
+            weights = row.units * layer.gates * layer.H * layer.dtype.itemsize - in_registers
             one = replace(one, weights=max(0.0, weights / (SHARED_PORT * chip.clock)))
-        if one.exchange:
-            one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
+        one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
         rounds, _ = cost.waves(chip, layer, row)
         found.append(Floor(row, one, rounds * one.seconds))
     return min(found, key=lambda floor: floor.seconds, default=None)
 
 
-def call_s(chip: Chip, sweep: str, layer: Layer, way: str = "barrier") -> float | None:
+def call_s(chip: Chip, sweep: str, layer: Layer, way: str = "flag") -> float | None:
     """The floor of a whole call: every step of every layer, and the products over all steps."""
     floor = best(chip, sweep, layer, way)
     return None if floor is None else layer.L * layer.T * floor.seconds + layer.products_s(chip, sweep)
@@ -104,18 +103,18 @@ def table(chip: Chip, cell: str, dtype: torch.dtype, sweep: str, way: str) -> st
             if floor is None:
                 cells.append("does not fit")
             else:
-                tiles = f"{floor.row.block_u}x{floor.row.block_b}{'' if floor.row.resident else ' streamed'}"
+                tiles = f"{floor.row.units}x{floor.row.samples}{' streamed' if floor.row.weights == 'streamed' else ''}"
                 cells.append(f"{floor.seconds * 1e6:.2f} {tiles}, {floor.step.bound}")
         lines.append(f"| {H} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def check() -> list[dict[str, float | str]]:
-    """Every published figure beside the floor of its call, and how far above it is."""
+    """Every published figure beside the floor of its call, exchange by counter, and how far above it is."""
     rows: list[dict[str, float | str]] = []
     for figure in FIGURES:
         chip = CHIPS[figure.capability]
-        parts = [call_s(chip, sweep, figure.layer) for sweep in ("forward", "backward")]
+        parts = [call_s(chip, sweep, figure.layer, "barrier") for sweep in ("forward", "backward")]
         if parts[0] is None or parts[1] is None:
             raise ValueError(f"{figure.implementation}: expected a floor on {chip.name}, got none")
         for name, measured, floor in (
@@ -143,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cell", default="lstm", choices=list(cost.EXCHANGES))
     parser.add_argument("--dtype", default="bf16", choices=list(DTYPES))
     parser.add_argument("--sweep", default="forward", choices=["forward", "backward"])
-    parser.add_argument("--exchange", default="barrier", choices=EXCHANGES)
+    parser.add_argument("--exchange", default="flag", choices=EXCHANGES)
     parser.add_argument("--check", action="store_true", help="published figures beside their floors")
     asked = parser.parse_args(arguments)
     if asked.check:

@@ -6,7 +6,7 @@ A goal is a ratio, torch.nn's time over ours, that every shape of its regime sho
 the smallest over the regime's shapes on the H100, each a ratio of floors and no measurement:
 
 - *rows*: cuDNN's floor over the floor of the launch table's rows;
-- *limit*: cuDNN's floor over the best floor that any tiles allow, exchange by counter;
+- *limit*: cuDNN's floor over the best floor that any tiles allow;
 - *limit, slow cuDNN*: the same, each step of cuDNN's standard path taking what FlashRNN published for its own step-by-step
   kernels of the same structure (10.5 µs forward, 15.3 µs backward) instead of the floor's 4 µs. Persistent paths as published.
 """
@@ -152,10 +152,11 @@ def _tiles(chip: Chip, layer: Layer, sweep: str) -> str:
     """The row's tiles, and the limit's with what bounds it."""
     row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
     floor = best(chip, sweep, layer)
-    now = f"{row.block_u}x{row.block_b}{'' if row.resident else ' streamed'}"
+    now = f"{row.units}x{row.samples}{' streamed' if row.weights == 'streamed' else ''}"
     if floor is None:
         return now
-    return f"{now} to {floor.row.block_u}x{floor.row.block_b}{'' if floor.row.resident else ' streamed'} ({floor.step.bound})"
+    limit = f"{floor.row.units}x{floor.row.samples}{' streamed' if floor.row.weights == 'streamed' else ''}"
+    return f"{now} to {limit} ({floor.step.bound})"
 
 
 def predict(goal: Goal) -> list[Prediction]:

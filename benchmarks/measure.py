@@ -101,7 +101,7 @@ def model_columns(case: Case, device: torch.device) -> dict[str, Any]:
     columns: dict[str, Any] = {"backend": ours_backend(device)}
     columns["cudnn_path"] = [path(case.layer, capability, sms, sweep) for sweep in case.sweeps]
     rows = [choose(s, case.cell, case.torch_dtype, case.H, case.B, case.D, capability, sms) for s in case.sweeps]
-    columns["launch_rows"] = [[r.block_u, r.block_b, r.block_k, r.chunks, r.resident, r.warps, r.stages] for r in rows]
+    columns["launch_rows"] = [[r.units, r.samples, r.depth, r.chunks, r.weights, r.warps, r.group] for r in rows]
     floors = [] if chip is None else [call_s(chip, sweep, case.layer) for sweep in case.sweeps]
     columns["floor_s"] = sum(f for f in floors if f is not None) if floors and None not in floors else None
     if case.L == case.D == 1:

@@ -22,10 +22,10 @@ from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
 from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose, form_of, shared_bytes
+from fusedrnn.kernels.table import choose, shared_bytes, slices
 
 REGISTERS = 176
-"""Of a thread's 255, that weights and operands of a polled row may take: with more the kernels spill."""
+"""Of a thread's 255, that weights and operands may take: with more the kernels spill."""
 GAIN = 1.03
 """A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
 
@@ -65,34 +65,21 @@ def shapes() -> list[Tune]:
 
 
 def variants(row: Launch, H: int) -> Iterator[Launch]:
-    """Rows one or two steps away from `row`: other tiles, warps and stages; chunks follow the width of a chunk."""
-    if row.polled:
-        for samples, warps, group in itertools.product((8, 16), (1, 2, 4, 8), (1, 2, 4, 8)):
-            chunks = -(-H // (warps * row.block_k))
-            new = replace(row, block_b=samples, warps=warps, split=warps, chunks=chunks, group=group)
-            if new != row:
-                yield new
-        return
-    parts = row.split
-    seen: list[Launch] = []
-    for units, samples, width, warps, stages in itertools.product(
-        (16, 32, 64), (16, 32, 64), (32, 64, 128), (4, 8), (1, 2)
-    ):
-        single = units >= H  # all weights in one program: one chunk, as wide as the tile of units
-        width = units if single else width
-        chunks = 1 if single or not row.resident else -(-H // (width * parts))
-        new = replace(row, block_u=units, block_b=samples, block_k=width, chunks=chunks, warps=warps, stages=stages)
-        changed = sum(a != b for a, b in zip(asdict(new).values(), asdict(row).values(), strict=True))
-        if new != row and changed <= 4 and new not in seen:
-            seen.append(new)
+    """Rows with other samples, warps and groups than `row`; chunks follow the width of a chunk."""
+    for samples, warps, group in itertools.product((8, 16, 32), (1, 2, 4, 8), (1, 2, 4, 8)):
+        streamed = row.weights == "streamed"
+        chunks = 0 if streamed else -(-H // (warps * row.depth))
+        new = replace(row, samples=samples, warps=warps, chunks=chunks, group=row.group if streamed else group)
+        if (new.samples, new.warps, new.group) != (row.samples, row.warps, row.group) and (not streamed or group == 1):
             yield new
 
 
-def registers(row: Launch, sweep: str, gates: int) -> int:
-    """Of a thread, for the weights and operands of a polled row: 16 bits a number."""
-    chunks = gates * row.chunks
-    together = min(row.group, chunks if sweep == "backward" else row.chunks)
-    return (row.block_k // 64) * (16 * chunks + row.block_b * together)
+def registers(row: Launch, sweep: str, gates: int, bits: int) -> int:
+    """Of a thread, for the weights and operands that lie there."""
+    chunks = gates * row.chunks if row.weights == "registers" else gates
+    operands = gates * row.chunks if sweep == "backward" else row.chunks
+    together = min(row.group, max(1, operands))
+    return row.depth * bits // 1024 * (16 * chunks + row.samples * together)
 
 
 def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozenset[str] = frozenset()) -> list[Launch]:
@@ -100,14 +87,14 @@ def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozens
     layer = tune.layer
 
     def fits(new: Launch) -> bool:
-        if new.polled and registers(new, tune.sweep, layer.gates) > REGISTERS:
+        if registers(new, tune.sweep, layer.gates, 8 * layer.dtype.itemsize) > REGISTERS:
             return False
-        needed = shared_bytes(form_of(new, layer.H), new, layer.cell, layer.dtype.itemsize)
-        return needed <= chip.shared_bytes and -(-layer.H // new.block_u) <= chip.multiprocessors
+        needed = shared_bytes(new, layer.cell, layer.dtype.itemsize)
+        return needed <= chip.shared_bytes and slices(new, layer.H) <= chip.multiprocessors
 
     fitting = [new for new in variants(row, layer.H) if fits(new)]
     best = sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]
-    return [new for new in best if form_of(new, layer.H) not in without]
+    return [new for new in best if new.weights not in without]
 
 
 def problem(tune: Tune, device: torch.device) -> Callable[[Launch], list[Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from fusedrnn.backend_reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
 from fusedrnn.circumstances import differentiated_by_func
+from fusedrnn.kernels.table import unserved
 from fusedrnn.layer import dropping_layer, operator_layer
 
 name = "triton"
@@ -32,7 +34,8 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
-    return refuse_input(call.input)
+    reason = refuse_input(call.input)
+    return _unserved(call.input.device) if reason is None and call.input.is_cuda else reason
 
 
 def refuse_input(input: Tensor) -> str | None:
@@ -43,6 +46,12 @@ def refuse_input(input: Tensor) -> str | None:
     if input.is_cuda or _interpreted():
         return None if input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
     return f"expected tensors on a CUDA device, got {input.device}"
+
+
+@cache
+def _unserved(device: torch.device) -> str | None:
+    """Why the sweeps do not run on a GPU, or None."""
+    return unserved(torch.cuda.get_device_capability(device))
 
 
 def run(call: Call) -> Result:

@@ -17,7 +17,7 @@ from fusedrnn.kernels import cost
 from fusedrnn.kernels.chips import chip_of
 from fusedrnn.kernels.cost import Decision
 from fusedrnn.kernels.cudnn import Layer
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.table import choose, unserved
 
 logger = logging.getLogger("fusedrnn")
 
@@ -68,6 +68,9 @@ def decision(capability: tuple[int, int], multiprocessors: int, layer: Layer) ->
 
     Inference and training choose alike, so that a model's numbers do not change with its mode.
     """
+    unable = unserved(capability)
+    if unable is not None:
+        return Decision("aten", unable, 0.0, 0.0)
     rows = [
         choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, capability, multiprocessors, tf32=layer.tf32)
         for sweep in ("forward", "backward")

@@ -7,11 +7,10 @@ under load or a busy GPU, and no GPU has been held against it.
 
 Per step of one program, with a tile of u units and b samples, which it computes whole even where B or H leave part of it empty:
 
-    exchange   stores acknowledged (one L2 round trip), counter raised and seen (one atomic), state read (one L2 round trip); where
-               the data is its own flag one round trip in all
+    exchange   the state stored and read, one L2 round trip in all
     latency    product, gates, barriers: what one step waits for even with no work
     operand    the state (forward) or the dgates (backward) of b samples, from L2
-    weights    u G H numbers, in registers, read from shared memory, or from L2 (DRAM where they do not fit there)
+    weights    u G H numbers, read from shared memory, or from L2 (DRAM where they do not fit there); nothing in registers
     tensor     2 u b G H operations
     special    exponentials and reciprocals of the gates
     memory     gx, states and gates of the step, from and to DRAM; overlaps all of the above
@@ -36,7 +35,7 @@ chain of two gate functions (60 to 70 each); instruction latencies of Luo et al.
 EXCHANGES = {name: cell.phases for name, cell in NUMBERS.items()}
 """A step's."""
 OTHER_LAUNCHES = {"forward": 5, "backward": 12}
-"""Kernels of a layer beside the sweep: products over all steps, copies of states, counters."""
+"""Kernels of a layer beside the sweep: products over all steps, copies of states, the pattern in what is exchanged."""
 MARGIN = 1.5
 """How far above its own floor a sweep may end and still must beat the floor of torch's RNN, for `decide` to choose it."""
 
@@ -77,7 +76,7 @@ class Decision:
 
 def lanes(layer: Layer, row: Row) -> tuple[int, int]:
     """Programs of a lane (a batch tile of one direction), and lanes."""
-    return -(-layer.H // row.block_u), -(-layer.B // row.block_b) * layer.D
+    return -(-layer.H // row.units), -(-layer.B // row.samples) * layer.D
 
 
 def waves(chip: Chip, layer: Layer, row: Row) -> tuple[int, int]:
@@ -95,15 +94,13 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     crowd = -(-programs // chip.multiprocessors)  # programs that share an SM, its tensor cores and its ports
     cell = NUMBERS[layer.cell]
     size, H, G = layer.dtype.itemsize, layer.H, cell.gates
-    units, samples = row.block_u, min(row.block_b, layer.B)
-    exchanging = slices > 1 or not row.resident or cell.phases > 1
+    units, samples = row.units, min(row.samples, layer.B)
     operand = H * samples * size * (G if sweep == "backward" else 1)
     weights = min(units, H) * G * H * size
     matrix = G * H * H * size
-    trips = chip.l2_cycles if row.polled else 2 * chip.l2_cycles + chip.atomic_cycles
-    if row.polled:
+    if row.weights == "registers":
         reading = 0.0
-    elif row.resident:
+    elif row.weights == "shared":
         reading = crowd * weights / (SHARED_PORT * chip.clock)
     else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
         missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
@@ -115,12 +112,12 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     specials = cell.forward_specials if sweep == "forward" else cell.backward_specials
     rows = min(together * samples, layer.B * layer.D)
     return Step(
-        exchange=cell.phases * trips / chip.clock if exchanging else 0.0,
+        exchange=cell.phases * chip.l2_cycles / chip.clock,
         latency=cell.phases * LATENCY_CYCLES / chip.clock,
-        operand=max(crowd * operand / chip.port, operand * programs / chip.l2) if exchanging else 0.0,
+        operand=max(crowd * operand / chip.port, operand * programs / chip.l2),
         weights=reading,
-        tensor=crowd * 2.0 * units * row.block_b * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
-        special=crowd * specials * units * row.block_b / (SPECIAL_UNITS * chip.clock),
+        tensor=crowd * 2.0 * units * row.samples * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
+        special=crowd * specials * units * row.samples / (SPECIAL_UNITS * chip.clock),
         memory=rows * width * size / chip.dram,
     )
 

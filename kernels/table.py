@@ -135,19 +135,39 @@ TABLE: tuple[Entry, ...] = (
     Entry("tf32", 512, Row(
         16, 8, 32, 0, "registers", 8, 4,
         "8 warps and groups of 4 for the registers",
-    )),
-    Entry("tf32", 768, Row(
+    ), cells=NARROW),
+    Entry("tf32", 512, Row(
         16, 8, 32, 0, "registers", 8, 4,
-        "the widest whose weights fit in registers: 144 of the GRU's a thread",
+        "as above",
+    ), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 512, Row(
+        16, 8, 32, 0, "registers", 8, 3,
+        "groups of 3 because 4 spill 64 bytes on sm_80",
+    ), cells=("lstm",), sweeps=BACKWARD),
+    Entry("tf32", 768, Row(
+        16, 8, 32, 0, "registers", 8, 3,
+        "the widest whose weights fit in registers: 144 of the GRU's a thread; groups of 4 spill 64 bytes on sm_80",
     ), cells=NARROW),
     Entry("tf32", 512, Row(
         16, 16, 32, 0, "registers", 8, 2,
         "twice the samples where the lanes of 8 would take more waves",
-    )),
+    ), cells=NARROW),
     Entry("tf32", 768, Row(
         16, 16, 32, 0, "registers", 8, 2,
         "as above",
-    ), cells=NARROW),
+    ), cells=NARROW, sweeps=FORWARD),
+    Entry("tf32", 768, Row(
+        16, 16, 32, 0, "registers", 8, 1,
+        "as above; groups of 2 spill 64 bytes on sm_80",
+    ), cells=NARROW, sweeps=BACKWARD),
+    Entry("tf32", 512, Row(
+        16, 16, 32, 0, "registers", 8, 2,
+        "as above, the LSTM's forward",
+    ), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 512, Row(
+        16, 16, 32, 0, "registers", 8, 1,
+        "as above; groups of 2 spill 64 bytes on sm_80",
+    ), cells=("lstm",), sweeps=BACKWARD),
     Entry("16-bit", ANY, Row(
         16, 16, 64, 0, "shared", 8, 2,
         "weights that registers cannot hold, as far as shared memory goes",
@@ -224,9 +244,13 @@ def kind_of(dtype: torch.dtype, tf32: bool) -> str:
     return "tf32" if dtype == torch.float32 and tf32 else "exact"
 
 
-def served(capability: tuple[int, int] | None) -> bool:
-    """Whether the sweeps run on a chip: NVIDIA's from sm_80 on, whose instructions they need; and in the interpreter."""
-    return capability is None or (capability >= (8, 0) and torch.version.hip is None)
+def unserved(capability: tuple[int, int] | None) -> str | None:
+    """Why the sweeps do not run on a chip, or None: they need instructions of NVIDIA's from sm_80 on, or the interpreter."""
+    if torch.version.hip:
+        return "expected a GPU of NVIDIA's, got one of AMD's"
+    if capability is not None and capability < (8, 0):
+        return f"expected a GPU of compute capability 8.0 or above, got {capability[0]}.{capability[1]}"
+    return None
 
 
 def candidates(
@@ -274,9 +298,9 @@ def choose(
     Raises:
         RuntimeError: the sweeps do not run on such a chip.
     """
-    if not served(capability):
-        maker = "AMD" if torch.version.hip else "NVIDIA"
-        raise RuntimeError(f"expected a GPU of NVIDIA's of capability 8.0 or above, got {capability} of {maker}'s")
+    reason = unserved(capability)
+    if reason is not None:
+        raise RuntimeError(reason)
     fitting = candidates(cell, dtype, H, capability, tf32, sweep)
     for place in PLACES:
         rows = [row for row in fitting if row.weights == place]

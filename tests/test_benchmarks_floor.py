@@ -45,7 +45,7 @@ def test_floor_is_not_above_any_row_of_the_table(capability, sweep):
         if not fits(row, H, chip.multiprocessors):
             continue  # a launch a step: not what the floor is of
         rounds, _ = cost.waves(chip, layer, row)
-        best = floor.best(chip, sweep, layer, "flag" if row.polled else "barrier")
+        best = floor.best(chip, sweep, layer)
         assert 0.1e-6 < best.seconds <= rounds * cost.step(chip, sweep, layer, row).seconds * 1.0001, (cell, H, B)
 
 
@@ -75,7 +75,7 @@ def test_a_lane_that_no_tiles_fit_has_no_floor():
 def test_table_has_every_width_and_batch(capsys):
     floor.main(["--arch", "80", "--cell", "gru", "--sweep", "backward"])
     printed = capsys.readouterr().out
-    assert "gru backward, bf16, A100 SXM 80GB, barrier exchange" in printed
+    assert "gru backward, bf16, A100 SXM 80GB, flag exchange" in printed
     assert [line.split("|")[1].strip() for line in printed.splitlines()[4:]] == [str(H) for H in floor.WIDTHS]
     floor.main(["--check"])
     assert len(capsys.readouterr().out.splitlines()) == 2 * len(FIGURES)

@@ -22,7 +22,7 @@ from benchmarks.suites import SUITES
 from benchmarks.tuning import Tune, candidates, variants
 from benchmarks.worker import JobError, Worker
 from fusedrnn.kernels.chips import CHIPS
-from fusedrnn.kernels.table import choose, form_of, shared_bytes
+from fusedrnn.kernels.table import choose, shared_bytes, slices
 
 JOBS = "worker_jobs"
 READY = ("benchmarks.gpu.jobs", "ready", ("cpu",))
@@ -194,8 +194,8 @@ def test_every_check_of_the_gate_says_what_it_condemns(a_session, monkeypatch):
     assert len(asked) == len(phases.DRY_CHECKS) + len(conditions.CONDITIONS)
     for job in asked:
         assert {(row["key"], row["verdict"]) for row in job.unanswered} == {(job.key, "failed")}
-    hung = [row for job in asked for row in job.unanswered if "lstm fp32 single" in job.key]
-    assert gate.failures(hung) == {f"the single {sweep} sweep of lstm, tf32" for sweep in gate.SWEEPS}
+    hung = [row for job in asked for row in job.unanswered if "lstm fp32 shared" in job.key]
+    assert gate.failures(hung) == {f"the shared {sweep} sweep of lstm, tf32" for sweep in gate.SWEEPS}
 
 
 def test_each_row_is_written_as_soon_as_it_is_there(a_session):
@@ -367,7 +367,7 @@ def test_a_phase_that_raises_costs_itself_and_a_record_of_another_run_everything
 def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
     asked = []
     monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
-    gate_rows = [{"key": "gate", "subject": "the single forward sweep of gru, tf32", "verdict": "failed"}]
+    gate_rows = [{"key": "gate", "subject": "the registers forward sweep of gru, tf32", "verdict": "failed"}]
     Record(HERE, gate_rows).save(a_session.out / "gate.json")
     for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory, phases.profile):
         phase(a_session)
@@ -399,13 +399,10 @@ def test_candidates_fit_the_chip_and_differ_from_the_table(sweep, H, B):
     assert 4 <= len(found) == len(set(found)) <= 8
     assert base not in found
     for row in found:
-        assert -(-H // row.block_u) <= chip.multiprocessors
-        assert shared_bytes(form_of(row, H), row, "lstm", 2) <= chip.shared_bytes
-        if row.resident:
-            assert row.block_k * row.chunks * row.split >= H
-        if row.polled:
-            assert row.split == row.warps
-            assert tuning.registers(row, sweep, 4) <= tuning.REGISTERS
+        assert slices(row, H) <= chip.multiprocessors
+        assert shared_bytes(row, "lstm", 2) <= chip.shared_bytes
+        assert row.depth * row.chunks * row.warps >= H
+        assert tuning.registers(row, sweep, 4, 16) <= tuning.REGISTERS
     assert len(list(variants(base, H))) > 20
     assert len({tune.key for tune in tuning.shapes()}) == len(tuning.shapes())
 
@@ -418,9 +415,8 @@ def tuned(monkeypatch, ratio):
 def test_variants_of_a_form_that_failed_are_not_tried():
     chip, tune = CHIPS[9, 0], Tune("forward", "lstm", "fp32", 256, 16, 64)
     base = choose("forward", "lstm", torch.float32, 64, 16, 1, (9, 0), chip.multiprocessors)
-    forms = {form_of(row, 64) for row in candidates(chip, tune, base, 8)}
-    assert forms == {"single", "split"}
-    assert {form_of(row, 64) for row in candidates(chip, tune, base, 8, frozenset({"single"}))} == {"split"}
+    assert candidates(chip, tune, base, 8, frozenset({"shared"}))
+    assert not candidates(chip, tune, base, 8, frozenset({"registers"}))
 
 
 def test_a_faster_variant_is_proposed_once_and_a_slower_one_not(monkeypatch):
@@ -463,7 +459,7 @@ def test_what_cannot_be_done_is_said_in_one_line(capsys, tmp_path):
     for arguments, message in (
         (["--out", str(tmp_path)], "expected a CUDA device, got none (--dry-run tries the program on a CPU)"),
         (["--minutes", "0"], "--minutes: expected more than 0, got 0"),
-        (["--spoil", "gru/single"], "--spoil: expected a --dry-run, got a real one"),
+        (["--spoil", "gru/registers"], "--spoil: expected a --dry-run, got a real one"),
     ):
         with pytest.raises(SystemExit):
             run.main(arguments)

@@ -48,6 +48,11 @@ def test_an_unknown_chip_gets_torchs_own():
     assert "no published numbers for sm_135" in verdict.reason
 
 
+def test_a_chip_without_the_kernels_instructions_gets_torchs_own():
+    assert chooser.decision((7, 5), 40, LARGE).backend == "aten"
+    assert chooser.decision((7, 5), 40, LARGE).reason == "expected a GPU of compute capability 8.0 or above, got 7.5"
+
+
 def test_every_decision_is_logged_once_with_its_reason(caplog):
     chooser.decision.cache_clear()
     with caplog.at_level(logging.DEBUG, logger="fusedrnn"):

@@ -1,8 +1,7 @@
 """The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
 
-A form is where the recurrent weights are: "polled" (each program keeps a slice in registers), "single" (one program has them all),
-"split" (each program keeps a slice in shared memory) or "streamed" (from L2). Its shapes are those for which the launch table
-chooses it. A check never raises for a wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
+A form is where the recurrent weights are: in "registers", in "shared" memory, or "streamed" from the caches at every step. Its
+shapes are those for which the launch table chooses it. A check never raises for a wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from benchmarks.records import Row
 from benchmarks.tuning import Tune
 from benchmarks.waiting import wait
 from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.kernels.table import PLACES
 
 CELLS = ("gru", "gru_before", "lstm")
 SWEEPS = ("forward", "backward")
-FORMS = ("polled", "split", "single", "streamed")
+FORMS = PLACES
 DROPOUT = "dropout"
 """The subject of the kernels of dropout."""
-WIDTHS = (64, 128, 256, 512, 1024, 2048, 3072, 4096, 8192)
-"""H are tried in this order until the table chooses the form wanted; the split form's is a goal's."""
-PREFERRED = {"polled": 512, "single": 64, "split": 512}
+WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)
+"""H are tried in this order until the table chooses the form wanted for both sweeps; 512 is a goal's."""
 SEED = 20
 REPEATS = 20
 POLLS = 1 << 18
@@ -85,7 +84,7 @@ def numbers_of(dtype: str, *, tf32: bool) -> str:
 
 def width(cell: str, dtype: str, form: str, chip: Chip, *, exact: bool) -> int | None:
     """An H at which the table takes the form for both sweeps, or None if it never does."""
-    for H in sorted(WIDTHS, key=lambda H: (PREFERRED.get(form) != H, H)):
+    for H in WIDTHS:
         sweeps = [Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact) for s in SWEEPS]
         if all(sweep.form(chip) == form for sweep in sweeps):
             return H

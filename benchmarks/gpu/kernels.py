@@ -16,7 +16,7 @@ from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune, candidates
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import CHIPS, chip_of
-from fusedrnn.kernels.table import Row, choose, even, form_of
+from fusedrnn.kernels.table import Row, choose, even, slices
 
 P = 0.5
 """Probability of dropping in the kernels of dropout; it is no constant of theirs."""
@@ -49,12 +49,12 @@ class Sweep:
         row = self.launch_row(chip)
         tiles = tuple(value for name, value in vars(row).items() if name not in ("reason", "per_sm"))
         kind = (self.sweep, self.cell, self.dtype, self.tf32 or self.dtype != "fp32", self.lengths)
-        return (*kind, self.sweep == "backward" or self.save, tiles, row.block_u < self.H, self.H % 16 == 0,
+        return (*kind, self.sweep == "backward" or self.save, tiles, slices(row, self.H) > 1, self.H % 16 == 0,
                 even(row, self.H))  # fmt: skip
 
     def form(self, chip: Chip) -> str:
-        """Where its weights are, as `table.form_of` has it."""
-        return form_of(self.launch_row(chip), self.H)
+        """Where its weights are."""
+        return self.launch_row(chip).weights
 
     def compile(self) -> None:
         """Compile it for the chip of this process, `absent.install`'s or a real one."""

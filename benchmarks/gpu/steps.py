@@ -24,7 +24,7 @@ from benchmarks.timing import clock_for, paired, summarize
 from benchmarks.tuning import Tune, problem
 from fusedrnn.kernels.chips import chip_of
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose, form_of
+from fusedrnn.kernels.table import choose
 
 SHORT, LONG = 64, 576
 """Steps."""
@@ -99,7 +99,7 @@ def measure(tune: Tune, device_name: str, hz: float | None, lengths: tuple[int, 
     samples = paired(timed, clock_for(device), rounds=rounds, warmup=WARMUP)
     steps = [(b - a) / (long - short) * 1e6 for a, b in zip(samples[f"{short}"], samples[f"{long}"], strict=True)]
     found = summarize(steps)
-    about: Row = {"key": key_of(tune), "peer": "ours", **asdict(tune), "form": form_of(row, tune.H), "row": asdict(row)}
+    about: Row = {"key": key_of(tune), "peer": "ours", **asdict(tune), "form": row.weights, "row": asdict(row)}
     about |= {"us_a_step": found.median, "us_p20": found.p20, "us_p80": found.p80, "clock_hz": hz}
     floor = best(chip, tune.sweep, tune.layer) if chip is not None else None
     if floor is not None:
