@@ -27,11 +27,10 @@ WIDTH = {"64": 8, "128": 16, "U8": 1, "U16": 2}
 
 @dataclass(frozen=True)
 class Access:
-    """A load in the intermediate code: of which argument, in how many loops, with which cache modifier."""
+    """A load in the intermediate code: of which argument, in how many loops."""
 
     argument: str
     depth: int
-    cache: str
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,11 @@ class Reading:
         shared_bytes: a program.
         tensor_core: tensor-core instructions and how often each stands in the code.
         loads: global loads of the intermediate code.
-        strong_loads: loads coherent across the GPU, counters' polls included.
+        strong_loads: loads coherent across the GPU.
         strong_stores: stores that are seen by the whole GPU.
-        cached_past_l1: loads that the assembly asks of the second-level cache (``ld.global.cg``).
         accesses: loads and stores of global and local memory by name and width (``LDG.E.128``), and how often each stands in
             the code.
-        counters: every atomic and every ordered load of the assembly, with its order and scope.
+        counters: every atomic and every acquiring load of the assembly, with its order and scope.
     """
 
     registers: int
@@ -59,7 +57,6 @@ class Reading:
     loads: tuple[Access, ...]
     strong_loads: dict[str, int]
     strong_stores: dict[str, int]
-    cached_past_l1: int
     accesses: dict[str, int]
     counters: tuple[str, ...]
 
@@ -100,9 +97,8 @@ def read(compiled: Any) -> Reading:
         loads=tuple(loads(compiled.asm["ttgir"])),
         strong_loads=dict(Counter(re.findall(r"\bLDG[.\w]*\.STRONG\.GPU\b", sass))),
         strong_stores=dict(Counter(re.findall(r"\bSTG[.\w]*\.STRONG\.GPU\b", sass))),
-        cached_past_l1=len(re.findall(r"\bld\.global\.cg\b|\bcp\.async\.cg\b", ptx)),
         accesses=dict(Counter(re.findall(r"\b((?:LDG|STG|LDL|STL)\b[.\w]*)", sass))),
-        counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.global\.[\w.]*(?:acquire|relaxed)[\w.]*)", ptx)),
+        counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.[\w.]*acquire[\w.]*)", ptx)),
     )
 
 
@@ -134,8 +130,7 @@ def loads(ttgir: str) -> list[Access]:
             result, operation = statement.group(1), statement.group(2)
             address = operands[0]
             if operation in ("tt.load", "ttg.async_copy_global_to_local"):
-                cache = re.search(r"cacheModifier = (\w+)", text)
-                found.append(Access(origin.get(address, "carried"), depth, cache.group(1) if cache else ""))
+                found.append(Access(origin.get(address, "carried"), depth))
             elif result and operation == "arith.select":
                 origin[result] = origin.get(operands[1], "carried")
             elif result and address in origin and not operation.startswith("scf."):

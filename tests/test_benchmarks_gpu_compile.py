@@ -16,7 +16,6 @@ pytest.importorskip("triton")
 from benchmarks.absent import Chip
 from benchmarks.gpu import needs, steps
 from benchmarks.gpu.kernels import Pointwise, Sweep, distinct
-from fusedrnn.kernels.table import form_of
 
 HERE = Path(__file__).parent
 CHIP = Chip((9, 0), 132)
@@ -127,7 +126,7 @@ def test_the_gates_kernels_come_first_and_every_phase_is_served():
     for name in needs.PHASES:
         assert {k.identity(CHIP) for k in needs.kernels([name], CHIP)} <= {k.identity(CHIP) for k in wanted}
     rows = [kernel.launch_row(CHIP) for kernel in wanted if isinstance(kernel, Sweep) and kernel.H == 512]
-    assert {form_of(row, 512) for row in rows} == {"polled", "split"}
+    assert {row.weights for row in rows} == {"registers", "streamed"}
 
 
 MICRO = """
