@@ -65,21 +65,27 @@ def shapes() -> list[Tune]:
 
 
 def variants(row: Launch, H: int) -> Iterator[Launch]:
-    """Rows with other samples, warps and groups than `row`; chunks follow the width of a chunk."""
-    for samples, warps, group in itertools.product((8, 16, 32), (1, 2, 4, 8), (1, 2, 4, 8)):
-        streamed = row.weights == "streamed"
-        chunks = 0 if streamed else -(-H // (warps * row.depth))
-        new = replace(row, samples=samples, warps=warps, chunks=chunks, group=row.group if streamed else group)
-        if (new.samples, new.warps, new.group) != (row.samples, row.warps, row.group) and (not streamed or group == 1):
+    """Rows with other samples, warps and groups than `row`, and of several programs where one is alone."""
+    bases = [row]
+    if row.weights == "alone":
+        bases.append(replace(row, units=16, weights="registers"))
+    for base, samples, warps, group in itertools.product(bases, (8, 16, 32), (1, 2, 4, 8), (1, 2, 4, 8)):
+        new = replace(base, samples=samples, warps=warps, group=group)
+        if base.weights in ("alone", "streamed"):
+            new = replace(new, group=base.group)  # they poll nothing, or a chunk at a time
+        else:
+            new = replace(new, chunks=-(-H // (warps * row.depth)))
+        if new != row and (group == 1 or new.group == group) and (new.weights != "alone" or 16 * warps <= new.units):
             yield new
 
 
 def registers(row: Launch, sweep: str, gates: int, bits: int) -> int:
     """Of a thread, for the weights and operands that lie there."""
-    chunks = gates * row.chunks if row.weights == "registers" else gates
+    chunks = gates * row.chunks if row.weights in ("alone", "registers") else gates
     operands = gates * row.chunks if sweep == "backward" else row.chunks
     together = min(row.group, max(1, operands))
-    return row.depth * bits // 1024 * (16 * chunks + row.samples * together)
+    units = row.units // row.warps if row.weights == "alone" else row.units
+    return row.depth * bits // 1024 * (units * chunks + row.samples * together)
 
 
 def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozenset[str] = frozenset()) -> list[Launch]:

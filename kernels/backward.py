@@ -10,8 +10,9 @@ import triton.language as tl
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.poll import publish
-from fusedrnn.kernels.tiles import along, columns, load_gates, own_samples, own_units, products, resident, slice_of, widened
+from fusedrnn.kernels.tiles import (
+    along, columns, hand_on, load_gates, make_boxes, own_samples, own_units, products, resident, slice_of, widened,
+)  # fmt: skip
 
 
 @jit
@@ -85,7 +86,6 @@ def backward_sweep(
     tiles = resident(w, G, TILES)
     x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
     x_row = one * x_sample * D + d
-    x_lane = (columns(H, TILES.right, 1, TILES), W, zeros_ptr, error_ptr, launch_id)
 
     units, samples = own_units(first_unit, TILES), own_samples(first_sample, TILES)
     own = (units < H) & (samples < B)
@@ -105,6 +105,8 @@ def backward_sweep(
     if DROP == "shared":
         keep = kept_at(seed, row * H + units, threshold)
     zero = gl.full([TILES.units, TILES.samples], 0, IO, TILES.own)
+    boxes = make_boxes(zero, G, TILES)
+    x_lane = (columns(H, TILES.right, 1, TILES), W, zeros_ptr, error_ptr, launch_id, boxes)
     polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     next_saved, next_dout, next_h, next_c, next_c_before, next_dcells, next_valid = _inputs(
         gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,
@@ -128,15 +130,16 @@ def backward_sweep(
 
         if LATE > 0 and tick % 2 == 1:
             x_ptr = dgates_ptr + (one * t * B * D + x_row) * (S * W) + (S - LATE) * W
-            d_exchanged, polls = products(tiles, w, x_ptr, x_lane, polls, EARLY, LATE, 1, ACC, TILES)
+            d_exchanged, polls = products(tiles, w, x_ptr, x_lane, polls, EARLY, EARLY, LATE, 1, ACC, TILES)
             first, more = CELL.step_late_backward(d_exchanged[0], widened(saved, S, ACC), h.to(ACC))
             for i in gl.static_range(S - EARLY):
-                publish(to + i * W, gl.where(valid, first[i].to(IO), zero), written, TILES.each, TILES.bits)
+                block = gl.where(valid, first[i].to(IO), zero)
+                hand_on(to + i * W, block, block, written, boxes, i, TILES)
             dh = gl.where(valid, dh + more, dh)
         else:
             after = (one * (t + 1 - 2 * d) * B * D + x_row) * (S * W)
             x_ptr = gl.where((x_sample < 0) | (tick == 0), zeros_ptr + after * 0, dgates_ptr + after) + FROM * W
-            gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, EARLY, 1, ACC, TILES)
+            gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
             dh += gathered[0]
             d_step = dout.to(ACC)
             if DROP == "each":
@@ -150,7 +153,8 @@ def backward_sweep(
                                                            c_before.to(ACC), DIGITS)  # fmt: skip
             SLOT: tl.constexpr = S - EARLY if LATE > 0 else 0
             for i in gl.static_range(FROM, S - SLOT):
-                publish(to + (SLOT + i) * W, gl.where(valid, dgates[i].to(IO), zero), written, TILES.each, TILES.bits)
+                block = gl.where(valid, dgates[i].to(IO), zero)
+                hand_on(to + (SLOT + i) * W, block, block, written, boxes, SLOT + i - FROM, TILES)
             for i in gl.static_range(FROM):
                 gl.store(to + i * W, gl.where(valid, dgates[i].to(IO), zero), mask=written)
             dh = gl.where(valid, direct, dh)

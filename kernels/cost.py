@@ -7,7 +7,7 @@ under load or a busy GPU, and no GPU has been held against it.
 
 Per step of one program, with a tile of u units and b samples, which it computes whole even where B or H leave part of it empty:
 
-    exchange   the state stored and read, one L2 round trip in all
+    exchange   the state stored and read, one L2 round trip in all; none where one program has all units
     latency    product, gates, barriers: what one step waits for even with no work
     operand    the state (forward) or the dgates (backward) of b samples, from L2
     weights    u G H numbers, read from shared memory, or from L2 (DRAM where they do not fit there); nothing in registers
@@ -98,7 +98,8 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     operand = H * samples * size * (G if sweep == "backward" else 1)
     weights = min(units, H) * G * H * size
     matrix = G * H * H * size
-    if row.weights == "registers":
+    alone = row.weights == "alone"
+    if alone or row.weights == "registers":
         reading = 0.0
     elif row.weights == "shared":
         reading = crowd * weights / (SHARED_PORT * chip.clock)
@@ -112,9 +113,9 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     specials = cell.forward_specials if sweep == "forward" else cell.backward_specials
     rows = min(together * samples, layer.B * layer.D)
     return Step(
-        exchange=cell.phases * chip.l2_cycles / chip.clock,
+        exchange=0.0 if alone else cell.phases * chip.l2_cycles / chip.clock,
         latency=cell.phases * LATENCY_CYCLES / chip.clock,
-        operand=max(crowd * operand / chip.port, operand * programs / chip.l2),
+        operand=0.0 if alone else max(crowd * operand / chip.port, operand * programs / chip.l2),
         weights=reading,
         tensor=crowd * 2.0 * units * row.samples * G * H / (chip.rates[layer.numbers] / chip.multiprocessors),
         special=crowd * specials * units * row.samples / (SPECIAL_UNITS * chip.clock),

@@ -13,8 +13,9 @@ import triton.language as tl
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.poll import publish
-from fusedrnn.kernels.tiles import along, columns, load_gates, own_samples, own_units, products, resident, slice_of, store_gates, widened
+from fusedrnn.kernels.tiles import (
+    along, columns, hand_on, load_gates, make_boxes, own_samples, own_units, products, resident, slice_of, store_gates, widened,
+)  # fmt: skip
 
 
 @jit
@@ -66,7 +67,6 @@ def forward_sweep(
     tiles = resident(w, G, TILES)
     x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
     x_row = one * x_sample * D + d
-    x_lane = (columns(H, TILES.right, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id)
 
     units, samples = own_units(first_unit, TILES), own_samples(first_sample, TILES)
     own = (units < H) & (samples < B)
@@ -95,6 +95,8 @@ def forward_sweep(
         keep = kept_at(seed, row * H + units, threshold)
     zero = gl.full([TILES.units, TILES.samples], 0, IO, TILES.own)
     polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
+    boxes = make_boxes(h.to(IO), CELL.phases, TILES)
+    x_lane = (columns(H, TILES.right, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id, boxes)
     step = tick_begin // CELL.phases
     rows = one * (step + d * (T - 1 - 2 * step)) * B * D + row
     next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own, G)
@@ -115,22 +117,23 @@ def forward_sweep(
         x_ptr = gl.where(is_first, h0_ptr + (one * d * B + x_sample) * W, before)
 
         if LATE > 0 and tick % 2 == 0:
-            a, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 1, EARLY, ACC, TILES)
+            a, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, EARLY, ACC, TILES)
             exchanged, kept, saved = CELL.step(widened(gx, G, ACC), biased(a, bias, 0, EARLY), h, kept, DIGITS)
-            publish(late_ptr + rows * W + units, gl.where(valid, exchanged.to(IO), zero), published, TILES.each, TILES.bits)
+            late = gl.where(valid, exchanged.to(IO), zero)
+            hand_on(late_ptr + rows * W + units, late, late, published, boxes, 1, TILES)
             if SAVE:
                 store_gates(gates_ptr, rows * (S * H) + units, H, own, saved, 0, S - LATE)
         else:
             if LATE > 0:
                 late_x = late_ptr + (one * t * B * D + x_row) * W
-                last, polls = products(tiles, w, late_x, x_lane, polls, EARLY, 1, LATE, ACC, TILES)
+                last, polls = products(tiles, w, late_x, x_lane, polls, EARLY, 1, 1, LATE, ACC, TILES)
                 new, late_saved = CELL.step_late(widened(gx, G, ACC), biased(last, bias, EARLY, LATE), h, kept, DIGITS)
             else:
-                last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 1, G, ACC, TILES)
+                last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, G, ACC, TILES)
                 new, c, late_saved = CELL.step(widened(gx, G, ACC), biased(last, bias, 0, G), h, kept, DIGITS)
             new = new.to(IO)
-            publish(out_ptr + rows * W + units, gl.where(valid, new, zero), published, TILES.each, TILES.bits)
             h = gl.where(valid, new.to(ACC), h)
+            hand_on(out_ptr + rows * W + units, gl.where(valid, new, zero), h.to(IO), published, boxes, 0, TILES)
             if CELL.has_c:
                 kept = gl.where(valid, c, kept)
                 gl.store(cells_ptr + own_rows, gl.where(valid, kept, 0.0).to(IO), mask=own)

@@ -16,8 +16,9 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
 CELLS = tuple(NUMBERS)
-PLACES = ("registers", "shared", "streamed")
-"""Where the weights lie, the most preferred first: in registers, in shared memory, or in the caches, loaded at every step."""
+PLACES = ("alone", "registers", "shared", "streamed")
+"""Where the weights lie, the most preferred first: in registers, of one program that has all units or of several; in shared memory;
+or in the caches, loaded at every step."""
 REGISTERS = 65_536
 """Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
 WHOLE = 8
@@ -34,7 +35,7 @@ class Row:
         depth: of a chunk of the recurrent product: columns of a warp's part of it.
         chunks: that cover a warp's part; 0 for streamed weights, whose loop runs as long as H needs.
         weights: where they lie, one of `PLACES`.
-        warps: a program, into as many parts the product is dealt out.
+        warps: a program, among which the product is dealt out.
         group: chunks of the operand that are polled together.
         reason: why.
         per_sm: programs that certainly run on one SM at the same time.
@@ -74,6 +75,12 @@ NARROW = tuple(name for name in CELLS if NUMBERS[name].gates < 4)
 FORWARD, BACKWARD = ("forward",), ("backward",)
 ANY = 1 << 31
 TABLE: tuple[Entry, ...] = (
+    Entry("16-bit", 64, Row(
+        64, 8, 64, 1, "alone", 4, 1,
+        "nothing is exchanged: 974 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs (LSTM, H=64); "
+        "not beyond, where one SM's exponentials take longer than an exchange (1842 against 1100 at H=128), nor in float32, whose "
+        "exact gate functions do so already",
+    )),
     Entry("16-bit", 128, Row(
         16, 8, 64, 0, "registers", 2, 8,
         "2 warps because the exchange and the gates take the time, not the product",
@@ -221,7 +228,7 @@ TABLE: tuple[Entry, ...] = (
 
 INTERPRETED: tuple[Entry, ...] = (
     Entry("any", 16, Row(
-        16, 16, 16, 0, "registers", 1, 1, "interpreter: fewest operations a step",
+        16, 16, 16, 1, "alone", 1, 1, "interpreter: fewest operations a step",
     )),
     Entry("any", 32, Row(
         16, 8, 16, 0, "registers", 2, 1, "interpreter: several programs, parts and groups, as on a GPU",
@@ -338,13 +345,15 @@ def slices(row: Row, H: int) -> int:
 
 
 def shared_bytes(row: Row, cell: str, itemsize: int) -> int:
-    """Shared memory that a program takes at most, in either sweep: the warps' parts of the products, and weights that lie there."""
-    gates = NUMBERS[cell].gates
-    parts = gates * row.warps * row.units * row.samples * max(itemsize, 4)
+    """Shared memory that a program takes at most, in either sweep: the warps' parts of the products, what is handed on, weights."""
+    gates, tile = NUMBERS[cell].gates, row.units * row.samples
+    parts = gates * tile * max(itemsize, 4)
+    if row.weights == "alone":
+        return parts + max(gates, NUMBERS[cell].phases) * tile * itemsize
     width = row.warps * row.depth * row.chunks
-    return parts + (gates * row.units * width * itemsize if row.weights == "shared" else 0)
+    return row.warps * parts + (gates * row.units * width * itemsize if row.weights == "shared" else 0)
 
 
 def _filled(row: Row, H: int) -> Row:
     """The row with as many chunks as cover H."""
-    return row if row.weights == "streamed" else replace(row, chunks=-(-H // (row.warps * row.depth)))
+    return row if row.weights in ("alone", "streamed") else replace(row, chunks=-(-H // (row.warps * row.depth)))

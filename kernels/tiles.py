@@ -1,4 +1,4 @@
-"""The product of both sweeps: where values lie, the weights' places, the polled operand, the meeting of the warps' parts.
+"""The product of both sweeps: where values lie, the weights' places, the exchanged operand, the meeting of the warps' parts.
 
 A program multiplies its slice of weights, a few units of each gate, by the exchanged state (forward) or gradients (backward) of
 its samples. K, the width of the product, is dealt out to the warps: operands have a leading dimension of one part a warp. Both
@@ -6,7 +6,8 @@ operands lie in registers in the order that the product takes, neighbours of K i
 16 bytes. The parts meet once, through shared memory.
 
 Weights stay in registers where they fit, else in shared memory, else they are loaded at every step, from the first-level cache or
-the second.
+the second. A layer of few units is one program's alone: its units are dealt out to the warps instead of K, and what others would
+poll is handed on in shared memory.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import triton.language as tl
 
 from fusedrnn.kernels.language import barrier, gl, jit, mma
-from fusedrnn.kernels.poll import poll
+from fusedrnn.kernels.poll import poll, publish
 
 
 class Tiles(NamedTuple):
@@ -22,11 +23,11 @@ class Tiles(NamedTuple):
 
     Attributes:
         units: of each gate; samples: columns of the operand.
-        parts: into how many K is dealt out, one a warp.
+        warps: among which K is dealt out, or the units of a program that is alone.
         depth: of a chunk: columns of K in a part that are loaded together.
         chunks: that cover K in every part; 0 for streamed weights, whose loop runs as long as H needs.
         group: chunks of the operand that are polled together.
-        weights: "registers", "shared" or "streamed".
+        weights: "alone" (in registers, all units in one program), "registers", "shared" or "streamed".
         tensor: whether the product is the tensor cores' (16-bit types, TF32), else of single multiplications and additions.
         even: whether the chunks cover a row of the operand and nothing more.
         bits: of a number.
@@ -34,7 +35,7 @@ class Tiles(NamedTuple):
 
     units: int
     samples: int
-    parts: int
+    warps: int
     depth: int
     chunks: int
     group: int
@@ -44,17 +45,28 @@ class Tiles(NamedTuple):
     bits: int
 
     @property
+    def alone(self) -> bool:
+        """Whether nothing is exchanged between programs."""
+        return self.weights == "alone"
+
+    @property
+    def parts(self) -> int:
+        """Into how many K is dealt out."""
+        return 1 if self.alone else self.warps
+
+    @property
     def sums(self) -> Any:
         """Layout of the accumulators [part, unit, sample]."""
         if self.tensor:
-            return gl.NVMMADistributedLayout([2, 0], [self.parts, 1, 1], [1, 16, 8])
+            return gl.NVMMADistributedLayout([2, 0], [self.parts, self.warps // self.parts, 1], [1, 16, 8])
         return gl.SliceLayout(2, self.terms)
 
     @property
     def terms(self) -> Any:
         """Layout of the single products [part, unit, k, sample], all k of a chunk in one thread."""
-        each = [1, self.units // 8, self.depth, self.samples // 4]
-        return gl.BlockedLayout(each, [1, 8, 1, 4], [self.parts, 1, 1, 1], [2, 1, 3, 0])
+        across = self.warps // self.parts
+        each = [1, self.units // (8 * across), self.depth, self.samples // 4]
+        return gl.BlockedLayout(each, [1, 8, 1, 4], [self.parts, across, 1, 1], [2, 1, 3, 0])
 
     @property
     def left(self) -> Any:
@@ -65,6 +77,11 @@ class Tiles(NamedTuple):
     def stored(self) -> Any:
         """Layout of weights in shared memory: pieces of 16 bytes, so placed that eight rows' lie in different banks."""
         return gl.SwizzledSharedLayout(128 // self.bits, 1, 8, [2, 1, 0])
+
+    @property
+    def handed(self) -> Any:
+        """Likewise of an operand [part, k, sample] that is handed on in shared memory."""
+        return gl.SwizzledSharedLayout(128 // self.bits, 1, 8, [1, 2, 0])
 
     @property
     def right(self) -> Any:
@@ -79,13 +96,20 @@ class Tiles(NamedTuple):
     @property
     def each(self) -> int:
         """Units a thread, neighbours in memory."""
-        return max(1, self.units * self.samples // (32 * self.parts))
+        return max(1, self.units * self.samples // (32 * self.warps))
 
     @property
     def meeting(self) -> Any:
         """Layout in which a thread adds up all parts of its units."""
         lanes = self.units // self.each
-        return gl.BlockedLayout([self.parts, self.each, 1], [1, lanes, 32 // lanes], [1, 1, self.parts], [1, 2, 0])
+        return gl.BlockedLayout([self.parts, self.each, 1], [1, lanes, 32 // lanes], [1, 1, self.warps], [1, 2, 0])
+
+    @property
+    def met(self) -> Any:
+        """Layout of the parts in shared memory: a thread's units are neighbours, in banks of their own for every sample."""
+        if self.alone:
+            return gl.SwizzledSharedLayout(4, 1, 8, [1, 2, 0])
+        return gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0])
 
     @property
     def own(self) -> Any:
@@ -167,22 +191,28 @@ def resident(w, GATES: tl.constexpr, TILES: tl.constexpr):
 @jit
 def multiply(
     accs, tiles, w, x_ptr, lane, i, chunks, polls,
-    COUNT: tl.constexpr, FIRST: tl.constexpr, RESULTS: tl.constexpr, TILES: tl.constexpr,
+    COUNT: tl.constexpr, FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, RESULTS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """The sums with the products of ``COUNT`` chunks of the operand from chunk ``i`` on; and the polls left."""
-    pointers = ()
-    column, W, zeros_ptr, error_ptr, launch_id = lane
-    for j in gl.static_range(COUNT):
-        k = column + (i + j) % chunks * TILES.depth
-        pointer = x_ptr + ((i + j) // chunks * W + k)
-        if not TILES.even:
-            pointer = gl.where(k < W, pointer, zeros_ptr + k % 8)
-        pointers = pointers + (pointer,)
-    x = poll(pointers, polls, error_ptr, launch_id, COUNT, TILES.polled, TILES.bits)
+    column, W, zeros_ptr, error_ptr, launch_id, boxes = lane
+    x = ()
+    if TILES.alone:
+        for j in gl.static_range(COUNT):
+            x = x + (boxes[FIRST_BOX + i + j].load(TILES.right),)
+        x = x + (polls,)
+    else:
+        pointers = ()
+        for j in gl.static_range(COUNT):
+            k = column + (i + j) % chunks * TILES.depth
+            pointer = x_ptr + ((i + j) // chunks * W + k)
+            if not TILES.even:
+                pointer = gl.where(k < W, pointer, zeros_ptr + k % 8)
+            pointers = pointers + (pointer,)
+        x = poll(pointers, polls, error_ptr, launch_id, COUNT, TILES.polled, TILES.bits)
     for j in gl.static_range(COUNT):
         sums = ()
         for r in gl.static_range(RESULTS):
-            if TILES.weights == "registers":
+            if TILES.weights == "registers" or TILES.alone:
                 tile = tiles[(FIRST + r) * chunks + i + j]
             elif TILES.weights == "shared":
                 tile = tiles[(FIRST + r) * chunks + i + j].load(TILES.left)
@@ -199,30 +229,34 @@ def multiply(
 @jit
 def products(
     tiles, w, x_ptr, lane, polls,
-    FIRST: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
+    FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr,
+    ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """Products of gates from FIRST on: ``RESULTS`` gates times one operand, or the sum of ``OPERANDS`` gates times their own.
 
     The operand of every sample is at ``x_ptr``, a gate W after the one before; ``lane``: columns, W, eight zeros that are read
-    past W, and what `poll` needs. Returns ``RESULTS`` blocks [unit, sample], and the polls left.
+    past W, what `poll` needs, and the boxes of `make_boxes`, of which the operands are those from FIRST_BOX on. Returns
+    ``RESULTS`` blocks [unit, sample], and the polls left.
     """
+    if TILES.alone:
+        barrier()  # what was handed on is there
     accs = ()
     for _ in gl.static_range(RESULTS):
         accs = accs + (gl.full([TILES.parts, TILES.units, TILES.samples], 0, ACC, TILES.sums),)
     if TILES.weights == "streamed":
         chunks = count_chunks(w[4], TILES)
         for i in range(OPERANDS * chunks):
-            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, chunks, polls, 1, FIRST, RESULTS, TILES)
+            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, chunks, polls, 1, FIRST, FIRST_BOX, RESULTS, TILES)
     else:
         CHUNKS: tl.constexpr = TILES.chunks
         GROUP: tl.constexpr = TILES.group
         for i in gl.static_range(0, OPERANDS * CHUNKS, GROUP):
             accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, CHUNKS, polls,
-                                   min(GROUP, OPERANDS * CHUNKS - i), FIRST, RESULTS, TILES)  # fmt: skip
+                                   min(GROUP, OPERANDS * CHUNKS - i), FIRST, FIRST_BOX, RESULTS, TILES)  # fmt: skip
     boxes = ()
     for r in gl.static_range(RESULTS):
         box = gl.allocate_shared_memory(
-            ACC, [TILES.parts, TILES.units, TILES.samples], gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0])
+            ACC, [TILES.parts, TILES.units, TILES.samples], TILES.met
         )
         box.store(accs[r])
         boxes = boxes + (box,)
@@ -230,8 +264,31 @@ def products(
     blocks = ()
     for r in gl.static_range(RESULTS):
         blocks = blocks + (gl.sum(boxes[r].load(TILES.meeting), 0),)
-    barrier()  # the next step's parts go where these lay
+    if not TILES.alone:
+        barrier()  # the next step's parts go where these lay
     return blocks, polls
+
+
+@jit
+def make_boxes(first, COUNT: tl.constexpr, TILES: tl.constexpr):
+    """Boxes for ``COUNT`` operands of a program that is alone, each with the block ``first`` in it; else none."""
+    boxes = ()
+    if TILES.alone:
+        for _ in gl.static_range(COUNT):
+            box = gl.allocate_shared_memory(first.dtype, [1, TILES.depth, TILES.samples], TILES.handed)
+            box.store(first.expand_dims(0))
+            boxes = boxes + (box,)
+    return boxes
+
+
+@jit
+def hand_on(pointers, block, state, mask, boxes, BOX: tl.constexpr, TILES: tl.constexpr):
+    """Store a block where the lane polls it. A program that is alone finds ``state`` in its box, after the next barrier."""
+    if TILES.alone:
+        gl.store(pointers, block, mask=mask)
+        boxes[BOX].store(state.expand_dims(0))
+    else:
+        publish(pointers, block, mask, TILES.each, TILES.bits)
 
 
 @jit

@@ -80,6 +80,13 @@ def test_step_is_near_and_not_above_an_independent_derivation(B, H, samples, der
     assert 0.6 * derived < seconds + barrier <= derived
 
 
+def test_weights_in_one_program_need_no_exchange():
+    layer = Layer("lstm", BF16, T=100, B=16, I=64, H=64)
+    got = cost.step(H100, "forward", layer, Row(64, 8, 64, 1, "alone", 4))
+    assert got.exchange == got.operand == got.weights == 0
+    assert 0.15e-6 < got.seconds < 0.65e-6
+
+
 def test_streamed_weights_are_read_from_l2_or_from_dram_where_they_do_not_fit():
     streamed = Row(32, 16, 64, 0, "streamed", 8)
     small = cost.step(H100, "forward", Layer("lstm", BF16, 10, 16, 64, 2048), streamed).weights
