@@ -86,7 +86,15 @@ class Case:
 
 @cache
 def reading(
-    sweep: str, cell: str, dtype: str, arch: int, tiles: Tiles, together: bool, aligned: bool, full: bool, drop: str = ""
+    sweep: str,
+    cell: str,
+    dtype: str,
+    arch: int,
+    tiles: Tiles,
+    together: bool,
+    aligned: bool,
+    full: bool,
+    drop: str = "",
 ) -> tuple[Reading, int | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 

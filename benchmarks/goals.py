@@ -24,9 +24,9 @@ from benchmarks.cases import DTYPES
 from benchmarks.environment import environment
 from benchmarks.floor import best, call_s
 from benchmarks.records import Record, Row
-from fusedrnn.kernels import cost, cudnn
+from fusedrnn import cost, cudnn
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.chips import CHIPS, Chip
-from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.cudnn import Layer
 
 
 @dataclass(frozen=True)

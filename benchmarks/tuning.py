@@ -18,9 +18,9 @@ from benchmarks.peers import TOLERANCE, error
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
 from benchmarks.waiting import late_error, usable, wait
-from fusedrnn.kernels import cost
+from fusedrnn import cost
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
-from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose, shared_bytes, slices
 

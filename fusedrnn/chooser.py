@@ -1,6 +1,6 @@
 """What "auto" means for a call: the kernels where a GPU has shown them right and the cost model says that they win.
 
-The model compares floors computed from published numbers (`fusedrnn.kernels.cost`), so its verdict alone is not enough: a chip
+The model compares floors computed from published numbers (`fusedrnn.cost`), so its verdict alone is not enough: a chip
 must be in `VERIFIED` too.
 """
 
@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import torch
 
+from fusedrnn import cost
 from fusedrnn.call import Call
 from fusedrnn.circumstances import transformed
-from fusedrnn.kernels import cost
+from fusedrnn.cost import Decision
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.chips import chip_of
-from fusedrnn.kernels.cost import Decision
-from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import choose, unserved
 
 logger = logging.getLogger("fusedrnn")

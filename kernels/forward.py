@@ -14,8 +14,17 @@ from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.tiles import (
-    along, columns, hand_on, load_gates, make_boxes, own_samples, own_units, products, resident, slice_of, store_gates, widened,
-)  # fmt: skip
+    columns,
+    hand_on,
+    load_gates,
+    make_boxes,
+    place,
+    products,
+    resident,
+    slice_of,
+    store_gates,
+    widened,
+)
 
 
 @jit
@@ -57,22 +66,12 @@ def forward_sweep(
     EARLY: tl.constexpr = G - LATE  # products of the first phase
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
-    lane = lane_begin + gl.program_id(0) // n_slices
-    d = lane // n_tiles
-    one = d.to(gl.int64) * 0 + 1
-    first_unit = (gl.program_id(0) % n_slices) * TILES.units
-    first_sample = (lane % n_tiles) * TILES.samples
-
+    d, one, first_unit, units, samples, own, row, state_own, x_sample, x_row = place(
+        lane_begin, n_slices, n_tiles, B, H, D, TILES
+    )
     w = slice_of(w_ptr + one * d * G * H * H, first_unit, H, one * H * H, H, TILES)
     tiles = resident(w, G, TILES)
-    x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
-    x_row = one * x_sample * D + d
-
-    units, samples = own_units(first_unit, TILES), own_samples(first_sample, TILES)
-    own = (units < H) & (samples < B)
     published = (units < W) & (samples < B)
-    row = one * samples * D + d
-    state_own = (one * d * B + samples) * H + units
     valid = own
     if HAS_LENGTHS:
         lengths = gl.load(lengths_ptr + samples, mask=samples < B, other=0)

@@ -75,170 +75,100 @@ NARROW = tuple(name for name in CELLS if NUMBERS[name].gates < 4)
 FORWARD, BACKWARD = ("forward",), ("backward",)
 ANY = 1 << 31
 TABLE: tuple[Entry, ...] = (
-    Entry("16-bit", 64, Row(
-        64, 8, 64, 1, "alone", 4, 1,
-        "nothing is exchanged: 974 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs (LSTM, H=64); "
-        "not beyond, where one SM's exponentials take longer than an exchange (1842 against 1100 at H=128), nor in float32, whose "
-        "exact gate functions do so already",
-    )),
-    Entry("16-bit", 128, Row(
-        16, 8, 64, 0, "registers", 2, 8,
-        "2 warps because the exchange and the gates take the time, not the product",
-    )),
-    Entry("16-bit", 256, Row(
-        16, 8, 64, 0, "registers", 4, 8,
-        "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; all chunks polled together",
-    )),
-    Entry("16-bit", 512, Row(
-        16, 8, 64, 0, "registers", 4, 8,
-        "as above; a GRU's weights take 96 of the 255 registers a thread (H=512), and 8 warps would compute each unit twice",
-    ), cells=NARROW),
-    Entry("16-bit", 512, Row(
-        16, 8, 64, 0, "registers", 4, 8,
-        "as above for the LSTM, whose forward operand is small: 128 registers of weights, 16 of operands",
-    ), cells=("lstm",), sweeps=FORWARD),
-    Entry("16-bit", 512, Row(
-        16, 8, 64, 0, "registers", 8, 8,
-        "8 warps because 4 have too few registers for weights and four gates' operands at once: 80 bytes spilled, or 2596 cycles "
-        "instead of 2251 in groups of 4",
-    ), cells=("lstm",), sweeps=BACKWARD),
-    Entry("16-bit", 1024, Row(
-        16, 8, 64, 0, "registers", 8, 4,
-        "the widest whose weights fit in registers: 128 of the LSTM's a thread; groups of 4 because all at once spill 72 bytes",
-    )),
-    Entry("16-bit", 256, Row(
-        16, 16, 64, 0, "registers", 4, 8,
-        "twice the samples where the lanes of 8 would take more waves",
-    )),
-    Entry("16-bit", 512, Row(
-        16, 16, 64, 0, "registers", 8, 2,
-        "as above; groups of 2 for the registers",
-    ), cells=("lstm",)),
-    Entry("16-bit", 1024, Row(
-        16, 16, 64, 0, "registers", 8, 2,
-        "as above; not the LSTM's backward, which spills 56 bytes on sm_80",
-    ), cells=NARROW),
-    Entry("16-bit", 1024, Row(
-        16, 16, 64, 0, "registers", 8, 2,
-        "as above, the LSTM's forward",
-    ), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 128, Row(
-        16, 8, 32, 0, "registers", 4, 8,
+    Entry("16-bit", 64, Row(64, 8, 64, 1, "alone", 4, 1,
+        "nothing is exchanged: 974 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs "
+        "(LSTM, H=64); not beyond, where one SM's exponentials take longer than an exchange (1842 against 1100 at H=128), nor "
+        "in float32, whose exact gate functions do so already")),
+    Entry("16-bit", 128, Row(16, 8, 64, 0, "registers", 2, 8,
+        "2 warps because the exchange and the gates take the time, not the product")),
+    Entry("16-bit", 256, Row(16, 8, 64, 0, "registers", 4, 8,
+        "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; all chunks polled together")),
+    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 4, 8,
+        "as above; a GRU's weights take 96 of the 255 registers a thread (H=512), and 8 warps would compute "
+        "each unit twice"), cells=NARROW),
+    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 4, 8,
+        "as above for the LSTM, whose forward operand is small: 128 registers of weights, 16 of operands"),
+        cells=("lstm",), sweeps=FORWARD),
+    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 8, 8,
+        "8 warps because 4 have too few registers for weights and four gates' operands at once: 80 bytes "
+        "spilled, or 2596 cycles instead of 2251 in groups of 4"), cells=("lstm",), sweeps=BACKWARD),
+    Entry("16-bit", 1024, Row(16, 8, 64, 0, "registers", 8, 4,
+        "the widest whose weights fit in registers: 128 of the LSTM's a thread; groups of 4 because all at once spill 72 "
+        "bytes")),
+    Entry("16-bit", 256, Row(16, 16, 64, 0, "registers", 4, 8,
+        "twice the samples where the lanes of 8 would take more waves")),
+    Entry("16-bit", 512, Row(16, 16, 64, 0, "registers", 8, 2,
+        "as above; groups of 2 for the registers"), cells=("lstm",)),
+    Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 2,
+        "as above; not the LSTM's backward, which spills 56 bytes on sm_80"), cells=NARROW),
+    Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 2,
+        "as above, the LSTM's forward"), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 128, Row(16, 8, 32, 0, "registers", 4, 8,
         "4 warps, a unit and sample a thread, because the exact gate functions take more time than the product: 1643 cycles "
-        "against 2185 of 2 warps (LSTM forward, H=128)",
-    )),
-    Entry("tf32", 256, Row(
-        16, 8, 32, 0, "registers", 4, 8,
-        "as above; a number takes twice the registers of 16 bits",
-    ), cells=NARROW),
-    Entry("tf32", 256, Row(
-        16, 8, 32, 0, "registers", 4, 8,
-        "as above",
-    ), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 256, Row(
-        16, 8, 32, 0, "registers", 8, 8,
-        "8 warps because 4 spill 56 bytes",
-    ), cells=("lstm",), sweeps=BACKWARD),
-    Entry("tf32", 512, Row(
-        16, 8, 32, 0, "registers", 8, 4,
-        "8 warps and groups of 4 for the registers",
-    ), cells=NARROW),
-    Entry("tf32", 512, Row(
-        16, 8, 32, 0, "registers", 8, 4,
-        "as above",
-    ), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 512, Row(
-        16, 8, 32, 0, "registers", 8, 3,
-        "groups of 3 because 4 spill 64 bytes on sm_80",
-    ), cells=("lstm",), sweeps=BACKWARD),
-    Entry("tf32", 768, Row(
-        16, 8, 32, 0, "registers", 8, 3,
-        "the widest whose weights fit in registers: 144 of the GRU's a thread; groups of 4 spill 64 bytes on sm_80",
-    ), cells=NARROW),
-    Entry("tf32", 512, Row(
-        16, 16, 32, 0, "registers", 8, 2,
-        "twice the samples where the lanes of 8 would take more waves",
-    ), cells=NARROW),
-    Entry("tf32", 768, Row(
-        16, 16, 32, 0, "registers", 8, 2,
-        "as above",
-    ), cells=NARROW, sweeps=FORWARD),
-    Entry("tf32", 768, Row(
-        16, 16, 32, 0, "registers", 8, 1,
-        "as above; groups of 2 spill 64 bytes on sm_80",
-    ), cells=NARROW, sweeps=BACKWARD),
-    Entry("tf32", 512, Row(
-        16, 16, 32, 0, "registers", 8, 2,
-        "as above, the LSTM's forward",
-    ), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 512, Row(
-        16, 16, 32, 0, "registers", 8, 1,
-        "as above; groups of 2 spill 64 bytes on sm_80",
-    ), cells=("lstm",), sweeps=BACKWARD),
-    Entry("16-bit", ANY, Row(
-        16, 16, 64, 0, "shared", 8, 2,
-        "weights that registers cannot hold, as far as shared memory goes",
-    )),
-    Entry("16-bit", ANY, Row(
-        16, 32, 64, 0, "shared", 8, 1,
-        "twice the samples where the lanes of 16 would take more waves",
-    ), cells=NARROW),
-    Entry("tf32", ANY, Row(
-        16, 8, 32, 0, "shared", 8, 2,
-        "as above in float32",
-    )),
-    Entry("tf32", ANY, Row(
-        16, 16, 32, 0, "shared", 8, 1,
-        "as above",
-    )),
-    Entry("16-bit", ANY, Row(
-        16, 16, 64, 0, "streamed", 8, 1,
-        "the weights fit nowhere on chip and come from the caches at every step",
-    )),
-    Entry("16-bit", ANY, Row(
-        16, 32, 64, 0, "streamed", 8, 1,
-        "twice the samples where the lanes of 16 would take more waves; not the LSTM's forward, which spills 8 bytes",
-    ), cells=NARROW),
-    Entry("16-bit", ANY, Row(
-        16, 32, 64, 0, "streamed", 8, 1,
-        "as above, the LSTM's backward",
-    ), cells=("lstm",), sweeps=BACKWARD),
-    Entry("16-bit", ANY, Row(
-        32, 8, 64, 0, "streamed", 8, 1,
-        "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else",
-    )),
-    Entry("tf32", ANY, Row(
-        16, 16, 32, 0, "streamed", 8, 1,
-        "as above in float32",
-    )),
-    Entry("exact", ANY, Row(
-        16, 8, 16, 0, "streamed", 8, 1,
-        "float32 without TF32: no tensor-core product of this accuracy; multiplications and additions of single numbers serve every H",
-    )),
-    Entry("exact", ANY, Row(
-        16, 16, 8, 0, "streamed", 8, 1,
-        "twice the samples where the lanes of 8 would take more waves",
-    )),
-    Entry("fp64", ANY, Row(
-        16, 8, 8, 0, "streamed", 8, 1,
-        "float64, in the same simple way",
-    )),
+        "against 2185 of 2 warps (LSTM forward, H=128)")),
+    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 4, 8,
+        "as above; a number takes twice the registers of 16 bits"), cells=NARROW),
+    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 4, 8,
+        "as above"), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 8, 8,
+        "8 warps because 4 spill 56 bytes"), cells=("lstm",), sweeps=BACKWARD),
+    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 4,
+        "8 warps and groups of 4 for the registers"), cells=NARROW),
+    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 4,
+        "as above"), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 3,
+        "groups of 3 because 4 spill 64 bytes on sm_80"), cells=("lstm",), sweeps=BACKWARD),
+    Entry("tf32", 768, Row(16, 8, 32, 0, "registers", 8, 3,
+        "the widest whose weights fit in registers: 144 of the GRU's a thread; groups of 4 spill 64 bytes on "
+        "sm_80"), cells=NARROW),
+    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 2,
+        "twice the samples where the lanes of 8 would take more waves"), cells=NARROW),
+    Entry("tf32", 768, Row(16, 16, 32, 0, "registers", 8, 2,
+        "as above"), cells=NARROW, sweeps=FORWARD),
+    Entry("tf32", 768, Row(16, 16, 32, 0, "registers", 8, 1,
+        "as above; groups of 2 spill 64 bytes on sm_80"), cells=NARROW, sweeps=BACKWARD),
+    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 2,
+        "as above, the LSTM's forward"), cells=("lstm",), sweeps=FORWARD),
+    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 1,
+        "as above; groups of 2 spill 64 bytes on sm_80"), cells=("lstm",), sweeps=BACKWARD),
+    Entry("16-bit", ANY, Row(16, 16, 64, 0, "shared", 8, 2,
+        "weights that registers cannot hold, as far as shared memory goes")),
+    Entry("16-bit", ANY, Row(16, 32, 64, 0, "shared", 8, 1,
+        "twice the samples where the lanes of 16 would take more waves"), cells=NARROW),
+    Entry("tf32", ANY, Row(16, 8, 32, 0, "shared", 8, 2,
+        "as above in float32")),
+    Entry("tf32", ANY, Row(16, 16, 32, 0, "shared", 8, 1,
+        "as above")),
+    Entry("16-bit", ANY, Row(16, 16, 64, 0, "streamed", 8, 1,
+        "the weights fit nowhere on chip and come from the caches at every step")),
+    Entry("16-bit", ANY, Row(16, 32, 64, 0, "streamed", 8, 1,
+        "twice the samples where the lanes of 16 would take more waves; not the LSTM's forward, which spills 8 "
+        "bytes"), cells=NARROW),
+    Entry("16-bit", ANY, Row(16, 32, 64, 0, "streamed", 8, 1,
+        "as above, the LSTM's backward"), cells=("lstm",), sweeps=BACKWARD),
+    Entry("16-bit", ANY, Row(32, 8, 64, 0, "streamed", 8, 1,
+        "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else")),
+    Entry("tf32", ANY, Row(16, 16, 32, 0, "streamed", 8, 1,
+        "as above in float32")),
+    Entry("exact", ANY, Row(16, 8, 16, 0, "streamed", 8, 1,
+        "float32 without TF32: no tensor-core product of this accuracy; multiplications and additions of single numbers serve "
+        "every H")),
+    Entry("exact", ANY, Row(16, 16, 8, 0, "streamed", 8, 1,
+        "twice the samples where the lanes of 8 would take more waves")),
+    Entry("fp64", ANY, Row(16, 8, 8, 0, "streamed", 8, 1,
+        "float64, in the same simple way")),
 )  # fmt: skip
 """In order of preference: the first place that fits; within it lanes that run at once, then the fewest waves, then the order."""
 
 INTERPRETED: tuple[Entry, ...] = (
-    Entry("any", 16, Row(
-        16, 16, 16, 1, "alone", 1, 1, "interpreter: fewest operations a step",
-    )),
-    Entry("any", 32, Row(
-        16, 8, 16, 0, "registers", 2, 1, "interpreter: several programs, parts and groups, as on a GPU",
-    )),
-    Entry("any", 48, Row(
-        16, 16, 16, 0, "shared", 2, 1, "interpreter: as above",
-    )),
-    Entry("any", ANY, Row(
-        32, 16, 16, 0, "streamed", 2, 1, "interpreter: any H",
-    )),
+    Entry("any", 16, Row(16, 16, 16, 1, "alone", 1, 1,
+        "interpreter: fewest operations a step")),
+    Entry("any", 32, Row(16, 8, 16, 0, "registers", 2, 1,
+        "interpreter: several programs, parts and groups, as on a GPU")),
+    Entry("any", 48, Row(16, 16, 16, 0, "shared", 2, 1,
+        "interpreter: as above")),
+    Entry("any", ANY, Row(32, 16, 16, 0, "streamed", 2, 1,
+        "interpreter: any H")),
 )  # fmt: skip
 
 

@@ -129,15 +129,22 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 
 
 @jit
-def own_units(first, TILES: tl.constexpr):
-    """The program's units, a column."""
-    return (gl.arange(0, TILES.units, layout=gl.SliceLayout(1, TILES.own)) + first).expand_dims(1)
+def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
+    """Where program (slice, lane) is.
 
-
-@jit
-def own_samples(first, TILES: tl.constexpr):
-    """The program's samples, a row."""
-    return (gl.arange(0, TILES.samples, layout=gl.SliceLayout(0, TILES.own)) + first).expand_dims(0)
+    Direction; a 64-bit 1; first unit; units and samples, which of them exist, their rows in (B, D) and places in (D, B, H); the
+    operand's samples and their rows, past B those of the last sample.
+    """
+    lane = lane_begin + gl.program_id(0) // n_slices
+    d = lane // n_tiles
+    one = d.to(gl.int64) * 0 + 1
+    first_unit = (gl.program_id(0) % n_slices) * TILES.units
+    first_sample = (lane % n_tiles) * TILES.samples
+    units = (gl.arange(0, TILES.units, layout=gl.SliceLayout(1, TILES.own)) + first_unit).expand_dims(1)
+    samples = (gl.arange(0, TILES.samples, layout=gl.SliceLayout(0, TILES.own)) + first_sample).expand_dims(0)
+    x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
+    own, row, state_own = (units < H) & (samples < B), one * samples * D + d, (one * d * B + samples) * H + units
+    return d, one, first_unit, units, samples, own, row, state_own, x_sample, one * x_sample * D + d
 
 
 @jit
@@ -255,9 +262,7 @@ def products(
                                    min(GROUP, OPERANDS * CHUNKS - i), FIRST, FIRST_BOX, RESULTS, TILES)  # fmt: skip
     boxes = ()
     for r in gl.static_range(RESULTS):
-        box = gl.allocate_shared_memory(
-            ACC, [TILES.parts, TILES.units, TILES.samples], TILES.met
-        )
+        box = gl.allocate_shared_memory(ACC, [TILES.parts, TILES.units, TILES.samples], TILES.met)
         box.store(accs[r])
         boxes = boxes + (box,)
     barrier()

@@ -9,9 +9,9 @@ import torch
 from benchmarks import floor, goals
 from benchmarks.published import FIGURES, figures_for
 from benchmarks.records import load
-from fusedrnn.kernels import cost
+from fusedrnn import cost
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.chips import CHIPS
-from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import choose, fits
 
 H100 = CHIPS[9, 0]

@@ -10,7 +10,7 @@ import torch
 
 from fusedrnn import FusedGRU, FusedLSTM, chooser, direct
 from fusedrnn.call import Call
-from fusedrnn.kernels.cudnn import Layer
+from fusedrnn.cudnn import Layer
 
 H100, A100 = (9, 0), (8, 0)
 LARGE = Layer("lstm", torch.bfloat16, T=512, B=64, I=512, H=512)

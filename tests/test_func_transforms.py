@@ -17,8 +17,8 @@ from fusedrnn import (
     chooser,
     functional,
 )
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels import launch
-from fusedrnn.kernels.cudnn import Layer
 
 pytestmark = [
     pytest.mark.skipif(not launch.INTERPRETED, reason="tries the kernels in the interpreter"),

@@ -20,7 +20,7 @@ from fusedrnn.kernels.table import CELLS, TABLE, candidates  # noqa: E402
 
 WIDTHS = (64, 128, 512, 2048)
 FLOATS = ("bf16", "tf32")
-NOWHERE = dict.fromkeys((80, 86, 120), {"shared"})
+NOWHERE = {arch: {"shared"} for arch in (80, 86, 120)}
 """Places that these widths never take on a chip: where a GRU of H=2048 has no room, nothing between it and the registers has."""
 
 
@@ -134,7 +134,7 @@ def test_a_warps_share_of_the_product():
 
 
 def test_loads_and_stores_of_an_exchange():
-    """A chunk of 64 x 8 numbers of 16 bits: 16 a thread, two loads; the LSTM's backward polls four gates' of 512 / 8 / 64 chunks."""
+    """A chunk of 64 x 8 numbers of 16 bits: 16 a thread, two loads; the LSTM's backward polls four gates', one chunk each."""
     assert exchanges(Case("forward", "gru", "bf16", 90, 512)) == (2 * 2, 1)
     assert exchanges(Case("backward", "lstm", "bf16", 90, 512)) == (4 * 1 * 2, 4)
     assert exchanges(Case("backward", "gru", "bf16", 90, 256)) == (3 * 1 * 2, 3)  # not dm's
@@ -198,7 +198,15 @@ def test_a_change_that_costs_registers_shows(tmp_path):
 
 
 NOTED = {
-    **{"kernel": "forward_sweep", "cell": "lstm", "weights": "shared", "dtype": "bf16", "arch": "sm_90", "H": 512, "B": 32},
+    **{
+        "kernel": "forward_sweep",
+        "cell": "lstm",
+        "weights": "shared",
+        "dtype": "bf16",
+        "arch": "sm_90",
+        "H": 512,
+        "B": 32,
+    },
     **{"tiles": [16, 16, 64, 2], "group": 4, "warps": 4},
     **{"registers": 200, "spill_bytes": 0, "shared_bytes": 65536, "cycles": 4000},
 }

@@ -1,7 +1,8 @@
 """The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
 
-A form is where the recurrent weights are: in "registers", in "shared" memory, or "streamed" from the caches at every step. Its
-shapes are those for which the launch table chooses it. A check never raises for a wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
+A form is where the recurrent weights are: in the registers of one program that is "alone", in "registers", in "shared" memory, or
+"streamed" from the caches at every step. Its shapes are those for which the launch table chooses it. A check never raises for a
+wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
 """
 
 from __future__ import annotations

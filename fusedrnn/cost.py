@@ -23,10 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fusedrnn.kernels import cudnn
+from fusedrnn import cudnn
+from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
-from fusedrnn.kernels.cudnn import Layer
 from fusedrnn.kernels.table import Row
 
 LATENCY_CYCLES = 280
