@@ -69,7 +69,7 @@ def forward_sweep(
     d, one, first_unit, units, samples, own, row, state_own, x_sample, x_row = place(
         lane_begin, n_slices, n_tiles, B, H, D, TILES
     )
-    w = slice_of(w_ptr + one * d * G * H * H, first_unit, H, one * H * H, H, TILES)
+    w = slice_of(w_ptr + one * d * G * H * H, first_unit, one * H, one * H * H, H, TILES)
     tiles = resident(w, G, TILES)
     published = (units < W) & (samples < B)
     valid = own
@@ -98,7 +98,7 @@ def forward_sweep(
     x_lane = (columns(H, TILES.right, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id, boxes)
     step = tick_begin // CELL.phases
     rows = one * (step + d * (T - 1 - 2 * step)) * B * D + row
-    next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own, G)
+    next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own & (step < T), G)
     for tick in range(tick_begin, tick_end):
         step = tick // CELL.phases
         t = step + d * (T - 1 - 2 * step)

@@ -1,9 +1,9 @@
 """How the programs of a lane hand each other their slices when the data is its own flag.
 
-What is exchanged starts as all ones in every bit, a NaN that no arithmetic makes: results are the canonical NaN. A reader
-repeats its loads until no element is that pattern. Nothing else is counted, fenced or reset. Every element is written once, so
-neither the order in which stores become visible nor how many of them do matters. Loads and stores are relaxed at gpu scope, which
-the first-level cache does not serve, and each element of theirs is seen whole.
+What is exchanged starts as all ones in every bit, a NaN that no arithmetic makes: results are the canonical NaN, but for float64,
+where `publish` makes it so. A reader repeats its loads until no element is that pattern. Nothing else is counted, fenced or reset.
+Every element is written once, so neither the order in which stores become visible nor how many of them do matters. Loads and
+stores are relaxed at gpu scope, which the first-level cache does not serve, and each element of theirs is seen whole.
 
 Tries are bounded: a thread that has polled in vain sets the error word, goes on with the pattern, which is a NaN, and polls no
 more than once from then on; its program's results are NaN, which its neighbours do not wait for.
@@ -136,9 +136,13 @@ else:
         registers = max(1, each * bits // max(bits, 32))
         wide = max(bits, 32) if each * bits >= 32 else 16
         a_store = min(registers, WIDEST // wide)
-        lines = ["{ .reg .pred p;", f"setp.ne.b32 p, ${first + registers}, 0;"]
+        lines = ["{ .reg .pred p, q;", f"setp.ne.b32 p, ${first + registers}, 0;"]
+        if bits == 64:
+            lines.append(f".reg .f64 v<{registers}>;")
+            for k in range(registers):
+                lines.append(f"setp.nan.f64 q, ${first + k}, ${first + k}; selp.f64 v{k}, 0d7FF8000000000000, ${first + k}, q;")
         for k in range(0, registers, a_store):
-            values = ", ".join(f"${first + k + j}" for j in range(a_store))
+            values = ", ".join(f"v{k + j}" if bits == 64 else f"${first + k + j}" for j in range(a_store))
             vector, values = (f".v{a_store}", f"{{{values}}}") if a_store > 1 else ("", values)
             lines.append(f"@p st.relaxed.gpu.global{vector}.b{wide} [${each + k * each // registers}], {values};")
         return "\n".join([*lines, *(f"mov.b32 ${k}, 0;" for k in range(each)), "}"])
