@@ -69,7 +69,8 @@ def _candidates(chip: Chip, layer: Layer, way: str) -> Iterator[tuple[Row, float
         room = chip.shared_bytes - OPERAND_BYTES + registers
         for samples, together in itertools.product(SAMPLES, TOGETHER):
             if (samples == SAMPLES[0] or samples < 2 * layer.B) and (together == 1 or together * weights <= room):
-                row = Row(units, samples, layer.H, 1, "shared" if weights <= room else "streamed", 4, per_sm=together)
+                place = "streamed" if weights > room else "alone" if slices == 1 else "shared"
+                row = Row(units, samples, layer.H, 1, place, 4, per_sm=together)
                 yield row, min(weights, registers / together)
 
 
@@ -78,10 +79,11 @@ def best(chip: Chip, sweep: str, layer: Layer, way: str = "flag") -> Floor | Non
     found: list[Floor] = []
     for row, in_registers in _candidates(chip, layer, way):
         one = cost.step(chip, sweep, layer, row)
-        if row.weights == "shared":
+        if row.weights != "streamed":
             weights = row.units * layer.gates * layer.H * layer.dtype.itemsize - in_registers
             one = replace(one, weights=max(0.0, weights / (SHARED_PORT * chip.clock)))
-        one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
+        if one.exchange:
+            one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
         rounds, _ = cost.waves(chip, layer, row)
         found.append(Floor(row, one, rounds * one.seconds))
     return min(found, key=lambda floor: floor.seconds, default=None)

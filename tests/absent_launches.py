@@ -22,8 +22,8 @@ from fusedrnn import backend_triton
 CHIP = absent.Chip((9, 0), 132)
 CPU = torch.device("cpu")
 CHECKS = [
-    gate.Check("gru", "bf16", "registers", 64, lengths=False, T=2),
-    gate.Check("lstm", "bf16", "registers", 64, lengths=True, T=2),
+    gate.Check("gru", "bf16", "alone", 64, lengths=False, T=2),
+    gate.Check("lstm", "bf16", "alone", 64, lengths=True, T=2),
     gate.Check("lstm", "fp32", "streamed", 64, lengths=False, exact=True, T=2),
 ]
 CASES = [

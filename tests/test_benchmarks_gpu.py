@@ -194,8 +194,8 @@ def test_every_check_of_the_gate_says_what_it_condemns(a_session, monkeypatch):
     assert len(asked) == len(phases.DRY_CHECKS) + len(conditions.CONDITIONS)
     for job in asked:
         assert {(row["key"], row["verdict"]) for row in job.unanswered} == {(job.key, "failed")}
-    hung = [row for job in asked for row in job.unanswered if "lstm fp32 shared" in job.key]
-    assert gate.failures(hung) == {f"the shared {sweep} sweep of lstm, tf32" for sweep in gate.SWEEPS}
+    hung = [row for job in asked for row in job.unanswered if "lstm fp32 alone" in job.key]
+    assert gate.failures(hung) == {f"the alone {sweep} sweep of lstm, tf32" for sweep in gate.SWEEPS}
 
 
 def test_each_row_is_written_as_soon_as_it_is_there(a_session):
@@ -367,7 +367,7 @@ def test_a_phase_that_raises_costs_itself_and_a_record_of_another_run_everything
 def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
     asked = []
     monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
-    gate_rows = [{"key": "gate", "subject": "the registers forward sweep of gru, tf32", "verdict": "failed"}]
+    gate_rows = [{"key": "gate", "subject": "the alone forward sweep of gru, tf32", "verdict": "failed"}]
     Record(HERE, gate_rows).save(a_session.out / "gate.json")
     for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory, phases.profile):
         phase(a_session)

@@ -63,7 +63,7 @@ def worker_of(process):
 
 def test_a_run_with_a_wrong_kernel_cut_off_in_the_middle_gone_on_with_and_robbed_of_its_worker(tmp_path):
     out = tmp_path / "out"
-    arguments = ("--minutes", "15", "--spoil", "lstm/single")
+    arguments = ("--minutes", "15", "--spoil", "lstm/alone")
     first = started(out, *arguments)
     until(out, "baseline", lambda rows: len(rows) >= 2, first)
     os.killpg(first.pid, signal.SIGKILL)
@@ -105,10 +105,10 @@ def kernels_were_compiled_for_an_absent_chip(out):
 def the_wrong_kernel_fails_with_evidence_and_the_others_pass(out):
     found = {(row["cell"], row["form"], row["sweep"]): row for row in rows(out, "gate") if "sweep" in row}
     failed = {about for about, row in found.items() if row["verdict"] == "failed"}
-    assert failed == {("lstm", "single", "forward"), ("lstm", "single", "backward")}
-    assert found["lstm", "single", "forward"]["first_step"] == 2
-    assert found["gru", "single", "forward"]["verdict"] == found["lstm", "polled", "backward"]["verdict"] == "passed"
-    assert "the single forward sweep of lstm, tf32\n" in log_of(out)
+    assert failed == {("lstm", "alone", "forward"), ("lstm", "alone", "backward")}
+    assert found["lstm", "alone", "forward"]["first_step"] == 2
+    assert found["gru", "alone", "forward"]["verdict"] == found["lstm", "registers", "backward"]["verdict"] == "passed"
+    assert "the alone forward sweep of lstm, tf32\n" in log_of(out)
 
 
 def what_the_wrong_kernel_runs_is_left_out_and_the_rest_is_measured(out):
@@ -118,7 +118,7 @@ def what_the_wrong_kernel_runs_is_left_out_and_the_rest_is_measured(out):
     assert {("layer", "gru"), ("packed", "gru"), ("dropout", "dropout"), ("memory", "gru")} <= measured
     steps = {row["key"]: row for row in rows(out, "steps")}
     assert "us_a_step" in steps["step: forward of lstm fp32 B2 H20"]  # another form
-    assert rows(out, "tuning")[-1]["error"] == "left out: the single forward sweep of lstm, tf32 failed the gate"
+    assert rows(out, "tuning")[-1]["error"] == "left out: the alone forward sweep of lstm, tf32 failed the gate"
 
 
 def the_killed_worker_cost_one_case_and_was_replaced(out):
@@ -128,7 +128,7 @@ def the_killed_worker_cost_one_case_and_was_replaced(out):
 
 
 def what_was_measured_before_the_cut_is_there_once(out):
-    assert log_of(out).count("gate: gru fp32 single H9\n") == 1
+    assert log_of(out).count("gate: gru fp32 alone H9\n") == 1
     for name in ("gate", "baseline", "gpu", "tuning", "tests"):
         about = Counter((row["key"], row.get("peer"), row.get("sweep"), row.get("cache")) for row in rows(out, name))
         about = {what: count for what, count in about.items() if what[1] != "variant"}
@@ -142,7 +142,7 @@ def the_tests_say_how_far_they_came(out):
 
 def another_run_has_nothing_to_do(out):
     before = {name: (out / f"{name}.json").read_bytes() for name in RECORDS[1:-1]}
-    assert started(out, "--minutes", "15", "--spoil", "lstm/single").wait(timeout=300) == 1
+    assert started(out, "--minutes", "15", "--spoil", "lstm/alone").wait(timeout=300) == 1
     assert {name: (out / f"{name}.json").read_bytes() for name in RECORDS[1:-1]} == before
     summary = [row for row in rows(out, "compile") if row["key"] == "compile"][-1]
     assert (summary["new"], summary["done"]) == (0, summary["wanted"])

@@ -121,31 +121,30 @@ def test_every_cell_and_dtype_has_a_check_of_every_form_with_and_without_lengths
     found = {(c.cell, c.dtype, c.form, c.lengths) for c in gate.checks(CHIP)}
     for cell in gate.CELLS:
         for dtype in ("bf16", "fp32"):
-            polled = dtype == "bf16" and cell != "gru_before"
-            for form in ("polled", "streamed") if polled else ("single", "split", "streamed"):
+            for form in ("alone", "registers", "streamed") if dtype == "bf16" else ("registers", "streamed"):
                 assert {(cell, dtype, form, False), (cell, dtype, form, True)} <= found
     assert all(k.form(CHIP) == check.form for check in gate.checks(CHIP) for k in check.kernels())
     assert all(gate.subject(k, CHIP) == check.subject(k.sweep) for check in gate.checks(CHIP) for k in check.kernels())
-    assert gate.checks(CHIP)[0].key == "gate: gru bf16 polled H512"
+    assert gate.checks(CHIP)[0].key == "gate: gru bf16 alone H64"
     assert len({check.key for check in gate.checks(CHIP)}) == len(gate.checks(CHIP))
 
 
 def test_a_check_is_at_a_size_at_which_both_sweeps_take_the_form(monkeypatch):
     monkeypatch.setattr(
-        Sweep, "form", lambda self, chip: "split" if self.sweep == "forward" or self.H == 1024 else "streamed"
+        Sweep, "form", lambda self, chip: "shared" if self.sweep == "forward" or self.H == 1024 else "streamed"
     )
-    assert gate.width("gru", "bf16", "split", CHIP, exact=False) == 1024
-    assert gate.width("gru", "bf16", "single", CHIP, exact=False) is None
+    assert gate.width("gru", "bf16", "shared", CHIP, exact=False) == 1024
+    assert gate.width("gru", "bf16", "alone", CHIP, exact=False) is None
 
 
-def small(cell="gru", form="single", *, lengths=False):
-    return Check(cell, "fp32", form, {"single": 9, "polled": 20, "split": 40, "streamed": 50}[form], lengths, T=4, B=3)
+def small(cell="gru", form="alone", *, lengths=False):
+    return Check(cell, "fp32", form, {"alone": 9, "registers": 20, "shared": 40, "streamed": 50}[form], lengths, T=4, B=3)
 
 
 @INTERPRETED
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize(
-    ("cell", "form"), [("gru_before", "split"), *itertools.product(("gru", "lstm"), ("single", "polled"))]
+    ("cell", "form"), [("gru_before", "shared"), *itertools.product(("gru", "lstm"), ("alone", "registers"))]
 )
 def test_right_kernels_pass(cell, form, lengths, monkeypatch):
     monkeypatch.setattr(gate, "REPEATS", 1)
@@ -258,11 +257,11 @@ def rows_of(check, **verdicts):
 
 
 def test_only_what_runs_a_failed_form_is_left_out():
-    check = Check("gru", "bf16", "polled", 512, lengths=False)
+    check = Check("gru", "bf16", "registers", 512, lengths=False)
     failed = gate.failures(rows_of(check, forward="passed", backward="failed"))
-    assert failed == {"the polled backward sweep of gru, 16-bit"}
+    assert failed == {"the registers backward sweep of gru, 16-bit"}
 
-    assert gate.failed_forms(Tune("backward", "gru", "fp16", 256, 32, 64), failed) == {"polled"}
+    assert gate.failed_forms(Tune("backward", "gru", "fp16", 256, 32, 64), failed) == {"registers"}
     assert gate.failed_forms(Tune("forward", "gru", "fp16", 256, 32, 64), failed) == frozenset()
     assert gate.failed_forms(Tune("backward", "gru", "fp32", 256, 32, 64), failed) == frozenset()
 
@@ -271,7 +270,7 @@ def test_only_what_runs_a_failed_form_is_left_out():
             of_case(Case("layer", cell, dtype, 256, 32, H, H, passes=passes, input=kind)), CHIP, failed
         )
 
-    assert why() == "left out: the polled backward sweep of gru, 16-bit failed the gate"
+    assert why() == "left out: the registers backward sweep of gru, 16-bit failed the gate"
     for other in (
         {"passes": "forward"},
         {"cell": "lstm"},
@@ -284,7 +283,7 @@ def test_only_what_runs_a_failed_form_is_left_out():
 
 
 def test_an_inexact_form_is_measured_and_dropout_stands_alone():
-    check = Check("lstm", "fp32", "single", 64, lengths=True)
+    check = Check("lstm", "fp32", "registers", 64, lengths=True)
     assert gate.failures(rows_of(check, forward="inexact", backward="passed")) == set()
     failed = gate.failures([{"subject": gate.DROPOUT, "verdict": "failed"}])
     assert gate.left_out([Pointwise("dropout", "bf16")], CHIP, failed) == "left out: dropout failed the gate"

@@ -26,9 +26,9 @@ REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
 DRY_KERNELS = 1
 """Kernels a phase that a dry run compiles, for an H100."""
 DRY_CHECKS = (
-    gate.Check("gru", "fp32", "registers", 9, lengths=False, T=3, B=2),
+    gate.Check("gru", "fp32", "alone", 9, lengths=False, T=3, B=2),
     gate.Check("lstm", "fp32", "registers", 20, lengths=True, T=3, B=2),
-    gate.Check("lstm", "fp32", "shared", 40, lengths=False, T=3, B=2),
+    gate.Check("lstm", "fp32", "alone", 9, lengths=False, T=3, B=2),
 )
 
 
