@@ -157,13 +157,13 @@ def test_a_missing_program_is_an_error_and_not_a_hang(cell, monkeypatch):
 
 
 def test_steps_and_batch_do_not_recompile():
-    from fusedrnn.kernels.polled_forward import polled_forward
+    from fusedrnn.kernels.forward import forward_sweep
 
     net = module("gru", 16, 256, torch.bfloat16, "triton")
 
     def run(T, B):
         net(torch.randn(T, B, 16, device=DEVICE, dtype=torch.bfloat16))
-        return sum(len(caches[0]) for caches in polled_forward.device_caches.values())
+        return sum(len(caches[0]) for caches in forward_sweep.device_caches.values())
 
     compiled = run(5, 3)
     assert {run(T, B) for T, B in ((1, 1), (16, 16), (7, 16), (33, 2))} == {compiled}
