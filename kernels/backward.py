@@ -104,7 +104,8 @@ def backward_sweep(
         keep = kept_at(seed, row * H + units, threshold)
     zero = gl.full([TILES.units, TILES.samples], 0, IO, TILES.own)
     boxes = make_boxes(zero, G, TILES)
-    x_lane = (columns(H, TILES.right, 1, TILES), W, zeros_ptr, error_ptr, launch_id, boxes)
+    RIGHT: tl.constexpr = TILES.right
+    x_lane = (columns(H, RIGHT, 1, TILES), W, zeros_ptr, error_ptr, launch_id, boxes)
     polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     next_saved, next_dout, next_h, next_c, next_c_before, next_dcells, next_valid = _inputs(
         gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,

@@ -95,7 +95,8 @@ def forward_sweep(
     zero = gl.full([TILES.units, TILES.samples], 0, IO, TILES.own)
     polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     boxes = make_boxes(h.to(IO), CELL.phases, TILES)
-    x_lane = (columns(H, TILES.right, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id, boxes)
+    RIGHT: tl.constexpr = TILES.right
+    x_lane = (columns(H, RIGHT, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id, boxes)
     step = tick_begin // CELL.phases
     rows = one * (step + d * (T - 1 - 2 * step)) * B * D + row
     next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own & (step < T), G)

@@ -140,7 +140,9 @@ else:
         if bits == 64:
             lines.append(f".reg .f64 v<{registers}>;")
             for k in range(registers):
-                lines.append(f"setp.nan.f64 q, ${first + k}, ${first + k}; selp.f64 v{k}, 0d7FF8000000000000, ${first + k}, q;")
+                lines.append(
+                    f"setp.nan.f64 q, ${first + k}, ${first + k}; selp.f64 v{k}, 0d7FF8000000000000, ${first + k}, q;"
+                )
         for k in range(0, registers, a_store):
             values = ", ".join(f"v{k + j}" if bits == 64 else f"${first + k + j}" for j in range(a_store))
             vector, values = (f".v{a_store}", f"{{{values}}}") if a_store > 1 else ("", values)

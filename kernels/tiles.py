@@ -142,7 +142,8 @@ def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
     first_sample = (lane % n_tiles) * TILES.samples
     units = (gl.arange(0, TILES.units, layout=gl.SliceLayout(1, TILES.own)) + first_unit).expand_dims(1)
     samples = (gl.arange(0, TILES.samples, layout=gl.SliceLayout(0, TILES.own)) + first_sample).expand_dims(0)
-    x_sample = gl.minimum(along(TILES.samples, TILES.right, 2) + first_sample, B - 1)
+    RIGHT: tl.constexpr = TILES.right
+    x_sample = gl.minimum(along(TILES.samples, RIGHT, 2) + first_sample, B - 1)
     own, row, state_own = (units < H) & (samples < B), one * samples * D + d, (one * d * B + samples) * H + units
     return d, one, first_unit, units, samples, own, row, state_own, x_sample, one * x_sample * D + d
 
@@ -166,8 +167,9 @@ def columns(H, layout: tl.constexpr, DIM: tl.constexpr, TILES: tl.constexpr):
 @jit
 def slice_of(w_ptr, first_unit, row_stride, gate_stride, H, TILES: tl.constexpr):
     """A program's slice of weights: what `load_tile` needs to find them."""
-    units = along(TILES.units, TILES.left, 1) + first_unit
-    return w_ptr + units * row_stride, units < H, columns(H, TILES.left, 2, TILES), gate_stride, H
+    LEFT: tl.constexpr = TILES.left
+    units = along(TILES.units, LEFT, 1) + first_unit
+    return w_ptr + units * row_stride, units < H, columns(H, LEFT, 2, TILES), gate_stride, H
 
 
 @jit
