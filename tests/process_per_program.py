@@ -1,7 +1,7 @@
 """Triton's interpreter with the programs of a grid really concurrent: one forked process a program, tensors in shared memory.
 
 The interpreter runs programs one after another, so programs that wait for each other would wait for ever. This checks the
-logic of an exchange (counts, order, what is read when); it cannot show a GPU's weak memory order, which x86 does not have.
+logic of an exchange (what is read when, and who waits for whom); it cannot show a GPU's weak memory order, which x86 does not have.
 """
 
 import multiprocessing
@@ -12,6 +12,11 @@ import torch
 from triton.runtime import interpreter
 
 LIMIT_S = 60
+
+
+def program():
+    """Which program this process runs."""
+    return interpreter.interpreter_builder.grid_idx[0]
 
 
 class Concurrent:

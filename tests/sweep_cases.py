@@ -10,20 +10,32 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
+
+def form(units, samples, depth, weights, warps, group=1):
+    """The row of these tiles by H: as many chunks as cover it."""
+
+    def row(H):
+        chunks = 0 if weights == "streamed" else -(-H // (warps * depth))
+        return Row(units, samples, depth, chunks, weights, warps, group)
+
+    return row
+
+
 FORMS = {
-    "single": lambda H: Row(32, 16, 32, 1, True),
-    "split": lambda H: Row(16, 16, 16, -(-H // 16), True),
-    "streamed": lambda H: Row(16, 16, 16, 1, False),
-    "dealt": lambda H: Row(16, 16, 16, -(-H // 32), True, split=2, group=3),
-    "polled": lambda H: Row(16, 8, 16, -(-H // 32), "registers", 2, 1),
-    "dealt streamed": lambda H: Row(16, 16, 16, 1, False, split=4, group=1),
+    "one program": form(32, 16, 32, "registers", 1),  # up to 32 units
+    "registers": form(16, 8, 16, "registers", 2),
+    "ragged groups": form(16, 16, 16, "registers", 2, group=3),
+    "shared": form(16, 16, 16, "shared", 2, group=2),
+    "streamed": form(16, 16, 16, "streamed", 1),
+    "streamed, 32 units": form(32, 16, 16, "streamed", 4),
 }
+"""By where the weights lie; what a form is called says what is special about it."""
 BUDGET = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
 def served(*forms):
-    """Every cell with each of the forms that serves it; without names all forms."""
-    return [(c, f) for c in NUMBERS for f in forms or FORMS if NUMBERS[c].phases == 1 or f != "polled"]
+    """Every cell with each of the forms, without names all forms."""
+    return [(cell, form) for cell in NUMBERS for form in forms or FORMS]
 
 
 def walled(tensor):

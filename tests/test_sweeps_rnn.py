@@ -63,7 +63,7 @@ def test_ends_of_the_range_are_torchs(cell):
     leaf = gx.double().requires_grad_()
     function = torch.tanh if cell == "rnn_tanh" else torch.relu
     (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf)
-    row = FORMS["single"](1)
+    row = FORMS["one program"](1)
     done = sweeps.forward(cell, gx, h0, None, w_hh, None, None, row, save=True)
     back = sweeps.backward(
         cell, done.gates, done.output, None, h0, None, w_hh, None, torch.ones_like(gx), None, None, None, row
