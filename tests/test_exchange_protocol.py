@@ -1,198 +1,114 @@
-"""The exchange protocol in the abstract: every interleaving of a few programs and steps, on a memory that need not be coherent.
+"""The exchange in the abstract: every interleaving of a few programs and steps, on a memory that need not be coherent.
 
-The model of counters. A lane has N programs. In tick k each one waits until the lane's counter has reached k * N, reads the
-slices of all programs from buffer(k), writes its own slice of tick k + 1 into buffer(k + 1), and adds one to the counter. Writes
-sit in a program's own buffer until a release publishes them, and may leave it at any time before; that is more freedom than any
-GPU takes. A slice carries the number of its tick, so that a stale or a too new read is seen at once.
-
-The model of polled words is further down.
+What is exchanged is its own flag. A step has one phase or two. In every phase a program publishes one word of two halves, None at
+first: the pattern. Before, it takes the words that the phase reads of all programs, each as soon as no half of it is the pattern.
+The halves of a word become visible one by one, in any order with all other ones; that is more freedom than any GPU takes. A half
+carries the number of its phase, counted through all launches, so that a stale or a too new read is seen at once.
 """
 
 import pytest
 
 STEPS = 3
-
-BUFFERS = {
-    "GRU, LSTM": lambda tick: tick % 2,  # h in two slots
-    "reset-before GRU": lambda tick: (0, 2, 1, 2)[tick % 4],  # h in two slots, r * h in one
-    "backward": lambda tick: tick,  # dgates of each step have their own place
+PADDING, NAN, DEAD = 0, -1, -1
+"""What a step outside its sample publishes; what a program publishes that has read in vain; the phase of a dead program."""
+BOTH = (0, 1)
+READS = {
+    "one phase": (((1, BOTH),),),
+    "two phases, forward": (((1, BOTH),), ((1, BOTH),)),
+    "two phases, backward": (((1, BOTH), (2, (0,))), ((1, (1,)),)),
 }
+"""What each phase of a step reads: how many phases before, which halves. Backward, the first phase's halves are of two products:
+the second phase reads one, the step after the other."""
 
 
 class BrokenError(Exception):
     """What a schedule led to."""
 
 
+def written(memory, at, program, value):
+    """Memory with one word replaced."""
+    row = (*memory[at][:program], value, *memory[at][program + 1 :])
+    return (*memory[:at], row, *memory[at + 1 :])
+
+
 def explore(
-    programs, steps=STEPS, launches=1, *, buffer=BUFFERS["GRU, LSTM"], waits=True, releases=True, short=0, fresh=True
-):
-    """Visit every reachable state; returns how many there are. Raises `BrokenError` for a wrong read, a lost arrival or a deadlock.
-
-    A program is (launch, step, phase, buffered): phases 0 wait, 1 .. N read one slice, N + 1 write, N + 2 publish and arrive.
-    """
-    everyone = range(programs)
-    count = 1 + max(buffer(tick) for tick in range(steps + 1))
-    start = (tuple((0, 0, 0, ()) for _ in everyone), tuple((0,) * programs for _ in range(count)), (0,) * launches)
-    seen, front = {start}, [start]
-    while front:
-        state = front.pop()
-        following = successors(state, programs, steps, launches, buffer, waits, releases, short, fresh)
-        if not following and any(p[0] < launches for p in state[0]):
-            raise BrokenError(f"deadlock: {state}")
-        for new in following:
-            if new not in seen:
-                seen.add(new)
-                front.append(new)
-    return len(seen)
-
-
-def successors(state, n, steps, launches, buffer, waits, releases, short, fresh):
-    everyone, memory, counters = state
-    following = []
-    for i, (launch, step, phase, buffered) in enumerate(everyone):
-
-        def becomes(program, memory=memory, counters=counters, i=i):
-            following.append(((*everyone[:i], program, *everyone[i + 1 :]), memory, counters))
-
-        if buffered:  # a buffered write may reach memory at any time
-            slot, value = buffered
-            becomes((launch, step, phase, ()), memory=written(memory, slot, i, value))
-        if launch == launches:
-            continue
-        counter = launch if fresh else 0
-        if phase == 0:
-            if min(p[0] for p in everyone) < launch:  # the launches of one stream follow each other
-                continue
-            if not waits or counters[counter] >= step * n - short:
-                becomes((launch, step, 1, buffered))
-        elif phase <= n:
-            got = memory[buffer(step)][phase - 1]
-            expected = launch * steps + step
-            if got != expected:
-                raise BrokenError(f"program {i} read tick {got} of program {phase - 1}, expected {expected}")
-            becomes((launch, step, phase + 1, buffered))
-        elif phase == n + 1:
-            if not buffered:
-                becomes((launch, step, phase + 1, (buffer(step + 1), launch * steps + step + 1)))
-        elif not releases or not buffered:  # a release arrives only once the writes before it are in memory
-            more = (*counters[:counter], counters[counter] + 1, *counters[counter + 1 :])
-            new = (launch, step + 1, 0, buffered)
-            if step + 1 == steps:
-                new = (launch + 1, 0, 0, buffered)
-            becomes(new, counters=more)
-    return following
-
-
-def written(memory, slot, program, value):
-    """Memory with one slice replaced."""
-    row = (*memory[slot][:program], value, *memory[slot][program + 1 :])
-    return (*memory[:slot], row, *memory[slot + 1 :])
-
-
-@pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
-@pytest.mark.parametrize("programs", [1, 2, 3])
-def test_every_schedule_reads_what_it_should_and_ends(programs, buffer):
-    assert explore(programs, buffer=buffer) > programs * STEPS
-    assert explore(programs, steps=2 * STEPS, buffer=buffer) > 2 * programs * STEPS
-
-
-def test_a_relaunch_on_counters_of_its_own_is_safe():
-    """An odd number of steps leaves the last state in the other slot; `launch.run` starts each launch with slot 0 filled."""
-    assert explore(2, steps=2, launches=2) > explore(2, steps=2)
-
-
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        ({"waits": False}, "read tick"),
-        ({"short": 1}, "read tick"),
-        ({"releases": False}, "read tick"),
-        ({"buffer": lambda tick: 0}, "read tick"),
-        ({"launches": 2, "steps": 2, "fresh": False}, "read tick"),
-    ],
-    ids=["no wait", "wait for one too few", "arrival before the writes", "one slot", "counter used twice"],
-)
-def test_each_weakening_is_found(fault, says):
-    with pytest.raises(BrokenError, match=says):
-        explore(2, **fault)
-
-
-def test_an_arrival_too_few_is_a_deadlock():
-    with pytest.raises(BrokenError, match="deadlock"):
-        explore(2, short=-1)
-
-
-PADDING, NAN, DEAD = 0, -1, -1
-"""What a step outside its sample publishes; what a program publishes that has read in vain; the step of a dead program."""
-
-
-def explore_polls(
     programs,
     *,
+    reads=READS["one phase"],
     steps=STEPS,
-    length=STEPS,
+    length=None,
     reverse=False,
-    checked=(0, 1),
+    halves=BOTH,
+    checked=BOTH,
+    unchecked=None,
     bound=None,
     mortal=(),
     launches=1,
     refilled=True,
     starts_over=True,
+    from_padding=False,
+    early=0,
     flags=True,
 ):
-    """Visit every state of an exchange whose data is its own flag; returns how many there are, or raises `BrokenError`.
+    """Visit every state; returns how many there are. Raises `BrokenError` for a wrong read, a deadlock, or a NaN without an error.
 
-    Each step of each program has one word of two halves in memory, None at first: the pattern. In a step a program takes the
-    words of all programs' step before, each as soon as no half of it is the pattern, then stores its own, whose halves become
-    visible one by one, in any order with all its other ones. A half carries the number of its step. A sample of ``length`` steps
-    is the first ones of the sweep, or the last ones in ``reverse``, whose first reads h_0. A program is (step, words taken, tries
-    left, whether its state is NaN, halves under way). ``mortal`` programs may die between any two of their moves.
+    A sample of ``length`` steps is the first ones of the sweep, or the last ones in ``reverse``, whose first reads h_0, or in a
+    backward sweep the zeros of padding (``from_padding``). A program is (phase, words taken, tries left, whether its state is NaN,
+    halves under way); phases are counted through all steps. ``mortal`` programs may die between any two of their moves.
+    ``checked``: halves that are waited for, if not the word of ``unchecked`` phases before is read. ``early``: a word is read that
+    was published so many phases before the one that should be.
     """
-    first = steps - length if reverse else 0
-    empty = ((((None, None),) * programs),) * steps
+    phases, length = len(reads), steps if length is None else length
+    first, end = steps - length if reverse else 0, phases * steps
+    empty = ((((None,) * len(halves),) * programs),) * end
     idle = ((0, 0, bound, False, frozenset()),) * programs
     start = (0, idle, empty, False)
     seen, front = {start}, [start]
 
     def moves(state):
         launch, everyone, memory, error = state
-        for i, (step, taken, tries, nan, under_way) in enumerate(everyone):
+        for i, (at, taken, tries, nan, under_way) in enumerate(everyone):
 
             def becomes(*program, memory=memory, error=error, i=i):
                 return launch, (*everyone[:i], program, *everyone[i + 1 :]), memory, error
 
             for store in under_way:
-                at, half, value = store
-                word = tuple(value if h == half else old for h, old in enumerate(memory[at][i]))
-                yield becomes(step, taken, tries, nan, under_way - {store}, memory=written(memory, at, i, word))
-            if step in (DEAD, steps):
+                place, half, value = store
+                word = tuple(value if h == half else old for h, old in enumerate(memory[place][i]))
+                yield becomes(at, taken, tries, nan, under_way - {store}, memory=written(memory, place, i, word))
+            if at in (DEAD, end):
                 continue
             if i in mortal:
                 yield becomes(DEAD, 0, tries, nan, under_way)
+            step, phase = divmod(at, phases)
             valid = first <= step < first + length
-            number = launch * steps + step + 1
-            begins = step == 0 or (reverse and step == first and starts_over)
-            if begins or taken == programs:
+            number = launch * end + at + 1
+            begins = phase == 0 and (step == 0 or (reverse and step == first and starts_over and not from_padding))
+            if begins or taken == programs * len(reads[phase]):
                 value = PADDING if not valid else NAN if nan else number
-                stores = {(step, half, value) for half in (0, 1)}
-                yield becomes(step + 1, 0, tries and bound, nan, under_way | stores)
+                stores = {(at, half, value) for half in halves}
+                yield becomes(at + 1, 0, tries and bound, nan, under_way | stores)
                 continue
-            word = memory[step - 1][taken]
-            if all(word[half] is not None for half in checked):
-                if valid and any(half not in (number - 1, NAN) for half in word):
-                    raise BrokenError(f"program {i} read {word} of program {taken}, expected step {number - 1}")
-                yield becomes(step, taken + 1, tries, nan or (valid and NAN in word), under_way)
+            (before, wanted), neighbour = reads[phase][taken // programs], taken % programs
+            place = at - before - (early if at >= before + early else 0)
+            word = {half: memory[place][neighbour][half] for half in wanted}
+            if before == unchecked or all(word[half] is not None for half in wanted if half in checked):
+                padded = from_padding and (at - before) // phases < first
+                expected = PADDING if padded else number - before
+                if valid and any(value not in (expected, NAN) for value in word.values()):
+                    raise BrokenError(f"program {i} read {word} of program {neighbour}, expected {expected}")
+                yield becomes(at, taken + 1, tries, nan or (valid and NAN in word.values()), under_way)
             elif bound is not None and tries > 1:
-                yield becomes(step, taken, tries - 1, nan, under_way)
+                yield becomes(at, taken, tries - 1, nan, under_way)
             elif bound is not None:
-                yield becomes(step, taken + 1, 0, nan or valid, under_way, error=error or flags)
+                yield becomes(at, taken + 1, 0, nan or valid, under_way, error=error or flags)
 
     while front:
         state = front.pop()
         launch, everyone, memory, error = state
         following = list(moves(state))
         if not following:
-            if any(program[0] not in (DEAD, steps) for program in everyone):
+            if any(program[0] not in (DEAD, end) for program in everyone):
                 raise BrokenError(f"deadlock: {state}")
             if any(program[3] for program in everyone) and not error:
                 raise BrokenError(f"NaN without an error: {state}")
@@ -205,39 +121,71 @@ def explore_polls(
     return len(seen)
 
 
+each = pytest.mark.parametrize("reads", READS.values(), ids=READS)
+
+
+@each
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reversed"])
 @pytest.mark.parametrize("length", range(STEPS + 1))
-def test_every_schedule_of_polls_reads_whole_words_of_the_step_before_and_ends(length, reverse):
-    assert explore_polls(2, length=length, reverse=reverse) > 2 * STEPS
+def test_every_schedule_reads_whole_words_of_the_right_phase_and_ends(length, reverse, reads):
+    backward = reads == READS["two phases, backward"]
+    for from_padding in {backward, reads == READS["one phase"]}:  # one phase is both sweeps
+        found = explore(2, reads=reads, length=length, reverse=reverse, from_padding=from_padding)
+        assert found > 2 * STEPS * len(reads)
 
 
-def test_three_programs_that_poll_read_whole_words_and_end():
-    assert explore_polls(3) > 3 * STEPS
+@each
+@pytest.mark.parametrize("length", [STEPS, STEPS - 1])
+def test_three_programs_read_whole_words_and_end(length, reads):
+    assert explore(3, reads=reads, length=length) > 3 * STEPS * len(reads)
 
 
-def test_a_second_launch_on_words_filled_again_is_safe():
-    assert explore_polls(2, launches=2) > explore_polls(2)
+@each
+def test_a_second_launch_on_words_filled_again_is_safe(reads):
+    assert explore(2, reads=reads, launches=2) > explore(2, reads=reads)
 
 
+@each
 @pytest.mark.parametrize("bound", [1, 2])
 @pytest.mark.parametrize("mortal", [(), (1,), (0, 1)], ids=["none", "one", "all"])
-def test_whoever_dies_the_others_end_and_no_nan_is_without_an_error(mortal, bound):
+def test_whoever_dies_the_others_end_and_no_nan_is_without_an_error(mortal, bound, reads):
     """Programs that live may be too late for each other, too."""
-    assert explore_polls(2, mortal=mortal, bound=bound) > 2 * STEPS
+    halves, steps = BOTH, STEPS
+    if len(reads) == 2:  # fewer states: words that become visible whole
+        halves, steps = (0,), 2
+        reads = tuple(tuple((before, halves) for before, _ in phase) for phase in reads)
+    assert explore(2, reads=reads, steps=steps, halves=halves, mortal=mortal, bound=bound) > 2 * steps * len(reads)
 
 
+@each
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ({"checked": (0,)}, r"read \(\d, None\)"),
-        ({"checked": ()}, r"read \(None, None\)"),
-        ({"launches": 2, "refilled": False}, "read .*1.* expected step 4"),
+        ({"checked": (0,)}, r"read \{.*1: None\}"),
+        ({"checked": (1,)}, r"read \{0: None"),
+        ({"early": 1}, "read .* expected"),
+        ({"launches": 2, "refilled": False}, "read .*1.* expected"),
         ({"mortal": (1,)}, "deadlock"),
-        ({"mortal": (1,), "bound": 2, "flags": False}, "NaN without an error"),
-        ({"length": 2, "reverse": True, "starts_over": False}, r"read \(0, 0\)"),
+        ({"mortal": (1,), "bound": 1, "steps": 2, "flags": False}, "NaN without an error"),
+        ({"length": 2, "reverse": True, "starts_over": False}, r"read \{0: 0, 1: 0\}"),
     ],
-    ids=["one half checked", "no half checked", "not filled again", "no bound", "no error word", "padding for h_0"],
+    ids=[
+        "the second half",
+        "the first half",
+        "an earlier phase",
+        "not filled again",
+        "no bound",
+        "no error word",
+        "padding for h_0",
+    ],
 )
-def test_each_weakening_of_the_polls_is_found(fault, says):
+def test_each_weakening_is_found(fault, says, reads):
     with pytest.raises(BrokenError, match=says):
-        explore_polls(2, **fault)
+        explore(2, reads=reads, **fault)
+
+
+def test_a_word_of_each_product_must_be_waited_for():
+    """Backward the first phase reads two: the later one's being there says nothing of the other."""
+    reads = READS["two phases, backward"]
+    with pytest.raises(BrokenError, match=r"read \{0: None\}"):
+        explore(2, reads=reads, unchecked=2)
