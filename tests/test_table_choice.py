@@ -7,7 +7,22 @@ import torch
 
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES, SMALLEST_SHARED
-from fusedrnn.kernels.table import CELLS, INTERPRETED, TABLE, candidates, choose, even, form_of, shared_bytes, waves
+from fusedrnn.kernels.table import (
+    CELLS,
+    INTERPRETED,
+    PLACES,
+    TABLE,
+    Row,
+    candidates,
+    choose,
+    even,
+    fits,
+    padded,
+    served,
+    shared_bytes,
+    slices,
+    waves,
+)
 
 WIDTHS = [*range(1, 300), 512, 768, 1000, 1024, 1536, 2048, 4096]
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
@@ -20,50 +35,53 @@ def test_tiles_cover_the_layer_and_everything_fits(cell, capability):
     for sweep, dtype, H, tf32 in itertools.product(("forward", "backward"), DTYPES, WIDTHS, (True, False)):
         row = choose(sweep, cell, dtype, H, 32, 1, capability, 100, tf32=tf32)
         assert row.reason
-        assert all(size & (size - 1) == 0 and size >= 16 for size in (row.block_u, row.block_b * 2, row.block_k))
-        assert row.block_b >= 16 or row.polled
-        assert row.split == 1 or row.split == row.warps or capability is None
-        if row.resident:
-            assert row.split * row.block_k * row.chunks >= H
-            assert row.split * row.block_k * (row.chunks - 1) < H
+        assert row.weights in PLACES
+        assert all(size & (size - 1) == 0 for size in (row.units, row.samples, row.depth, row.warps))
+        assert row.units >= 16
+        assert row.samples >= 8
+        assert (slices(row, H) - 1) * row.units < H <= padded(H) <= slices(row, H) * row.units
+        width = row.warps * row.depth
+        assert (row.chunks == 0) == (row.weights == "streamed")
+        assert row.chunks == 0 or width * (row.chunks - 1) < H <= width * row.chunks
         if capability is not None:
-            needed = shared_bytes(form_of(row, H), row, cell, dtype.itemsize)
+            needed = shared_bytes(row, cell, dtype.itemsize)
             assert needed <= room
-            assert row.per_sm * needed <= room + 1024
+            assert row.per_sm * (needed + 1024) <= room + 1024
             assert row.per_sm * 32 * row.warps * 256 <= 65_536
-            assert form_of(row, H) not in ("polled", "split") or -(-H // row.block_u) <= 100 * row.per_sm
-        if form_of(row, H) == "single":
-            assert row.chunks == row.split == 1
-        if row.polled:
-            assert NUMBERS[cell].phases == 1
-            assert row.block_u == 16
-            assert dtype.itemsize == 2 or capability is None
+            assert row.weights == "streamed" or fits(row, H, 100)
 
 
-def test_forms_follow_the_size_the_chip_and_the_products():
-    def forms(widths, capability=(9, 0), dtype=torch.bfloat16, cell="lstm", tf32=True):
-        rows = [(choose("forward", cell, dtype, H, 32, 1, capability, 132, tf32=tf32), H) for H in widths]
-        return [form_of(row, H) for row, H in rows]
+def test_weights_lie_where_the_size_the_chip_and_the_products_let_them():
+    def places(widths, capability=(9, 0), dtype=torch.bfloat16, cell="lstm", tf32=True):
+        rows = [choose("forward", cell, dtype, H, 32, 1, capability, 132, tf32=tf32) for H in widths]
+        return [row.weights for row in rows]
 
-    assert forms((64, 128, 256, 1024, 4096)) == ["polled"] * 4 + ["streamed"]
-    assert forms((64, 128, 512, 1024), (8, 6)) == ["polled"] * 4
-    assert forms((64, 128, 512, 1024), (8, 6), cell="gru_before") == ["single", "split", "split", "streamed"]
-    assert forms((1025,), cell="gru") == ["split"]
-    assert forms((64, 100, 768, 1024), dtype=torch.float32) == ["single", "split", "split", "streamed"]
-    assert forms((64,), dtype=torch.float32, tf32=False) == ["streamed"]
-    assert forms((64,), dtype=torch.float64) == ["streamed"]
-    assert forms((8, 20, 40, 70), None, torch.float32) == ["single", "polled", "split", "streamed"]
+    assert places((64, 512, 1024, 1536, 4096)) == ["registers"] * 3 + ["shared", "streamed"]
+    assert places((64, 512, 1024, 1536), (8, 6)) == ["registers"] * 3 + ["streamed"]
+    for cell in CELLS:
+        assert places((64, 1024, 1025), cell=cell) == ["registers", "registers", "shared"]
+    assert places((64, 512, 768, 1024), dtype=torch.float32) == ["registers", "registers", "shared", "streamed"]
+    assert places((768, 1024, 2048), dtype=torch.float32, cell="gru") == ["registers", "shared", "streamed"]
+    assert places((64,), dtype=torch.float32, tf32=False) == ["streamed"]
+    assert places((64,), dtype=torch.float64) == ["streamed"]
+    assert places((8, 20, 40, 70), None, torch.float32) == ["registers", "registers", "shared", "streamed"]
+
+
+def test_the_interpreters_rows_have_one_program_and_many_of_every_place():
+    rows = {H: choose("forward", "gru", torch.float32, H, 32, 1, None, 1) for H in (16, 17, 32, 33, 48, 49)}
+    assert [slices(row, H) for H, row in rows.items()] == [1, 2, 2, 3, 3, 2]
+    assert [row.weights for row in rows.values()] == ["registers"] * 3 + ["shared"] * 2 + ["streamed"]
 
 
 def test_more_samples_a_program_only_where_fewer_waves_come_of_it():
     def samples(B, D=1, H=512, cell="lstm"):
-        return choose("forward", cell, torch.bfloat16, H, B, D, (9, 0), 132).block_b
+        return choose("forward", cell, torch.bfloat16, H, B, D, (9, 0), 132).samples
 
     assert [samples(B) for B in (1, 16, 64, 128)] == [8, 8, 8, 8]  # 32 slices, two programs an SM: eight lanes a wave
     assert [samples(B, H=1024) for B in (16, 17, 32, 64)] == [8, 16, 16, 16]  # 64 slices: two lanes a wave
     assert [samples(B, D=2, H=1024) for B in (8, 16)] == [8, 16]
-    before = [samples(B, H=1024, cell="gru_before") for B in (16, 32, 64, 128)]
-    assert before == [16, 16, 32, 32]
+    shared = [samples(B, H=1500, cell="gru_before") for B in (16, 17, 32, 64)]
+    assert shared == [16, 32, 32, 32]  # 94 slices: a lane a wave
 
 
 def test_the_lstms_backward_has_rows_of_its_own():
@@ -72,59 +90,97 @@ def test_the_lstms_backward_has_rows_of_its_own():
         choose(sweep, "lstm", torch.bfloat16, 512, 32, 1, (9, 0), 132) for sweep in ("forward", "backward")
     )
     assert (forward.warps, backward.warps) == (4, 8)
-    assert choose("backward", "lstm", torch.bfloat16, 1024, 32, 1, (9, 0), 132).block_b == 8
+    assert choose("backward", "lstm", torch.bfloat16, 1024, 32, 1, (9, 0), 132).samples == 8
 
 
-def test_chips_without_the_instructions_are_not_given_polled_rows(monkeypatch):
-    def row(capability, H=256):
+def test_chips_without_the_instructions_are_not_served(monkeypatch):
+    def row(capability):
         choose.cache_clear()
-        return choose("forward", "lstm", torch.float16, H, 32, 1, capability, 72)
+        return choose("forward", "lstm", torch.float16, 256, 32, 1, capability, 72)
 
-    assert row((8, 6)).polled
-    assert not row((7, 5)).polled
+    assert row((8, 0)).weights == "registers"
+    assert row(None).reason.startswith("interpreter")
+    with pytest.raises(
+        RuntimeError, match=r"expected a GPU of NVIDIA's of capability 8.0 or above, got \(7, 5\) of NVIDIA"
+    ):
+        row((7, 5))
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert not row((9, 4)).polled  # what torch calls an MI300
-    assert not row((9, 4), H=64).polled
+    assert not served((9, 4))  # what torch calls an MI300
+    with pytest.raises(RuntimeError, match=r"got \(9, 4\) of AMD's"):
+        row((9, 4))
+    assert row(None).reason.startswith("interpreter")
     choose.cache_clear()
 
 
 def test_chunks_are_even_where_they_cover_a_row_and_nothing_more():
     rows = {H: choose("forward", "gru", torch.bfloat16, H, 16, 1, (9, 0), 132) for H in (64, 128, 252, 256, 1000, 1024)}
     assert [even(row, H) for H, row in rows.items()] == [False, True, True, True, False, True]
+    assert not even(
+        choose("forward", "gru", torch.float64, 64, 16, 1, (9, 0), 132), 64
+    )  # streamed: a loop of unknown length
+
+
+def test_rows_of_what_is_polled_are_whole_loads():
+    assert [padded(H) for H in (1, 7, 8, 9, 16, 17)] == [8, 8, 8, 16, 16, 24]
 
 
 def test_wider_slices_where_narrow_ones_are_more_than_run_at_once():
     def units(H, multiprocessors):
-        return choose("forward", "lstm", torch.bfloat16, H, 16, 1, (8, 0), multiprocessors).block_u
+        return choose("forward", "lstm", torch.bfloat16, H, 16, 1, (8, 0), multiprocessors).units
 
     assert [units(2048, sms) for sms in (148, 128, 127, 64, 63)] == [16, 16, 32, 32, 16]
 
 
+def test_weights_are_streamed_where_a_lane_that_keeps_them_could_not_wait():
+    """64 slices, of which one runs on a multiprocessor."""
+    rows = [
+        choose("forward", "gru", torch.bfloat16, 1024, 8, 1, (9, 0), multiprocessors) for multiprocessors in (64, 63)
+    ]
+    assert [(row.weights, slices(row, 1024)) for row in rows] == [("registers", 64), ("streamed", 32)]
+
+
 def test_waves_by_hand():
-    row = choose("forward", "gru_before", torch.bfloat16, 1024, 64, 1, (9, 0), 132)
-    assert (row.block_u, row.block_b, row.per_sm) == (16, 32, 1)
-    assert [waves(row, 1024, B, 1, 132) for B in (1, 64, 65, 128, 129)] == [1, 1, 2, 2, 3]
-    assert waves(row, 1024, 64, 2, 132) == 2
-    assert waves(row, 1024, 64, 1, 63) == 2  # a lane that does not fit still counts as one
+    row = Row(16, 32, 64, 3, "shared", 8)
+    assert slices(row, 1500) == 94
+    assert [waves(row, 1500, B, 1, 132) for B in (1, 32, 33, 64, 65)] == [1, 1, 2, 2, 3]
+    assert waves(row, 1500, 32, 2, 132) == 2
+    assert waves(row, 1500, 32, 1, 63) == 1  # a lane that does not fit still counts as one
+    assert [waves(Row(16, 8, 64, 2, "registers", 4, per_sm=2), 512, B, 1, 132) for B in (64, 65)] == [1, 2]
 
 
-def test_chunks_waste_as_little_as_they_can():
-    def chunks(H):
+def test_chunks_are_the_fewest_that_cover_every_warps_part():
+    def columns(H):
         row = choose("forward", "gru_before", torch.bfloat16, H, 16, 1, (9, 0), 132)
-        return row.split * row.block_k * row.chunks
+        return row.warps * row.depth * row.chunks
 
-    assert [chunks(H) for H in (160, 192, 256, 300, 512, 650, 1024)] == [192, 192, 256, 320, 512, 704, 1024]
+    assert [columns(H) for H in (160, 192, 256, 300, 512, 650, 1024)] == [256, 256, 256, 512, 512, 1024, 1024]
+
+
+def test_shared_memory_by_hand():
+    """The warps' parts of every gate's product in float32, or float64; and the weights, where they lie there."""
+    row = Row(16, 16, 64, 3, "shared", 8)
+    assert shared_bytes(row, "gru", 2) == 3 * 8 * 16 * 16 * 4 + 3 * 16 * (8 * 64 * 3) * 2
+    assert shared_bytes(Row(16, 8, 8, 0, "streamed", 8), "lstm", 8) == 4 * 8 * 16 * 8 * 8
 
 
 def test_the_table_is_frozen_and_every_line_has_a_reason():
     for entry in (*TABLE, *INTERPRETED):
         assert entry.row.reason
-        assert entry.memory in ("save", "recompute")
-        assert entry.form in ("single", "polled", "split", "streamed")
-        assert entry.row.polled == (entry.form == "polled")
+        assert entry.row.weights in PLACES
+        assert set(entry.cells) <= set(NUMBERS)
+        assert set(entry.sweeps) <= {"forward", "backward"}
         with pytest.raises(AttributeError):
-            entry.form = "other"
-    everywhere = [e for e in TABLE if e.form == "streamed"]
-    kinds = {"16-bit", "tf32", "exact", "fp64", "fp64 without tensor cores"}
-    assert {e.numbers for e in everywhere} == kinds  # so that no call is without a row
-    assert candidates("gru", torch.float64, 10**6, (8, 0), True)
+            entry.widest = 1
+    everywhere = {
+        (e.numbers, cell, sweep)
+        for e in TABLE
+        if e.row.weights == "streamed" and e.widest > 10**6
+        for cell in e.cells
+        for sweep in e.sweeps
+    }
+    kinds = ("16-bit", "tf32", "exact", "fp64")
+    assert everywhere == set(
+        itertools.product(kinds, CELLS, ("forward", "backward"))
+    )  # so that no call is without a row
+    for dtype, tf32, sweep in itertools.product(DTYPES, (True, False), (None, "forward", "backward")):
+        assert candidates("lstm", dtype, 10**6, (8, 0), tf32, sweep)
