@@ -22,10 +22,10 @@ def test_every_form_equals_the_textbook(cell, form, lengths):
         check(cell, FORMS[form](H), p, torch.float32)
 
 
-@pytest.mark.parametrize(("cell", "form"), served("ragged groups", "shared"))
+@pytest.mark.parametrize(("cell", "form"), served("ragged groups"))
 @pytest.mark.usefixtures("poisoned")
 def test_many_chunks_in_ragged_groups_equal_the_textbook(cell, form):
-    """Four chunks a gate in groups of 3, and of 2; the backward's groups reach from one gate into the next."""
+    """Four chunks a gate in groups of 3; the backward's groups reach from one gate into the next."""
     check(cell, FORMS[form](105), problem(cell, 2, 2, 105, 1, True, True, torch.float32), torch.float32)
 
 

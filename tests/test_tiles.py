@@ -1,7 +1,5 @@
 """The tiles by themselves: products of every form against torch's, and what a thread holds of every row of the table."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -75,7 +73,13 @@ def run(form, H, first, operands, results, dtype=torch.float32, absent=None):
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_products_of_every_form_are_torchs(form, first, operands, results):
-    for H, dtype in itertools.product((1, 7, 17, 32, 40), (torch.float32, torch.float64)):
+    for H, dtype in [
+        (1, torch.float32),
+        (17, torch.float32),
+        (32, torch.float64),
+        (40, torch.float32),
+        (39, torch.float64),
+    ]:
         out, expected, left, word = run(form, H, first, operands, results, dtype)
         torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
         assert (set(left), word) == ({POLLS}, 0)
