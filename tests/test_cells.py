@@ -27,6 +27,9 @@ def test_every_cell_has_the_functions_of_its_phases():
         assert cell.step_backward is not None
         assert (cell.step_late is None) == (cell.step_late_backward is None) == (cell.phases == 1)
         assert cell.saved - cell.exchanged_from == cell.gates
+        if cell.late:  # what the backward's two phases write and read
+            assert cell.exchanged_from == 0
+            assert cell.late <= cell.gates - cell.late
 
 
 @pytest.mark.parametrize("module", [forward, backward], ids=["forward", "backward"])
