@@ -37,7 +37,7 @@ class Concurrent:
                 argument.share_memory_()
         context = multiprocessing.get_context("fork")
         started = [
-            context.Process(target=self._program, args=(index, programs, kernel, arguments, options))
+            context.Process(target=self._program, args=(index, programs, kernel, arguments, options), daemon=True)
             for index in range(programs)
         ]
         for process in started:
