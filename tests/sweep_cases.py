@@ -15,13 +15,14 @@ def form(units, samples, depth, weights, warps, group=1):
     """The row of these tiles by H: as many chunks as cover it."""
 
     def row(H):
-        chunks = 0 if weights == "streamed" else -(-H // (warps * depth))
+        chunks = {"alone": 1, "streamed": 0}.get(weights, -(-H // (warps * depth)))
         return Row(units, samples, depth, chunks, weights, warps, group)
 
     return row
 
 
 FORMS = {
+    "alone": form(64, 8, 64, "alone", 4),  # up to 64 units
     "one program": form(32, 16, 32, "registers", 1),  # up to 32 units
     "registers": form(16, 8, 16, "registers", 2),
     "ragged groups": form(16, 16, 16, "registers", 2, group=3),

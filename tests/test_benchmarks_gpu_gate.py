@@ -138,7 +138,9 @@ def test_a_check_is_at_a_size_at_which_both_sweeps_take_the_form(monkeypatch):
 
 
 def small(cell="gru", form="alone", *, lengths=False):
-    return Check(cell, "fp32", form, {"alone": 9, "registers": 20, "shared": 40, "streamed": 50}[form], lengths, T=4, B=3)
+    return Check(
+        cell, "fp32", form, {"alone": 9, "registers": 20, "shared": 40, "streamed": 50}[form], lengths, T=4, B=3
+    )
 
 
 @INTERPRETED

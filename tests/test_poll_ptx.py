@@ -21,26 +21,27 @@ from benchmarks.machine_code import compile_for
 from fusedrnn.kernels import poll
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.table import TABLE
-from fusedrnn.kernels.tiles import Tiles, along, columns, own_samples, own_units
+from fusedrnn.kernels.tiles import Tiles, columns, place
 
 @jit
 def exchange(x_ptr, to_ptr, error_ptr, polls, TILES: tl.constexpr):
-    k = columns(64, TILES.right, 1, TILES) + along(TILES.samples, TILES.right, 2) * 512
+    RIGHT: tl.constexpr = TILES.right
+    _, _, _, units, samples, _, _, _, sample, _ = place(0, 1, 1, 99, 99, 1, TILES)
+    k = columns(64, RIGHT, 1, TILES) + sample * 512
     tries = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     poll.poll((x_ptr + k,), tries, error_ptr, 7, 1, TILES.polled, TILES.bits)
-    units, samples = own_units(0, TILES), own_samples(0, TILES)
     value = gl.full([TILES.units, TILES.samples], 1, x_ptr.dtype.element_ty, TILES.own)
     poll.publish(to_ptr + (samples * 512 + units), value, units + samples < 100, TILES.each, TILES.bits)
 
 BITS = {{"16-bit": 16, "tf32": 32, "exact": 32, "fp64": 64}}
 compiled = []
-for e in TABLE:
+for e in (e for e in TABLE if e.row.weights != "alone"):
     bits, tensor = BITS[e.numbers], e.numbers in ("16-bit", "tf32")
     t = Tiles(e.row.units, e.row.samples, e.row.warps, e.row.depth, 1, 1, "registers", tensor, False, bits)
     number = {{16: "*bf16", 32: "*fp32", 64: "*fp64"}}[bits]
     types = {{"x_ptr": number, "to_ptr": number, "error_ptr": "*i32", "polls": "i32"}}
     if t not in [other for other, _ in compiled]:
-        made = compile_for(80, exchange, types, {{"TILES": t}}, set(types), {{"num_warps": t.parts}})
+        made = compile_for(80, exchange, types, {{"TILES": t}}, set(types), {{"num_warps": t.warps}})
         compiled.append((t, made.asm["ptx"]))
 print(json.dumps({{
     "poll": [poll._poll_ptx(count, each, bits) for bits, count, each in {POLLS}],
@@ -118,10 +119,21 @@ class Thread:
                 "setp.eq.b32": lambda a, b: a == b,
                 "setp.gt.and.s32": lambda a, b, p: a > b and p,
                 "selp.b32": lambda a, b, p: a if p else b,
+                "selp.f64": lambda a, b, p: a if p else b,
+                "setp.nan.f64": lambda a, b: is_nan(a) or is_nan(b),
             }[operation](*read)
 
     def read(self, name):
-        return self.values[name] if name in self.values else None if name[0] in "{[" else int(name, 0)
+        if name in self.values:
+            return self.values[name]
+        if name.startswith("0d"):
+            return int(name[2:], 16)
+        return None if name[0] in "{[" else int(name, 0)
+
+
+def is_nan(bits):
+    """Of a float64's."""
+    return bits >> 52 & 0x7FF == 0x7FF and bits % (1 << 52) > 0
 
 
 def poll(text, bits, count, each, numbers, polls, arrives=lambda loads, memory: None):
@@ -189,12 +201,21 @@ def test_a_thread_publishes_its_neighbours_or_nothing(shape, ptx):
         assert sorted(stored) == (list(range(0, len(memory), whole)) if mask else [])
 
 
+@pytest.mark.parametrize("each", [1, 2, 4])
+def test_a_float64_nan_is_published_as_one_that_readers_do_not_wait_for(each, ptx):
+    text = ptx["publish"][STORES.index((64, each))]
+    values = [(1 << 64) - 1, 0xFFFFFFFF << 32 | 5, 0x7FF << 52, 0xFFF << 52][:each]
+    operands = [None] * each + [i * 8 for i in range(each)] + values + [1] * each
+    stored = [value for _, (_, value) in sorted(Thread(operands, b"").run(text).stored.items())]
+    assert stored == [0x7FF8 << 48, 0x7FF8 << 48, 0x7FF << 52, 0xFFF << 52][:each]  # infinities stay
+
+
 def test_every_row_polls_whole_loads_and_publishes_once_a_thread(ptx):
     """`Tiles.polled` and `Tiles.each` are what the layouts give a thread: else there would be a second poll, or none at all."""
     assert len(ptx["compiled"]) > 10
     for t, text in ptx["compiled"]:
-        bits, threads = t["bits"], 32 * t["parts"]
-        held = t["parts"] * t["depth"] * t["samples"] // threads * (1 if t["tensor"] else 8)
+        bits, threads = t["bits"], 32 * t["warps"]
+        held = t["warps"] * t["depth"] * t["samples"] // threads * (1 if t["tensor"] else 8)
         published = max(1, t["units"] * t["samples"] // threads) * bits
         instructions = re.findall(r"(ld|st)\.relaxed\.(gpu|sys)(?:\.global)?(\.v\d)?\.b(\d+)", text)
         loads = [i for i in instructions if i[0] == "ld"]

@@ -315,7 +315,7 @@ def until_some(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH:
 
 def slow_publisher(sweep):
     """`publish` of a second program that is behind the first in every phase."""
-    sound = MODULES[sweep].publish
+    sound = tiles.publish
 
     def publish(*arguments):
         time.sleep(0.1 * program())
@@ -331,7 +331,7 @@ def slow_publisher(sweep):
 def test_a_weak_poll_would_be_noticed(cell, phase, sweep, broken, together, break_in):
     row, p = small(cell)
     together()
-    break_in(sweep, MODULES[sweep], "publish", slow_publisher(sweep))
+    break_in(sweep, tiles, "publish", slow_publisher(sweep))
     break_in(sweep, MODULES[sweep], "products", in_phase(phase, broken))
     with pytest.raises(AssertionError):
         check(cell, row, p, torch.float32)
@@ -340,7 +340,7 @@ def test_a_weak_poll_would_be_noticed(cell, phase, sweep, broken, together, brea
 @pytest.mark.parametrize(("cell", "phase", "sweep"), EXCHANGES)
 def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, sweep, together, break_in):
     """A step's publications are counted: forward one a phase, backward one a product."""
-    kind, calls, sound = NUMBERS[cell], [], MODULES[sweep].publish
+    kind, calls, sound = NUMBERS[cell], [], tiles.publish
     first = kind.gates - kind.late if sweep == "backward" else 1
 
     def publish_early(pointers, value, mask, *rest):
@@ -351,7 +351,7 @@ def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, swee
         sound(pointers, value, mask, *rest)
 
     together()
-    break_in(sweep, MODULES[sweep], "publish", publish_early)
+    break_in(sweep, tiles, "publish", publish_early)
     row, p = small(cell)
     with pytest.raises(AssertionError):
         check(cell, row, p, torch.float32)
@@ -361,7 +361,7 @@ def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, swee
 def test_a_buffer_filled_with_another_byte_would_be_noticed(cell, phase, sweep, together, break_in, monkeypatch):
     """Forward a phase has its buffer; backward there is one, the last."""
     together()
-    break_in(sweep, MODULES[sweep], "publish", slow_publisher(sweep))
+    break_in(sweep, tiles, "publish", slow_publisher(sweep))
     fill, calls = sweeps._unwritten, []
     broken = phase if sweep == "forward" else NUMBERS[cell].phases
 
@@ -400,7 +400,7 @@ def test_a_buffer_used_twice_would_be_noticed(cell, together, monkeypatch):
 def test_a_program_that_publishes_nothing_would_be_noticed(cell, sweep, together, break_in, monkeypatch):
     monkeypatch.setattr(launch, "POLLS", 300)
     together()
-    break_in(sweep, MODULES[sweep], "publish", lambda *_: None)
+    break_in(sweep, tiles, "publish", lambda *_: None)
     row, p = small(cell)
     with pytest.raises(launch.SweepTimeoutError):
         check(cell, row, p, torch.float32)
