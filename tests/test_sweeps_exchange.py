@@ -318,7 +318,7 @@ def slow_publisher(sweep):
     sound = tiles.publish
 
     def publish(*arguments):
-        time.sleep(0.1 * program())
+        time.sleep(0.25 * program())
         sound(*arguments)
 
     return publish
