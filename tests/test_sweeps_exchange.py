@@ -209,8 +209,8 @@ def test_what_a_failed_launch_returns_is_nan(cell, together, monkeypatch):
 @pytest.mark.parametrize("cell", NUMBERS)
 def test_who_comes_after_the_others_gave_up_is_nan_too(cell, together, monkeypatch):
     """The late program is not told of the failure: its neighbours' NaN are what it reads."""
-    together(delays={0: 1.5})
-    monkeypatch.setattr(launch, "POLLS", 300)
+    together(delays={0: 2.0})
+    monkeypatch.setattr(launch, "POLLS", 100)
     monkeypatch.setattr(launch, "check", lambda device: None)
     done = run_forward(cell, problem(cell, 3, 3, 37, 1, True, False, torch.float32), ROW(37))
     launch.error_word(torch.device("cpu")).zero_()
