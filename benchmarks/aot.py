@@ -127,17 +127,17 @@ def reading(
     multiples = {*pointers, *(["H", "W"] if aligned else [])}
     options = LAUNCH | {"num_warps": tiles.warps, "launch_cooperative_grid": together}
     compiled = compile_for(arch, kernel, types, constants, multiples, options)
-    return read(compiled), step_cycles(compiled.asm["cubin"], cell, arch, tiles.warps)
+    return read(compiled), step_cycles(compiled.asm["cubin"], arch, tiles.warps)
 
 
-def step_cycles(cubin: bytes, cell: str, arch: int, warps: int) -> int | None:
+def step_cycles(cubin: bytes, arch: int, warps: int) -> int | None:
     """Cycles of a step of the time loop, by `benchmarks.timeline`; None where its model has no sense.
 
-    That is on chips other than the H100, whose latencies it has; for the reset-before GRU, whose loop runs once for each half of a
-    step and holds both halves as branches, which would be played one after the other; and for streamed forms, where a loop
-    inside the time loop goes through the weights, of which one pass would be played.
+    That is on chips other than the H100, whose latencies it has; and where weights are streamed, for a loop inside the time loop
+    goes through them, of which one pass would be played. The loop of a cell of two phases runs once for each and holds both as
+    branches: played one after the other they are a step.
     """
-    if arch != TIMELINE_ARCH or cell == "gru_before":
+    if arch != TIMELINE_ARCH:
         return None
     code = timeline.parse(timeline.disassemble(cubin))
     if timeline.computes_inside(code):

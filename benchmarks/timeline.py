@@ -208,6 +208,10 @@ class _Warp:
     held: list[float] = field(default_factory=lambda: [0.0] * SCOREBOARDS)
     arrived: float | None = None
     """When it came to the barrier that it waits at."""
+    published: int = 0
+    """Times that it has published what the others poll."""
+    publishing: bool = False
+    """Whether it has stored anything since it polled."""
 
 
 class Player:
@@ -219,13 +223,15 @@ class Player:
         self.issued: list[tuple[float, Instruction]] = []
         self._issue = [0.0] * SUBCORES
         self._busy: dict[tuple[str, int], float] = {}
-        self._published = 0.0
-        self._publishing: float | None = None
+        self._added = 0.0
+        self._adding: float | None = None
+        self._publications = [0.0]
+        """When the first store of each publication was issued, of any warp."""
         self._polls_data = any(one.carries_data for one in body) and not any(one.adds for one in body)
 
     def step(self) -> float:
         """Play one step; the cycle at which its last warp is done."""
-        self.issued, self._publishing = [], None
+        self.issued, self._adding = [], None
         for warp in self.warps:
             warp.place, warp.arrived = 0, None
         while any(warp.place < len(self.body) for warp in self.warps):
@@ -234,8 +240,8 @@ class Player:
                 self._advance(min(running, key=lambda w: (max(self.warps[w].ready, self._issue[w % SUBCORES]), w)))
             else:
                 self._meet()
-        if self._publishing is not None:
-            self._published = self._publishing
+        if self._adding is not None:
+            self._added = self._adding
         return max(warp.ready for warp in self.warps)
 
     def _meet(self) -> None:
@@ -258,8 +264,10 @@ class Player:
             self._busy[where] = start + cycles
         self._issue[subcore] = start + 1
         self._hold(warp, one, start)
-        if one.adds or (self._polls_data and one.kind == "STG" and self._publishing is None):
-            self._publishing = start
+        if one.adds:
+            self._adding = start
+        if self._polls_data:
+            self._publish(warp, one, start)
         warp.ready = start + self._stall(one)
         if one.kind == "BAR":
             warp.arrived = warp.ready
@@ -267,17 +275,27 @@ class Player:
             self.issued.append((start, one))
         warp.place += 1
 
+    def _publish(self, warp: _Warp, one: Instruction, start: float) -> None:
+        """The first store after a poll publishes; a step may do so more than once."""
+        if one.carries_data:
+            warp.publishing = False
+        elif one.kind == "STG" and not warp.publishing:
+            warp.publishing, warp.published = True, warp.published + 1
+            if len(self._publications) == warp.published:
+                self._publications.append(start)
+
     def _hold(self, warp: _Warp, one: Instruction, start: float) -> None:
         if one.result != NONE:
-            warp.held[one.result] = max(warp.held[one.result], self._result(one, start))
+            warp.held[one.result] = max(warp.held[one.result], self._result(warp, one, start))
         if one.operands != NONE:
             read = start + READING.get(one.kind, READING_ELSE)
             warp.held[one.operands] = max(warp.held[one.operands], read)
 
-    def _result(self, one: Instruction, start: float) -> float:
+    def _result(self, warp: _Warp, one: Instruction, start: float) -> float:
         """When the result is there."""
         latency = self.latency
-        from_others = max(start + latency.l2, self._published + latency.seen + latency.l2 / 2)
+        published = self._publications[warp.published] if self._polls_data else self._added
+        from_others = max(start + latency.l2, published + latency.seen + latency.l2 / 2)
         if one.kind == "LDG" and one.strong:
             return start + latency.l2 if one.carries_data and not self._polls_data else from_others
         if one.kind in ("ATOM", "ATOMG"):

@@ -111,6 +111,15 @@ def test_data_that_is_polled_is_seen_a_while_after_the_first_store():
     )  # with a counter the data is there when it is asked for
 
 
+def test_each_of_two_exchanges_in_a_step_is_waited_for():
+    load, use = instruction("LDG.E.128.STRONG.GPU", result=0), instruction("FADD", 4, waits=1)
+    exchange = [load, load, use, instruction("STG.E"), instruction("STG.E")]
+    one, two = cycles(exchange, 1, FAR)[0], cycles([*exchange, *exchange], 1, FAR)[0]
+    assert one == 300 + 200 / 2 + 4
+    assert two == 2 * one
+    assert cycles([*exchange, *exchange], 4, FAR)[0] == pytest.approx(two, abs=40)
+
+
 def test_the_time_loop_is_the_largest_and_polls_succeed_at_once():
     code = [
         instruction("IADD3", at=0x00), instruction("BRA", at=0x10, arguments="0x0"),

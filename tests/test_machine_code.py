@@ -249,18 +249,15 @@ INNER += _line(0x30, "BRA 0x0")
 def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
     """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
     monkeypatch.setattr(timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER}[cubin])
-    assert step_cycles(b"plain", "lstm", 90, warps=2) == 9
-    assert step_cycles(b"plain", "lstm", 90, warps=8) == 16
-    assert step_cycles(b"plain", "gru_before", 90, warps=2) is None
-    assert step_cycles(b"streamed", "lstm", 90, warps=2) is None
-    assert [step_cycles(b"plain", "gru", arch, warps=2) for arch in MULTIPROCESSORS if arch != 90] == [None] * 4
+    assert step_cycles(b"plain", 90, warps=2) == 9
+    assert step_cycles(b"plain", 90, warps=8) == 16
+    assert step_cycles(b"streamed", 90, warps=2) is None
+    assert [step_cycles(b"plain", arch, warps=2) for arch in MULTIPROCESSORS if arch != 90] == [None] * 4
 
 
 def test_the_record_has_cycles_of_the_h100s_resident_forms():
     _, rows = aot_record.load()
-    timed = [
-        row for row in rows if row["arch"] == "sm_90" and row["cell"] != "gru_before" and row["weights"] != "streamed"
-    ]
+    timed = [row for row in rows if row["arch"] == "sm_90" and row["weights"] != "streamed"]
     assert len(timed) >= 50
     assert all(isinstance(row["cycles"], int) and 500 < row["cycles"] < 50_000 for row in timed)
     assert sum(row["cycles"] is not None for row in rows) == len(timed)
