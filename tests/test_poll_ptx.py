@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 POLLS = [(16, 1, 8), (16, 2, 16), (32, 1, 8), (32, 3, 4), (64, 1, 4), (64, 2, 8)]
 """Bits, operands, elements a thread of each."""
-STORES = [(bits, each) for bits in (16, 32, 64) for each in (1, 2, 4, 8) if bits * each <= 256]
+STORES = [(bits, each) for bits in (16, 32, 64) for each in (1, 2, 4, 8, 16) if bits * each <= 256]
 """Bits, neighbours a thread."""
 PROGRAM = f"""
 import json
