@@ -190,7 +190,7 @@ def test_of_64_bits_the_upper_word_decides(ptx):
 def test_a_thread_publishes_its_neighbours_or_nothing(shape, ptx):
     bits, each = shape
     text, width = ptx["publish"][STORES.index(shape)], bits // 8
-    memory = b"".join((0x1111 * (i + 1)).to_bytes(width, "little") for i in range(each))
+    memory = b"".join((0x101 * (i + 1)).to_bytes(width, "little") for i in range(each))
     whole = max(width, 4) if each * width >= 4 else width  # of a register
     values = [int.from_bytes(memory[i : i + whole], "little") for i in range(0, len(memory), whole)]
     for mask in (0, 1):
