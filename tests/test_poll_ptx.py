@@ -55,8 +55,8 @@ print(json.dumps({{
 def ptx(tmp_path_factory):
     """What PROGRAM prints, in a process where kernels are compiled."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
     path = tmp_path_factory.mktemp("ptx") / "program.py"
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "TRITON_CACHE_DIR": str(path.parent / "cache")}
     path.write_text(PROGRAM)
     done = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
