@@ -76,7 +76,7 @@ FORWARD, BACKWARD = ("forward",), ("backward",)
 ANY = 1 << 31
 TABLE: tuple[Entry, ...] = (
     Entry("16-bit", 64, Row(64, 8, 64, 1, "alone", 4, 1,
-        "nothing is exchanged: 974 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs "
+        "nothing is exchanged: 963 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs "
         "(LSTM, H=64); not beyond, where one SM's exponentials take longer than an exchange (1842 against 1100 at H=128), nor "
         "in float32, whose exact gate functions do so already")),
     Entry("16-bit", 128, Row(16, 8, 64, 0, "registers", 2, 8,

@@ -45,6 +45,22 @@ class Tiles(NamedTuple):
     bits: int
 
     @property
+    def cache_key(self) -> str:
+        """What Triton's cache on disk knows a constant by: without it, edited layouts would be served stale."""
+        layouts = (
+            self.sums,
+            self.left,
+            self.right,
+            self.stored,
+            self.handed,
+            self.meeting,
+            self.met,
+            self.polled,
+            self.each,
+        )
+        return "-".join(map(str, (*self, *layouts)))
+
+    @property
     def alone(self) -> bool:
         """Whether nothing is exchanged between programs."""
         return self.weights == "alone"

@@ -1,5 +1,9 @@
 """The tiles by themselves: products of every form against torch's, and what a thread holds of every row of the table."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -122,3 +126,23 @@ def test_tiles_are_constants():
     keys = {tiles for _, tiles in tiles_of_the_table()}
     assert keys == {tiles._replace() for tiles in keys}
     assert len({str(tiles) for tiles in keys}) == len(keys) > 10
+
+
+EDITED = """
+from fusedrnn.kernels.tiles import Tiles
+tiles = Tiles(16, 8, 4, 64, 1, 1, "registers", True, False, 16)
+before = tiles.cache_key
+assert tiles.cache_key == before
+for name in ("sums", "left", "right", "stored", "handed", "meeting", "met", "polled", "each"):
+    property_ = getattr(Tiles, name)
+    setattr(Tiles, name, property(lambda self: 2 if name in ("polled", "each") else "edited"))
+    assert tiles.cache_key != before, name
+    setattr(Tiles, name, property_)
+"""
+
+
+def test_an_edited_layout_is_another_key_of_the_cache_on_disk():
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", EDITED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
