@@ -28,7 +28,7 @@ FORMS = {
     "ragged groups": form(16, 16, 16, "registers", 2, group=3),
     "shared": form(16, 16, 16, "shared", 2, group=2),
     "streamed": form(16, 16, 16, "streamed", 1),
-    "streamed, 32 units": form(32, 16, 16, "streamed", 4),
+    "streamed, 32 units": form(32, 16, 16, "streamed", 2),
 }
 """By where the weights lie; what a form is called says what is special about it."""
 BUDGET = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
