@@ -52,8 +52,8 @@ DTYPES = {
 }
 """tf32 and fp32 are float32 with and without torch's switch for TF32."""
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
-DEPTHS = {"bf16": 16, "fp16": 16, "tf32": 8}
-"""Columns of K in a tensor-core instruction of 16 units and 8 samples."""
+INSTRUCTION_BITS = 256
+"""Of a row of 16 units in a tensor-core instruction: 16 columns of K of 16 bits, 8 of TF32; it has 8 samples."""
 WIDE = {"kept_ptr", "dh_ptr", "dc_ptr"}
 WORDS = {"lengths_ptr", "error_ptr"}
 
@@ -151,7 +151,7 @@ def products_a_warp(case: Case) -> int | None:
     if not tiles.tensor:
         return None
     rows = tiles.units // 16 * tiles.parts // tiles.warps
-    instructions = rows * (tiles.samples // 8) * (tiles.depth // DEPTHS[case.dtype])
+    instructions = rows * (tiles.samples // 8) * (tiles.depth * tiles.bits // INSTRUCTION_BITS)
     cell = NUMBERS[case.cell]
     if tiles.weights != "streamed":
         return cell.gates * instructions * tiles.chunks

@@ -50,6 +50,11 @@ class Floor:
     seconds: float
 
 
+def tiles(row: Row) -> str:
+    """A row's units and samples, in words."""
+    return f"{row.units}x{row.samples}{' streamed' if row.weights == 'streamed' else ''}"
+
+
 def exchange_s(chip: Chip, way: str) -> float:
     """Of one exchange."""
     cycles = {"barrier": 2 * chip.l2_cycles + chip.atomic_cycles, "flag": chip.l2_cycles, "cluster": CLUSTER_CYCLES}
@@ -105,8 +110,7 @@ def table(chip: Chip, cell: str, dtype: torch.dtype, sweep: str, way: str) -> st
             if floor is None:
                 cells.append("does not fit")
             else:
-                tiles = f"{floor.row.units}x{floor.row.samples}{' streamed' if floor.row.weights == 'streamed' else ''}"
-                cells.append(f"{floor.seconds * 1e6:.2f} {tiles}, {floor.step.bound}")
+                cells.append(f"{floor.seconds * 1e6:.2f} {tiles(floor.row)}, {floor.step.bound}")
         lines.append(f"| {H} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.cases import DTYPES
 from benchmarks.environment import environment
-from benchmarks.floor import best, call_s
+from benchmarks.floor import best, call_s, tiles
 from benchmarks.records import Record, Row
 from fusedrnn import cost, cudnn
 from fusedrnn.cudnn import Layer
@@ -152,11 +152,9 @@ def _tiles(chip: Chip, layer: Layer, sweep: str) -> str:
     """The row's tiles, and the limit's with what bounds it."""
     row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
     floor = best(chip, sweep, layer)
-    now = f"{row.units}x{row.samples}{' streamed' if row.weights == 'streamed' else ''}"
     if floor is None:
-        return now
-    limit = f"{floor.row.units}x{floor.row.samples}{' streamed' if floor.row.weights == 'streamed' else ''}"
-    return f"{now} to {limit} ({floor.step.bound})"
+        return tiles(row)
+    return f"{tiles(row)} to {tiles(floor.row)} ({floor.step.bound})"
 
 
 def predict(goal: Goal) -> list[Prediction]:

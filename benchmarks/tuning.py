@@ -22,7 +22,7 @@ from fusedrnn import cost
 from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose, shared_bytes, slices
+from fusedrnn.kernels.table import choose, filled, shared_bytes, slices
 
 REGISTERS = 176
 """Of a thread's 255, that weights and operands may take: with more the kernels spill."""
@@ -70,11 +70,9 @@ def variants(row: Launch, H: int) -> Iterator[Launch]:
     if row.weights == "alone":
         bases.append(replace(row, units=16, weights="registers"))
     for base, samples, warps, group in itertools.product(bases, (8, 16, 32), (1, 2, 4, 8), (1, 2, 4, 8)):
-        new = replace(base, samples=samples, warps=warps, group=group)
+        new = filled(replace(base, samples=samples, warps=warps, group=group), H)
         if base.weights in ("alone", "streamed"):
             new = replace(new, group=base.group)  # they poll nothing, or a chunk at a time
-        else:
-            new = replace(new, chunks=-(-H // (warps * row.depth)))
         if new != row and (group == 1 or new.group == group) and (new.weights != "alone" or 16 * warps <= new.units):
             yield new
 

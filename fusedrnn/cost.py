@@ -27,7 +27,7 @@ from fusedrnn import cudnn
 from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
-from fusedrnn.kernels.table import Row
+from fusedrnn.kernels.table import Row, slices
 
 LATENCY_CYCLES = 280
 """Of a step that does next to nothing: two trips through shared memory (30 each), three barriers (20), a short product (35) and a
@@ -76,7 +76,7 @@ class Decision:
 
 def lanes(layer: Layer, row: Row) -> tuple[int, int]:
     """Programs of a lane (a batch tile of one direction), and lanes."""
-    return -(-layer.H // row.units), -(-layer.B // row.samples) * layer.D
+    return slices(row, layer.H), -(-layer.B // row.samples) * layer.D
 
 
 def waves(chip: Chip, layer: Layer, row: Row) -> tuple[int, int]:

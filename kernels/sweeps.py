@@ -97,6 +97,37 @@ def _first(h0: Tensor, W: int) -> Tensor:
     return first
 
 
+def _launch(
+    kernel: Any,
+    name: str,
+    tensors: tuple[Tensor | None, ...],
+    sizes: tuple[int, int, int, int],
+    numbers: tuple[Any, ...],
+    row: Row,
+    options: dict[str, Any],
+    *,
+    device: torch.device,
+    ticks: int,
+) -> None:
+    """Launch a sweep with its tensors, its sizes T B D H, and dropout's numbers; nothing without samples."""
+    T, B, D, H = sizes
+    programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
+
+    def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
+        return (
+            *tensors, errors,
+            T, B, H, padded(H), D, programs, tiles,
+            lane, begin, end, polls, launch_id,
+            *numbers,
+        )  # fmt: skip
+
+    if B:
+        launch.run(
+            kernel, arguments, options, device=device, name=f"{name}, T={T} B={B} H={H} D={D}",
+            slices=programs, lanes=tiles * D, ticks=ticks, per_sm=row.per_sm,
+        )  # fmt: skip
+
+
 def _cut(x: Tensor, H: int) -> Tensor:
     """The first H of the last dimension, contiguous."""
     return x[..., :H].contiguous()
@@ -125,7 +156,6 @@ def forward(
     H = h0.shape[-1]
     W = padded(H)
     row = row or _chosen("forward", cell, gx, H, B, D)
-    programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     kind = CELLS[cell]
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
@@ -145,19 +175,11 @@ def forward(
         "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form,
     }  # fmt: skip
 
-    def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
-        return (
-            gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed, errors,
-            T, B, H, W, D, programs, tiles,
-            lane, begin, end, polls, launch_id,
-            *numbers,
-        )  # fmt: skip
-
-    if B:
-        launch.run(
-            forward_sweep, arguments, options, device=gx.device, name=f"forward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=programs, lanes=tiles * D, ticks=T * kind.phases, per_sm=row.per_sm,
-        )  # fmt: skip
+    tensors = (gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed)
+    _launch(
+        forward_sweep, f"forward sweep of {cell}", tensors, (T, B, D, H), numbers, row, options,
+        device=gx.device, ticks=T * kind.phases,
+    )  # fmt: skip
     c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
     return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
 
@@ -186,7 +208,6 @@ def backward(
     row = row or _chosen("backward", cell, output, H, B, D)
     kind = CELLS[cell]
     W, S = padded(H), kind.saved
-    programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     acc = accumulator(output.dtype)
     w_t = w_hh.transpose(1, 2).contiguous()
     h0, d_output = h0.contiguous(), d_output.contiguous()
@@ -202,20 +223,11 @@ def backward(
         "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form,
     }  # fmt: skip
 
-    def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
-        return (
-            gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed, errors,
-            T, B, H, W, D, programs, tiles,
-            lane, begin, end, polls, launch_id,
-            *numbers,
-        )  # fmt: skip
-
-    if B:
-        launch.run(
-            backward_sweep, arguments, options, device=output.device,
-            name=f"backward sweep of {cell}, T={T} B={B} H={H} D={D}",
-            slices=programs, lanes=tiles * D, ticks=T * kind.phases + 1, per_sm=row.per_sm,
-        )  # fmt: skip
+    tensors = (gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed)
+    _launch(
+        backward_sweep, f"backward sweep of {cell}", tensors, (T, B, D, H), numbers, row, options,
+        device=output.device, ticks=T * kind.phases + 1,
+    )  # fmt: skip
     if W != H:
         dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

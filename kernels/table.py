@@ -204,7 +204,7 @@ def candidates(
             or (sweep is not None and sweep not in entry.sweeps)
         ):
             continue
-        row = _filled(entry.row, H)
+        row = filled(entry.row, H)
         bytes_ = shared_bytes(row, cell, dtype.itemsize)
         if bytes_ <= room:
             if capability is not None:
@@ -284,6 +284,7 @@ def shared_bytes(row: Row, cell: str, itemsize: int) -> int:
     return row.warps * parts + (gates * row.units * width * itemsize if row.weights == "shared" else 0)
 
 
-def _filled(row: Row, H: int) -> Row:
-    """The row with as many chunks as cover H."""
-    return row if row.weights in ("alone", "streamed") else replace(row, chunks=-(-H // (row.warps * row.depth)))
+def filled(row: Row, H: int) -> Row:
+    """The row with as many chunks as cover H: one of a program that is alone, none counted where weights are streamed."""
+    counts = {"alone": 1, "streamed": 0}
+    return replace(row, chunks=counts.get(row.weights, -(-H // (row.warps * row.depth))))

@@ -7,18 +7,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.table import Row
+from fusedrnn.kernels.table import Row, filled
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 
 def form(units, samples, depth, weights, warps, group=1):
     """The row of these tiles by H: as many chunks as cover it."""
-
-    def row(H):
-        chunks = {"alone": 1, "streamed": 0}.get(weights, -(-H // (warps * depth)))
-        return Row(units, samples, depth, chunks, weights, warps, group)
-
-    return row
+    return lambda H: filled(Row(units, samples, depth, 0, weights, warps, group), H)
 
 
 FORMS = {
