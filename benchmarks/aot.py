@@ -24,10 +24,10 @@ import triton.language as tl
 
 from benchmarks import timeline
 from benchmarks.machine_code import Reading, compile_for, read
+from fusedrnn.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.cells import CELLS
-from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.sweeps import DIGITS, LAUNCH, tiles_of

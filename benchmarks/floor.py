@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.published import FIGURES
 from fusedrnn import cost
+from fusedrnn.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.cudnn import Layer
-from fusedrnn.kernels.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.kernels.table import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)

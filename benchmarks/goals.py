@@ -25,8 +25,8 @@ from benchmarks.environment import environment
 from benchmarks.floor import best, call_s, tiles
 from benchmarks.records import Record, Row
 from fusedrnn import cost, cudnn
+from fusedrnn.chips import CHIPS, Chip
 from fusedrnn.cudnn import Layer
-from fusedrnn.kernels.chips import CHIPS, Chip
 from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)

@@ -19,13 +19,11 @@ from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
 from benchmarks.waiting import late_error, usable, wait
 from fusedrnn import cost
+from fusedrnn.chips import CHIPS, Chip, chip_of
 from fusedrnn.cudnn import Layer
-from fusedrnn.kernels.chips import CHIPS, Chip, chip_of
+from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose, filled, shared_bytes, slices
 
-REGISTERS = 176
-"""Of a thread's 255, that weights and operands may take: with more the kernels spill."""
 GAIN = 1.03
 """A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
 
@@ -77,24 +75,15 @@ def variants(row: Launch, H: int) -> Iterator[Launch]:
             yield new
 
 
-def registers(row: Launch, sweep: str, gates: int, bits: int) -> int:
-    """Of a thread, for the weights and operands that lie there."""
-    chunks = gates * row.chunks if row.weights in ("alone", "registers") else gates
-    operands = gates * row.chunks if sweep == "backward" else row.chunks
-    together = min(row.group, max(1, operands))
-    units = row.units // row.warps if row.weights == "alone" else row.units
-    return row.depth * bits // 1024 * (units * chunks + row.samples * together)
-
-
 def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozenset[str] = frozenset()) -> list[Launch]:
     """The `count` variants that the floor model likes best among those that fit on the chip, less those of the forms `without`."""
     layer = tune.layer
 
     def fits(new: Launch) -> bool:
-        if registers(new, tune.sweep, layer.gates, 8 * layer.dtype.itemsize) > REGISTERS:
-            return False
         needed = shared_bytes(new, layer.cell, layer.dtype.itemsize)
-        return needed <= chip.shared_bytes and slices(new, layer.H) <= chip.multiprocessors
+        if registers(new, tune.sweep, layer.cell) > ROOM or needed > chip.shared_bytes:
+            return False
+        return slices(new, layer.H) <= chip.multiprocessors
 
     fitting = [new for new in variants(row, layer.H) if fits(new)]
     best = sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]

@@ -13,10 +13,10 @@ import torch
 
 from fusedrnn import cost
 from fusedrnn.call import Call
+from fusedrnn.chips import chip_of
 from fusedrnn.circumstances import transformed
 from fusedrnn.cost import Decision
 from fusedrnn.cudnn import Layer
-from fusedrnn.kernels.chips import chip_of
 from fusedrnn.kernels.table import choose, unserved
 
 logger = logging.getLogger("fusedrnn")

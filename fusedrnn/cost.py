@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusedrnn import cudnn
+from fusedrnn.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
 from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
 from fusedrnn.kernels.table import Row, slices
 
 LATENCY_CYCLES = 280

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fusedrnn.chips import LAUNCH_S, Chip
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.chips import LAUNCH_S, Chip
 
 STANDARD = "standard"
 PERSIST_STATIC = "persist static"

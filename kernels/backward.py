@@ -18,39 +18,38 @@ from fusedrnn.kernels.tiles import (
     place,
     products,
     resident,
+    rows_at,
     slice_of,
     widened,
 )
 
 
 @jit
-def _inputs(
-    gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,
-    step, T, B, H, D, d, row, state_own, units, own, lengths,
-    CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr,
-):  # fmt: skip
-    """What a step reads, as it is stored: saved gates, dout, h, c, c before, dcells; and where the sample has this step."""
+def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr):
+    """What a step reads, as it is stored: saved gates, dout, h and c before it, dcells; and which samples have this step."""
+    gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr, T, B, H, D, d, row, state_own, units = read
     S: tl.constexpr = CELL.saved
     t = step + d * (T - 1 - 2 * step)
-    valid = own & (step >= 0)
+    exists = own & (step >= 0)
+    valid = exists
     is_first = step == 0
     if HAS_LENGTHS:
         valid = valid & (t < lengths)
         is_first = is_first | ((d == 1) & (t == lengths - 1))
-    rows = row + t * (row * 0 + 1) * B * D
-    before = rows + (2 * d - 1) * (row * 0 + 1) * B * D
+    rows, before = rows_at(step, T, B, D, row, d), rows_at(step - 1, T, B, D, row, d)
     saved = load_gates(gates_ptr, rows * (S * H) + units, H, valid, S)
     dout = gl.load(dout_ptr + rows * H + units, mask=valid, other=0.0)
-    h, c, c_before, dcells = dout, dout, dout, dout
+    h, c_before, dcells = dout, dout, dout
     if CELL.reads_h:
         h = gl.load(gl.where(is_first, h0_ptr + state_own, out_ptr + (before * H + units)), mask=valid, other=0.0)
     if CELL.has_c:
-        c = gl.load(cells_ptr + rows * H + units, mask=valid, other=0.0)
         c_ptr = gl.where(is_first, c0_ptr + state_own, cells_ptr + (before * H + units))
-        c_before = gl.load(c_ptr, mask=valid, other=0.0)
+        c_before = gl.load(
+            c_ptr, mask=exists, other=0.0
+        )  # the c of the next step to come, which may be the sample's last
         if HAS_DCELLS:
             dcells = gl.load(dcells_ptr + rows * H + units, mask=valid, other=0.0)
-    return saved, dout, h, c, c_before, dcells, valid
+    return saved, dout, h, c_before, dcells, valid
 
 
 @jit(do_not_specialize=RUNTIME)
@@ -84,7 +83,7 @@ def backward_sweep(
     FROM: tl.constexpr = CELL.exchanged_from
     IO: tl.constexpr = dgates_ptr.dtype.element_ty
 
-    d, one, first_unit, units, samples, own, row, state_own, x_sample, x_row = place(
+    d, one, first_unit, units, samples, own, row, state_own, x_row = place(
         lane_begin, n_slices, n_tiles, B, H, D, TILES
     )
     w = slice_of(w_ptr + one * d * H * G * H, first_unit, one * G * H, H, H, TILES)
@@ -107,28 +106,23 @@ def backward_sweep(
     RIGHT: tl.constexpr = TILES.right
     x_lane = (columns(H, RIGHT, 1, TILES), W, zeros_ptr, error_ptr, launch_id, boxes)
     polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
-    next_saved, next_dout, next_h, next_c, next_c_before, next_dcells, next_valid = _inputs(
-        gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,
-        T - 1 - tick_begin // CELL.phases, T, B, H, D, d, row, state_own, units, own, lengths,
-        CELL, HAS_LENGTHS, HAS_DCELLS,
-    )  # fmt: skip
+    read = (gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,
+            T, B, H, D, d, row, state_own, units)  # fmt: skip
+    step = T - 1 - tick_begin // CELL.phases
+    ahead = _inputs(read, step, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS)
+    c = zero
+    if CELL.has_c:
+        c = gl.load(cells_ptr + rows_at(step, T, B, D, row, d) * H + units, mask=own & (step >= 0), other=0.0)
     for tick in range(tick_begin, tick_end):
         step = T - 1 - tick // CELL.phases
-        t = step + d * (T - 1 - 2 * step)
-        rows = row + one * t * B * D
-        saved, dout, h, c, c_before, dcells, valid = (
-            next_saved, next_dout, next_h, next_c, next_c_before, next_dcells, next_valid,
-        )  # fmt: skip
-        next_saved, next_dout, next_h, next_c, next_c_before, next_dcells, next_valid = _inputs(
-            gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr,
-            T - 1 - (tick + 1) // CELL.phases, T, B, H, D, d, row, state_own, units, own, lengths,
-            CELL, HAS_LENGTHS, HAS_DCELLS,
-        )  # fmt: skip
+        rows = rows_at(step, T, B, D, row, d)
+        saved, dout, h, c_before, dcells, valid = ahead
+        ahead = _inputs(read, T - 1 - (tick + 1) // CELL.phases, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS)
         written = (units < W) & (samples < B) & (step >= 0)  # nothing but the gather is left to do in the last tick
         to = dgates_ptr + rows * (S * W) + units
 
         if LATE > 0 and tick % 2 == 1:
-            x_ptr = dgates_ptr + (one * t * B * D + x_row) * (S * W) + (S - LATE) * W
+            x_ptr = dgates_ptr + rows_at(step, T, B, D, x_row, d) * (S * W) + (S - LATE) * W
             d_exchanged, polls = products(tiles, w, x_ptr, x_lane, polls, EARLY, EARLY, LATE, 1, ACC, TILES)
             first, more = CELL.step_late_backward(d_exchanged[0], widened(saved, S, ACC), h.to(ACC))
             for i in gl.static_range(S - EARLY):
@@ -136,8 +130,8 @@ def backward_sweep(
                 hand_on(to + i * W, block, block, written, boxes, i, TILES)
             dh = gl.where(valid, dh + more, dh)
         else:
-            after = (one * (t + 1 - 2 * d) * B * D + x_row) * (S * W)
-            x_ptr = gl.where((x_sample < 0) | (tick == 0), zeros_ptr + after * 0, dgates_ptr + after) + FROM * W
+            after = rows_at(step + 1, T, B, D, x_row, d) * (S * W)
+            x_ptr = gl.where((x_row < 0) | (tick == 0), zeros_ptr + after * 0, dgates_ptr + after) + FROM * W
             gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
             dh += gathered[0]
             d_step = dout.to(ACC)
@@ -158,7 +152,7 @@ def backward_sweep(
                 gl.store(to + i * W, gl.where(valid, dgates[i].to(IO), zero), mask=written)
             dh = gl.where(valid, direct, dh)
             if CELL.has_c:
-                dc = gl.where(valid, dc_before, dc)
+                dc, c = gl.where(valid, dc_before, dc), c_before
 
     gl.store(dh_ptr + state_own, dh, mask=own)
     if CELL.has_c:

@@ -21,6 +21,7 @@ from fusedrnn.kernels.tiles import (
     place,
     products,
     resident,
+    rows_at,
     slice_of,
     store_gates,
     widened,
@@ -42,7 +43,7 @@ def forward_sweep(
     w_ptr,        # (D, G*H, H) recurrent weights
     b_ptr,        # (D, G*H) recurrent bias
     lengths_ptr,  # (B,) int32
-    h0_ptr,       # (D, B, W) and 8 zeros; W: H rounded up to whole loads
+    h0_ptr,       # (B, D, W) and 8 zeros; W: H rounded up to whole loads
     state_ptr,    # (D, B, H) in, h before tick_begin; out, h after tick_end
     kept_ptr,     # (D, B, H) likewise of c, or of what a step of two phases keeps for its second; accumulation dtype
     out_ptr,      # (T, B, D, W) all ones in every bit at the first launch
@@ -66,7 +67,7 @@ def forward_sweep(
     EARLY: tl.constexpr = G - LATE  # products of the first phase
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
-    d, one, first_unit, units, samples, own, row, state_own, x_sample, x_row = place(
+    d, one, first_unit, units, samples, own, row, state_own, x_row = place(
         lane_begin, n_slices, n_tiles, B, H, D, TILES
     )
     w = slice_of(w_ptr + one * d * G * H * H, first_unit, one * H, one * H * H, H, TILES)
@@ -75,7 +76,7 @@ def forward_sweep(
     valid = own
     if HAS_LENGTHS:
         lengths = gl.load(lengths_ptr + samples, mask=samples < B, other=0)
-        x_length = gl.load(lengths_ptr + x_sample)
+        x_length = gl.load(lengths_ptr + x_row // D)
     bias = ()
     for g in gl.static_range(G):
         if HAS_BIAS:
@@ -98,23 +99,21 @@ def forward_sweep(
     RIGHT: tl.constexpr = TILES.right
     x_lane = (columns(H, RIGHT, 1, TILES), W, h0_ptr + one * D * B * W, error_ptr, launch_id, boxes)
     step = tick_begin // CELL.phases
-    rows = one * (step + d * (T - 1 - 2 * step)) * B * D + row
-    next_gx = load_gates(gx_ptr, rows * (G * H) + units, H, own & (step < T), G)
+    next_gx = load_gates(gx_ptr, rows_at(step, T, B, D, row, d) * (G * H) + units, H, own & (step < T), G)
     for tick in range(tick_begin, tick_end):
         step = tick // CELL.phases
         t = step + d * (T - 1 - 2 * step)
-        rows = one * t * B * D + row
+        rows = rows_at(step, T, B, D, row, d)
         own_rows = rows * H + units
         gx = next_gx
         next_step = (tick + 1) // CELL.phases
-        next_rows = one * (next_step + d * (T - 1 - 2 * next_step)) * B * D + row
+        next_rows = rows_at(next_step, T, B, D, row, d)
         next_gx = load_gates(gx_ptr, next_rows * (G * H) + units, H, own & (next_step < T), G)
-        is_first = (x_sample < 0) | (step == 0)
+        is_first = (x_row < 0) | (step == 0)
         if HAS_LENGTHS:
             valid = own & (t < lengths)
             is_first = is_first | ((d == 1) & (t == x_length - 1))
-        before = out_ptr + (one * (t - 1 + 2 * d) * B * D + x_row) * W
-        x_ptr = gl.where(is_first, h0_ptr + (one * d * B + x_sample) * W, before)
+        x_ptr = gl.where(is_first, h0_ptr + x_row * W, out_ptr + rows_at(step - 1, T, B, D, x_row, d) * W)
 
         if LATE > 0 and tick % 2 == 0:
             a, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, EARLY, ACC, TILES)
@@ -125,7 +124,7 @@ def forward_sweep(
                 store_gates(gates_ptr, rows * (S * H) + units, H, own, saved, 0, S - LATE)
         else:
             if LATE > 0:
-                late_x = late_ptr + (one * t * B * D + x_row) * W
+                late_x = late_ptr + rows_at(step, T, B, D, x_row, d) * W
                 last, polls = products(tiles, w, late_x, x_lane, polls, EARLY, 1, 1, LATE, ACC, TILES)
                 new, late_saved = CELL.step_late(widened(gx, G, ACC), biased(last, bias, EARLY, LATE), h, kept, DIGITS)
             else:

@@ -89,10 +89,10 @@ def _unwritten(like: Tensor, *shape: int) -> Tensor:
 
 
 def _first(h0: Tensor, W: int) -> Tensor:
-    """h_0 in rows of W, and 8 zeros. A NaN of the user's may be the pattern: it becomes another."""
+    """h_0 as (B, D, W), and 8 zeros. A NaN of the user's may be the pattern: it becomes another."""
     D, B, H = h0.shape
     first = h0.new_zeros(D * B * W + WHOLE)
-    rows = first[: D * B * W].view(D, B, W)[..., :H]
+    rows = first[: D * B * W].view(B, D, W).transpose(0, 1)[..., :H]
     torch.nan_to_num(h0, nan=math.nan, posinf=math.inf, neginf=-math.inf, out=rows)
     return first
 

@@ -7,36 +7,38 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 
+from fusedrnn.chips import SHARED_BYTES, SMALLEST_SHARED
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.chips import SHARED_BYTES, SMALLEST_SHARED
 
-CELLS = tuple(NUMBERS)
 PLACES = ("alone", "registers", "shared", "streamed")
 """Where the weights lie, the most preferred first: in registers, of one program that has all units or of several; in shared memory;
 or in the caches, loaded at every step."""
 REGISTERS = 65_536
 """Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
+ROOM = 188
+"""Of a thread's registers, as `registers` counts them: what the rest of a sweep leaves on sm_80, which spills before the others."""
 WHOLE = 8
 """Numbers to which rows of what is polled are padded: whole loads of 16 bytes, of any dtype."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """How to launch a sweep; a 0 in the table is filled in from H.
+    """How to launch a sweep.
 
     Attributes:
         units: that a program owns, with all their gates.
         samples: that a program serves.
         depth: of a chunk of the recurrent product: columns of a warp's part of it.
-        chunks: that cover a warp's part; 0 for streamed weights, whose loop runs as long as H needs.
+        chunks: that cover a warp's part; 0 in the table, and for streamed weights, whose loop runs as long as H needs.
         weights: where they lie, one of `PLACES`.
         warps: a program, among which the product is dealt out.
-        group: chunks of the operand that are polled together.
+        group: chunks of the operand that are polled together; 0 in the table: as many as registers have room for.
         reason: why.
         per_sm: programs that certainly run on one SM at the same time.
     """
@@ -60,92 +62,54 @@ class Entry:
         numbers: "16-bit", "tf32", "exact" (float32 without TF32) or "fp64" products; "any" in the interpreter.
         widest: the largest H.
         row: how.
-        cells: which.
-        sweeps: which.
+        without: the sweep and cell that it does not serve.
     """
 
     numbers: str
     widest: int
     row: Row
-    cells: tuple[str, ...] = CELLS
-    sweeps: tuple[str, ...] = ("forward", "backward")
+    without: tuple[str, str] | None = None
 
 
-NARROW = tuple(name for name in CELLS if NUMBERS[name].gates < 4)
-FORWARD, BACKWARD = ("forward",), ("backward",)
 ANY = 1 << 31
 TABLE: tuple[Entry, ...] = (
     Entry("16-bit", 64, Row(64, 8, 64, 1, "alone", 4, 1,
         "nothing is exchanged: 963 and 1063 cycles a step, forward and backward, against 1098 and 1479 of four programs "
         "(LSTM, H=64); not beyond, where one SM's exponentials take longer than an exchange (1842 against 1100 at H=128), nor "
         "in float32, whose exact gate functions do so already")),
-    Entry("16-bit", 128, Row(16, 8, 64, 0, "registers", 2, 8,
+    Entry("16-bit", 128, Row(16, 8, 64, 0, "registers", 2, 0,
         "2 warps because the exchange and the gates take the time, not the product")),
-    Entry("16-bit", 256, Row(16, 8, 64, 0, "registers", 4, 8,
-        "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; all chunks polled together")),
-    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 4, 8,
-        "as above; a GRU's weights take 96 of the 255 registers a thread (H=512), and 8 warps would compute "
-        "each unit twice"), cells=NARROW),
-    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 4, 8,
-        "as above for the LSTM, whose forward operand is small: 128 registers of weights, 16 of operands"),
-        cells=("lstm",), sweeps=FORWARD),
-    Entry("16-bit", 512, Row(16, 8, 64, 0, "registers", 8, 8,
-        "8 warps because 4 have too few registers for weights and four gates' operands at once: 80 bytes "
-        "spilled, or 2596 cycles instead of 2251 in groups of 4"), cells=("lstm",), sweeps=BACKWARD),
-    Entry("16-bit", 1024, Row(16, 8, 64, 0, "registers", 8, 4,
-        "the widest whose weights fit in registers: 128 of the LSTM's a thread; groups of 4 because all at once spill 72 "
-        "bytes")),
-    Entry("16-bit", 256, Row(16, 16, 64, 0, "registers", 4, 8,
+    Entry("16-bit", 1024, Row(16, 8, 64, 0, "registers", 4, 0,
+        "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; 4 warps, for 8 compute each unit "
+        "twice: 1413 cycles against 1980 (GRU forward, H=768)")),
+    Entry("16-bit", 1024, Row(16, 8, 64, 0, "registers", 8, 0,
+        "8 warps where 4 have too few registers; not beyond H=1024, where a GRU's backward spills 8 bytes on sm_80")),
+    Entry("16-bit", 256, Row(16, 16, 64, 0, "registers", 4, 0,
         "twice the samples where the lanes of 8 would take more waves")),
-    Entry("16-bit", 512, Row(16, 16, 64, 0, "registers", 8, 2,
-        "as above; groups of 2 for the registers"), cells=("lstm",)),
-    Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 2,
-        "as above; not the LSTM's backward, which spills 56 bytes on sm_80"), cells=NARROW),
-    Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 2,
-        "as above, the LSTM's forward"), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 128, Row(16, 8, 32, 0, "registers", 4, 8,
+    Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 0,
+        "as above, of 8 warps")),
+    Entry("tf32", ANY, Row(16, 8, 32, 0, "registers", 4, 0,
         "4 warps, a unit and sample a thread, because the exact gate functions take more time than the product: 1643 cycles "
         "against 2185 of 2 warps (LSTM forward, H=128)")),
-    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 4, 8,
-        "as above; a number takes twice the registers of 16 bits"), cells=NARROW),
-    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 4, 8,
-        "as above"), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 256, Row(16, 8, 32, 0, "registers", 8, 8,
-        "8 warps because 4 spill 56 bytes"), cells=("lstm",), sweeps=BACKWARD),
-    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 4,
-        "8 warps and groups of 4 for the registers"), cells=NARROW),
-    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 4,
-        "as above"), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 512, Row(16, 8, 32, 0, "registers", 8, 3,
-        "groups of 3 because 4 spill 64 bytes on sm_80"), cells=("lstm",), sweeps=BACKWARD),
-    Entry("tf32", 768, Row(16, 8, 32, 0, "registers", 8, 3,
-        "the widest whose weights fit in registers: 144 of the GRU's a thread; groups of 4 spill 64 bytes on "
-        "sm_80"), cells=NARROW),
-    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 2,
-        "twice the samples where the lanes of 8 would take more waves"), cells=NARROW),
-    Entry("tf32", 768, Row(16, 16, 32, 0, "registers", 8, 1,
-        "as above; groups of 2 spill 64 bytes on sm_80"), cells=NARROW),
-    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 2,
-        "as above, the LSTM's forward"), cells=("lstm",), sweeps=FORWARD),
-    Entry("tf32", 512, Row(16, 16, 32, 0, "registers", 8, 1,
-        "as above; groups of 2 spill 64 bytes on sm_80"), cells=("lstm",), sweeps=BACKWARD),
-    Entry("16-bit", ANY, Row(16, 8, 64, 0, "shared", 8, 4,
+    Entry("tf32", ANY, Row(16, 8, 32, 0, "registers", 8, 0,
+        "8 warps where 4 have too few registers")),
+    Entry("tf32", ANY, Row(16, 16, 32, 0, "registers", 8, 0,
+        "twice the samples where the lanes of 8 would take more waves")),
+    Entry("16-bit", ANY, Row(16, 8, 64, 0, "shared", 8, 0,
         "weights that registers cannot hold, as far as shared memory goes")),
-    Entry("16-bit", ANY, Row(16, 16, 64, 0, "shared", 8, 2,
-        "twice the samples where the lanes of 8 would take more waves: 5475 cycles a step against 3704 (LSTM forward, H=1536)")),
-    Entry("16-bit", ANY, Row(16, 32, 64, 0, "shared", 8, 1,
-        "as above, of the lanes of 16"), cells=NARROW),
-    Entry("tf32", ANY, Row(16, 8, 32, 0, "shared", 8, 2,
+    Entry("16-bit", ANY, Row(16, 16, 64, 0, "shared", 8, 0,
+        "twice the samples where the lanes of 8 would take more waves: 4798 cycles a step against 3704 (LSTM forward, H=1536)")),
+    Entry("16-bit", ANY, Row(16, 32, 64, 0, "shared", 8, 0,
+        "as above, of the lanes of 16")),
+    Entry("tf32", ANY, Row(16, 8, 32, 0, "shared", 8, 0,
         "as above in float32")),
-    Entry("tf32", ANY, Row(16, 16, 32, 0, "shared", 8, 1,
+    Entry("tf32", ANY, Row(16, 16, 32, 0, "shared", 8, 0,
         "as above")),
     Entry("16-bit", ANY, Row(16, 16, 64, 0, "streamed", 8, 1,
         "the weights fit nowhere on chip and come from the caches at every step")),
     Entry("16-bit", ANY, Row(16, 32, 64, 0, "streamed", 8, 1,
         "twice the samples where the lanes of 16 would take more waves; not the LSTM's forward, which spills 8 "
-        "bytes"), cells=NARROW),
-    Entry("16-bit", ANY, Row(16, 32, 64, 0, "streamed", 8, 1,
-        "as above, the LSTM's backward"), cells=("lstm",), sweeps=BACKWARD),
+        "bytes"), without=("forward", "lstm")),
     Entry("16-bit", ANY, Row(32, 8, 64, 0, "streamed", 8, 1,
         "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else")),
     Entry("tf32", ANY, Row(16, 16, 32, 0, "streamed", 8, 1,
@@ -191,27 +155,18 @@ def unserved(capability: tuple[int, int] | None) -> str | None:
 
 
 def candidates(
-    cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool, sweep: str | None = None
-) -> list[Row]:
-    """The rows that can serve a call of either sweep, or of the one named: tiles filled in that cover H and fit on the chip."""
+    sweep: str, cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool
+) -> Iterator[Row]:
+    """The rows that can serve a call: filled in so that they cover H, with room for them on the chip."""
     room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
-    found = []
     for entry in INTERPRETED if capability is None else TABLE:
-        if (
-            entry.numbers not in ("any", kind_of(dtype, tf32))
-            or entry.widest < H
-            or cell not in entry.cells
-            or (sweep is not None and sweep not in entry.sweeps)
-        ):
+        if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or entry.without == (sweep, cell):
             continue
-        row = filled(entry.row, H)
-        bytes_ = shared_bytes(row, cell, dtype.itemsize)
-        if bytes_ <= room:
-            if capability is not None:
-                together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (bytes_ + 1024))
-                row = replace(row, per_sm=max(1, together))
-            found.append(row)
-    return found
+        row = grouped(filled(entry.row, H), sweep, cell)
+        needed = 0 if row is None else shared_bytes(row, cell, dtype.itemsize)
+        if row is not None and needed <= room:
+            together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (needed + 1024))
+            yield row if capability is None else replace(row, per_sm=max(1, together))
 
 
 @lru_cache(maxsize=4096)
@@ -238,7 +193,7 @@ def choose(
     reason = unserved(capability)
     if reason is not None:
         raise RuntimeError(reason)
-    fitting = candidates(cell, dtype, H, capability, tf32, sweep)
+    fitting = list(candidates(sweep, cell, dtype, H, capability, tf32))
     for place in PLACES:
         rows = [row for row in fitting if row.weights == place]
         if place != "streamed" and capability is not None:  # streamed takes a launch a step where lanes cannot wait
@@ -288,3 +243,33 @@ def filled(row: Row, H: int) -> Row:
     """The row with as many chunks as cover H: one of a program that is alone, none counted where weights are streamed."""
     counts = {"alone": 1, "streamed": 0}
     return replace(row, chunks=counts.get(row.weights, -(-H // (row.warps * row.depth))))
+
+
+def registers(row: Row, sweep: str, cell: str) -> int:
+    """Of a thread, for its weights, the operands that it polls together with their addresses, and the backward's gradients."""
+    gates = NUMBERS[cell].gates
+    kept = gates * (row.chunks if row.weights in ("alone", "registers") else 1)
+    units = row.units // row.warps if row.weights == "alone" else row.units
+    together = min(row.group, operands(row, sweep, cell))
+    return units * kept + row.samples * 3 * together // 2 + (row.samples if sweep == "backward" else 0)
+
+
+def operands(row: Row, sweep: str, cell: str) -> int:
+    """Chunks that a filled-in row polls at a step: of the state, or of every gate's gradient."""
+    return row.chunks * (NUMBERS[cell].gates if sweep == "backward" else 1)
+
+
+def grouped(row: Row, sweep: str, cell: str) -> Row | None:
+    """The row with its chunks polled in as few groups as registers have room for, alike in size.
+
+    None where 8 warps could poll all together and fewer cannot, or where they would be polled one by one: each poll waits for
+    the one before, and another wave of fewer samples is faster.
+    """
+    if row.group:
+        return row
+    all_ = operands(row, sweep, cell)
+    most = max((n for n in range(1, all_ + 1) if registers(replace(row, group=n), sweep, cell) <= ROOM), default=0)
+    if most < all_ and (row.warps < 8 or most < 2):
+        return None
+    groups = -(-all_ // most)
+    return replace(row, group=-(-all_ // groups))

@@ -148,8 +148,8 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
     """Where program (slice, lane) is.
 
-    Direction; a 64-bit 1; first unit; units and samples, which of them exist, their rows in (B, D) and places in (D, B, H); the
-    operand's samples and their rows, past B those of the last sample.
+    Direction; a 64-bit 1; first unit; units and samples, which of them exist, their rows in (B, D) and places in (D, B, H); and
+    the operand's rows, past B those of the last sample.
     """
     lane = lane_begin + gl.program_id(0) // n_slices
     d = lane // n_tiles
@@ -159,9 +159,15 @@ def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
     units = (gl.arange(0, TILES.units, layout=gl.SliceLayout(1, TILES.own)) + first_unit).expand_dims(1)
     samples = (gl.arange(0, TILES.samples, layout=gl.SliceLayout(0, TILES.own)) + first_sample).expand_dims(0)
     RIGHT: tl.constexpr = TILES.right
-    x_sample = gl.minimum(along(TILES.samples, RIGHT, 2) + first_sample, B - 1)
+    x_row = one * gl.minimum(along(TILES.samples, RIGHT, 2) + first_sample, B - 1) * D + d
     own, row, state_own = (units < H) & (samples < B), one * samples * D + d, (one * d * B + samples) * H + units
-    return d, one, first_unit, units, samples, own, row, state_own, x_sample, one * x_sample * D + d
+    return d, one, first_unit, units, samples, own, row, state_own, x_row
+
+
+@jit
+def rows_at(step, T, B, D, row, d):
+    """Where ``row``s of (B, D) are in (T, B, D) at a step of direction ``d``; the reverse one takes its steps from T - 1 back."""
+    return (step + d * (T - 1 - 2 * step)).to(gl.int64) * B * D + row
 
 
 @jit

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fusedrnn import cost, cudnn
+from fusedrnn.chips import CHIPS, SHARED_BYTES, chip_of
 from fusedrnn.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
-from fusedrnn.kernels.chips import CHIPS, SHARED_BYTES, chip_of
 from fusedrnn.kernels.table import Row, choose
 
 H100 = CHIPS[9, 0]

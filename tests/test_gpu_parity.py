@@ -34,10 +34,10 @@ def sweep_problem(cell, T, B, H, D, dtype, lengths):
     return arguments, up
 
 
-def swept(engine, cell, p, up, row=None):
-    """Everything that both sweeps of an engine return, without what is None."""
-    at = () if row is None else (row,)
-    done = engine.forward(cell, p["gx"], p["h0"], p["c0"], p["w_hh"], p["b_hh"], p["lengths"], *at, save=True)
+def swept(engine, cell, p, up, rows=None):
+    """Everything that both sweeps of an engine, by rows of theirs, return, without what is None."""
+    forward_row, at = ((), ()) if rows is None else ((rows[0],), (rows[1],))
+    done = engine.forward(cell, p["gx"], p["h0"], p["c0"], p["w_hh"], p["b_hh"], p["lengths"], *forward_row, save=True)
     back = engine.backward(
         cell, done.gates, done.output, done.cells, p["h0"], p["c0"], p["w_hh"], p["lengths"], *up, *at
     )  # fmt: skip
@@ -56,14 +56,19 @@ def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dt
     exact = {k: v if v is None or k == "lengths" else v.double() for k, v in p.items()}
     truth = swept(unrolled, cell, exact, [None if u is None else u.double() for u in up])
     plain = swept(unrolled, cell, p, up)
-    rows = candidates(cell, dtype, H, capability(), torch.backends.cudnn.allow_tf32)
-    assert rows
-    for row in rows:
-        got = swept(sweeps, cell, p, up, row)
+    forward, backward = (
+        list(candidates(sweep, cell, dtype, H, capability(), torch.backends.cudnn.allow_tf32))
+        for sweep in ("forward", "backward")
+    )
+    assert forward
+    assert backward
+    for n in range(max(len(forward), len(backward))):
+        rows = forward[min(n, len(forward) - 1)], backward[min(n, len(backward) - 1)]
+        got = swept(sweeps, cell, p, up, rows)
         for index, (g, o, t) in enumerate(zip(got, plain, truth, strict=True)):
-            assert g.isfinite().all(), (row, index)
+            assert g.isfinite().all(), (rows, index)
             floor = 2.0**-11 if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else 2 * UNIT[dtype]
-            assert error(g, t) <= 1.5 * error(o, t) + floor, (row, index, error(g, t), error(o, t))
+            assert error(g, t) <= 1.5 * error(o, t) + floor, (rows, index, error(g, t), error(o, t))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one", "two"])

@@ -15,8 +15,9 @@ from benchmarks import aot, aot_record, timeline  # noqa: E402
 from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, exchanges, faults, products_a_warp, step_cycles  # noqa: E402
 from benchmarks.machine_code import loads  # noqa: E402
 from benchmarks.records import RecordError  # noqa: E402
-from fusedrnn.kernels.chips import CHIPS  # noqa: E402
-from fusedrnn.kernels.table import CELLS, PLACES, TABLE, candidates  # noqa: E402
+from fusedrnn.chips import CHIPS  # noqa: E402
+from fusedrnn.kernels.cell import NUMBERS  # noqa: E402
+from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E402
 
 WIDTHS = (64, 128, 512, 2048)
 FLOATS = ("bf16", "tf32")
@@ -61,7 +62,7 @@ def test_the_whole_matrix_keeps_the_rules(options, tmp_path):
 
 def test_the_widths_reach_every_row_of_the_table():
     reached = {
-        replace(row, chunks=row.chunks if row.weights == "alone" else 0, per_sm=1)
+        (kind_of(dtype, tf32), replace(row, chunks=0, group=0, per_sm=1))
         for chip in CHIPS
         for H in (*WIDTHS, 256, 768, 1536, 300)
         for dtype, tf32 in (
@@ -70,10 +71,11 @@ def test_the_widths_reach_every_row_of_the_table():
             (torch.float32, False),
             (torch.float64, False),
         )
-        for cell in CELLS
-        for row in candidates(cell, dtype, H, chip, tf32)
+        for cell in NUMBERS
+        for sweep in ("forward", "backward")
+        for row in candidates(sweep, cell, dtype, H, chip, tf32)
     }
-    assert reached == {entry.row for entry in TABLE}
+    assert reached == {(entry.numbers, replace(entry.row, chunks=0, group=0)) for entry in TABLE}
 
 
 SOUND = {
