@@ -10,8 +10,8 @@ from torch.nn.functional import linear
 
 from fusedrnn import ops
 from fusedrnn.circumstances import autocast_dtype
-from fusedrnn.kernels.results import Dropout
 from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stacked_if_any
+from fusedrnn.results import Dropout
 from fusedrnn.time_parallel import input_side
 
 States = tuple[Tensor, ...]

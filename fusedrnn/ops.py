@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from fusedrnn import dropout_ops, unrolled
-from fusedrnn.kernels.results import SAVED, Dropout
 from fusedrnn.reference import counter_dropout as plain
 from fusedrnn.reference import sweep as reference
+from fusedrnn.results import SAVED, Dropout
 from fusedrnn.time_parallel import (
     bias_gradients,
     input_gates,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fusedrnn.kernels.results import SAVED, Forward
 from fusedrnn.reference.loop import active_steps
+from fusedrnn.results import SAVED, Forward
 from fusedrnn.unrolled_backward import backward, times
 
 __all__ = ["backward", "forward"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.kernels.results import Backward
 from fusedrnn.reference.loop import active_steps
+from fusedrnn.results import Backward
 from fusedrnn.time_parallel import previous_states
 
 

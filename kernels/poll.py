@@ -14,16 +14,12 @@ import triton.language as tl
 from fusedrnn.kernels.language import INTERPRETED, gl, jit
 
 if INTERPRETED:
+    INTEGERS = {16: tl.int16, 32: tl.int32, 64: tl.int64}
 
     @jit
     def _absent(x, width: tl.constexpr):
         """How many elements are still the pattern."""
-        if width == 16:
-            return tl.sum((tl.reshape(x, (x.numel,)).to(tl.int16, bitcast=True) == -1).to(tl.int32), 0)
-        elif width == 32:
-            return tl.sum((tl.reshape(x, (x.numel,)).to(tl.int32, bitcast=True) == -1).to(tl.int32), 0)
-        else:
-            return tl.sum((tl.reshape(x, (x.numel,)).to(tl.int64, bitcast=True) == -1).to(tl.int32), 0)
+        return tl.sum((tl.reshape(x, (x.numel,)).to(INTEGERS[width], bitcast=True) == -1).to(tl.int32), 0)
 
     @jit
     def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, BITS: tl.constexpr):

@@ -20,9 +20,9 @@ from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
-from fusedrnn.kernels.results import Backward, Dropout, Forward
 from fusedrnn.kernels.table import WHOLE, Row, choose, even, padded, slices
 from fusedrnn.kernels.tiles import Tiles
+from fusedrnn.results import Backward, Dropout, Forward
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand, by which the gate functions are chosen (`math`)."""
@@ -50,30 +50,6 @@ def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
     )  # fmt: skip
 
 
-def _chosen(sweep: str, cell: str, like: Tensor, H: int, B: int, D: int) -> Row:
-    """The table's row for a call on the device of ``like``."""
-    capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(like.device)
-    return choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(like.device), tf32=tf32())
-
-
-def _options(cell: str, dtype: torch.dtype, row: Row, H: int) -> dict[str, Any]:
-    """The constants and options of a launch that both sweeps share."""
-    return LAUNCH | {
-        "CELL": CELLS[cell],
-        "DIGITS": DIGITS[dtype],
-        "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
-        "TILES": tiles_of(row, H, dtype, tf32=tf32()),
-        "num_warps": row.warps,
-    }
-
-
-def _dropout(drop: Dropout | None) -> tuple[tuple[Any, ...], str]:
-    """The kernels' ``threshold, scale`` and ``DROP``; without dropout nothing of it is passed."""
-    if drop is None:
-        return (None, None), ""
-    return (threshold_bits(drop.p), scale_bits(drop.p)), "shared" if drop.shared else "each"
-
-
 def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Tensor:
     """What a sweep carries from step to step, of its own: ``gradient``, or 0 if there is none."""
     if gradient is None:
@@ -99,19 +75,30 @@ def _first(h0: Tensor, W: int) -> Tensor:
 
 def _launch(
     kernel: Any,
-    name: str,
-    tensors: tuple[Tensor | None, ...],
+    sweep: str,
+    cell: str,
+    tensors: tuple[Any, ...],
     sizes: tuple[int, int, int, int],
-    numbers: tuple[Any, ...],
-    row: Row,
-    options: dict[str, Any],
-    *,
-    device: torch.device,
-    ticks: int,
+    row: Row | None,
+    drop: Dropout | None,
+    **constants: bool,
 ) -> None:
-    """Launch a sweep with its tensors, its sizes T B D H, and dropout's numbers; nothing without samples."""
+    """Launch a sweep with its tensors, of which the first has the dtype and the device, and its sizes T B D H."""
     T, B, D, H = sizes
+    like, device = tensors[0], tensors[0].device
+    if row is None:
+        capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(device)
+        row = choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(device), tf32=tf32())
     programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
+    numbers = (None, None) if drop is None else (threshold_bits(drop.p), scale_bits(drop.p))
+    options = LAUNCH | constants | {
+        "CELL": CELLS[cell],
+        "DROP": "" if drop is None else "shared" if drop.shared else "each",
+        "DIGITS": DIGITS[like.dtype],
+        "ACC": tl.float64 if like.dtype == torch.float64 else tl.float32,
+        "TILES": tiles_of(row, H, like.dtype, tf32=tf32()),
+        "num_warps": row.warps,
+    }  # fmt: skip
 
     def arguments(errors: Tensor, lane: int, begin: int, end: int, polls: int, launch_id: int) -> Any:
         return (
@@ -121,11 +108,10 @@ def _launch(
             *numbers,
         )  # fmt: skip
 
-    if B:
-        launch.run(
-            kernel, arguments, options, device=device, name=f"{name}, T={T} B={B} H={H} D={D}",
-            slices=programs, lanes=tiles * D, ticks=ticks, per_sm=row.per_sm,
-        )  # fmt: skip
+    launch.run(
+        kernel, arguments, options, device=device, name=f"{sweep} sweep of {cell}, T={T} B={B} H={H} D={D}",
+        slices=programs, lanes=tiles * D, ticks=T * CELLS[cell].phases + (sweep == "backward"), per_sm=row.per_sm,
+    )  # fmt: skip
 
 
 def _cut(x: Tensor, H: int) -> Tensor:
@@ -155,7 +141,6 @@ def forward(
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
     W = padded(H)
-    row = row or _chosen("forward", cell, gx, H, B, D)
     kind = CELLS[cell]
     gx, w_hh = gx.contiguous(), w_hh.contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
@@ -170,16 +155,12 @@ def forward(
     gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
-    numbers, form = _dropout(drop)
-    options = _options(cell, gx.dtype, row, H) | {
-        "HAS_BIAS": b_hh is not None, "HAS_LENGTHS": lengths is not None, "SAVE": save, "DROP": form,
-    }  # fmt: skip
-
     tensors = (gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed)
-    _launch(
-        forward_sweep, f"forward sweep of {cell}", tensors, (T, B, D, H), numbers, row, options,
-        device=gx.device, ticks=T * kind.phases,
-    )  # fmt: skip
+    if B:
+        _launch(
+            forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop,
+            HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, SAVE=save,
+        )  # fmt: skip
     c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
     return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
 
@@ -205,7 +186,6 @@ def backward(
     Absent gradients of the final states are None. With ``drop``, ``d_output`` is the gradient of the output after dropout.
     """
     T, B, D, H = output.shape
-    row = row or _chosen("backward", cell, output, H, B, D)
     kind = CELLS[cell]
     W, S = padded(H), kind.saved
     acc = accumulator(output.dtype)
@@ -218,16 +198,12 @@ def backward(
     dgates = _unwritten(output, T, B, D, S * W)
     zeros = output.new_zeros(S * W)
     seed = None if drop is None else drop.seed
-    numbers, form = _dropout(drop)
-    options = _options(cell, output.dtype, row, H) | {
-        "HAS_LENGTHS": lengths is not None, "HAS_DCELLS": d_cells is not None, "DROP": form,
-    }  # fmt: skip
-
     tensors = (gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed)
-    _launch(
-        backward_sweep, f"backward sweep of {cell}", tensors, (T, B, D, H), numbers, row, options,
-        device=output.device, ticks=T * kind.phases + 1,
-    )  # fmt: skip
+    if B:
+        _launch(
+            backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop,
+            HAS_LENGTHS=lengths is not None, HAS_DCELLS=d_cells is not None,
+        )  # fmt: skip
     if W != H:
         dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

@@ -47,7 +47,7 @@ class Tiles(NamedTuple):
     @property
     def cache_key(self) -> str:
         """What Triton's cache on disk knows a constant by: without it, edited layouts would be served stale."""
-        layouts = (
+        found = (
             self.sums,
             self.left,
             self.right,
@@ -58,7 +58,7 @@ class Tiles(NamedTuple):
             self.polled,
             self.each,
         )
-        return "-".join(map(str, (*self, *layouts)))
+        return "-".join(map(str, (*self, *found)))
 
     @property
     def alone(self) -> bool:

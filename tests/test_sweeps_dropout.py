@@ -9,7 +9,7 @@ from sweep_cases import FORMS, problem
 
 from fusedrnn import FusedGRU, FusedLSTM, ops
 from fusedrnn.kernels import pointwise, sweeps
-from fusedrnn.kernels.results import Dropout
+from fusedrnn.results import Dropout
 
 CELLS = ("gru", "gru_before", "lstm")
 SEED = torch.tensor([-987654321])
