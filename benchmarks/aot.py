@@ -84,6 +84,10 @@ class Case:
         return tiles_of(self.row, self.H, DTYPES[self.dtype], tf32=self.dtype == "tf32")
 
 
+Cycles = tuple[float, float]
+"""Of a step without its loops over streamed weights, and of one pass of those."""
+
+
 @cache
 def reading(
     sweep: str,
@@ -95,7 +99,7 @@ def reading(
     aligned: bool,
     full: bool,
     drop: str = "",
-) -> tuple[Reading, int | None]:
+) -> tuple[Reading, Cycles | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 
     ``together``: its programs wait for each other; ``aligned``: H is a multiple of 16. ``full``: with lengths, bias, saved gates
@@ -130,19 +134,30 @@ def reading(
     return read(compiled), step_cycles(compiled.asm["cubin"], arch, tiles.warps)
 
 
-def step_cycles(cubin: bytes, arch: int, warps: int) -> int | None:
-    """Cycles of a step of the time loop, by `benchmarks.timeline`; None where its model has no sense.
+def step_cycles(cubin: bytes, arch: int, warps: int) -> Cycles | None:
+    """Cycles of a step of the time loop, by `benchmarks.timeline`; None on chips other than the H100, whose latencies it has.
 
-    That is on chips other than the H100, whose latencies it has; and where weights are streamed, for a loop inside the time loop
-    goes through them, of which one pass would be played. The loop of a cell of two phases runs once for each and holds both as
-    branches: played one after the other they are a step.
+    Where weights are streamed, a loop inside the time loop goes through them: two and three passes are played, and every pass is
+    taken to cost the difference. The loop of a cell of two phases runs once for each and holds both as branches: played one after
+    the other they are a step.
     """
     if arch != TIMELINE_ARCH:
         return None
     code = timeline.parse(timeline.disassemble(cubin))
-    if timeline.computes_inside(code):
-        return None
-    return round(timeline.cycles(timeline.time_loop(code), warps)[0])
+    loops = timeline.products_inside(code)
+    if not loops:
+        return timeline.cycles(timeline.time_loop(code), warps)[0], 0.0
+    two, three = (timeline.cycles(timeline.time_loop(code, passes), warps)[0] for passes in (2, 3))
+    a_pass = (three - two) / loops
+    return two - 2 * loops * a_pass, a_pass
+
+
+def passes(case: Case) -> int:
+    """How often a step goes through the loop over streamed weights: for every chunk of the operand; 0 where there is none."""
+    tiles, cell = case.tiles, NUMBERS[case.cell]
+    if tiles.weights != "streamed":
+        return 0
+    return -(-case.H // (tiles.parts * tiles.depth)) * (cell.phases if case.sweep == "forward" else cell.gates)
 
 
 def products_a_warp(case: Case) -> int | None:
@@ -190,7 +205,7 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
         "exchange_load": got.strong_loads, "exchange_load_needed": polled,
         "exchange_store": got.strong_stores, "exchange_store_needed": published,
         "counters": sorted(set(got.counters)),
-        "cycles": cycles,
+        "cycles": None if cycles is None else round(cycles[0] + cycles[1] * passes(case)),
     }  # fmt: skip
     result["faults"] = faults(result)
     return result

@@ -83,7 +83,8 @@ class Instruction:
     """One instruction: where it stands, its name with all modifiers, its operands, and its control code.
 
     `stall`: cycles until the warp's next one; `result` and `operands`: the scoreboard held until its result is there, or until its
-    operands are read, `NONE` for none; `waits`: a bit for each scoreboard that must be free first.
+    operands are read, `NONE` for none; `waits`: a bit for each scoreboard that must be free first; `again`: whether it is in a
+    loop inside the time loop, which loads at every step what it loaded at the step before.
     """
 
     at: int
@@ -93,6 +94,7 @@ class Instruction:
     result: int
     operands: int
     waits: int
+    again: bool = False
 
     @property
     def kind(self) -> str:
@@ -167,27 +169,42 @@ def _loops(code: list[Instruction]) -> Iterator[tuple[int, int]]:
             yield places[int(targets[-1], 16)], place
 
 
-def time_loop(code: list[Instruction]) -> list[Instruction]:
-    """The largest loop; polls inside it succeed at once and are left out, unless it is the data that they poll.
+def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
+    """The largest loop; those inside it that multiply run ``passes`` times.
+
+    Polls inside it succeed at once and are left out, unless it is the data that they poll.
 
     Raises:
         ValueError: the code has no loop.
     """
     (first, last), inside = _nested(code)
-    left_out: set[int] = set()
-    for begin, end in inside:
-        if not any(one.carries_data for one in code[begin : end + 1]):
-            left_out |= set(range(begin, end + 1))
-    return [code[place] for place in range(first, last + 1) if place not in left_out]
+    repeated = {end: begin for begin, end in inside if _multiplies(code[begin : end + 1])}
+    body: list[Instruction] = []
+    place = first
+    while place <= last:
+        waits = [end for begin, end in inside if begin == place and end not in repeated]
+        if waits and not any(one.carries_data for one in code[place : waits[0] + 1]):
+            place = waits[0] + 1
+            continue
+        again = any(begin <= place <= end for end, begin in repeated.items())
+        body.append(replace(code[place], again=again))
+        if place in repeated:
+            body += [one for one in body if one.again and one.at >= code[repeated[place]].at] * (passes - 1)
+        place += 1
+    return body
 
 
-def computes_inside(code: list[Instruction]) -> bool:
-    """Whether a loop inside the time loop multiplies: it runs an unknown number of times, so one pass of it is no step.
+def products_inside(code: list[Instruction]) -> int:
+    """How many loops inside the time loop multiply: they run as often as the width of a product needs.
 
     Raises:
         ValueError: the code has no loop.
     """
-    return any(one.kind in PRODUCTS for begin, end in _nested(code)[1] for one in code[begin : end + 1])
+    return sum(_multiplies(code[begin : end + 1]) for begin, end in _nested(code)[1])
+
+
+def _multiplies(code: list[Instruction]) -> bool:
+    return any(one.kind in PRODUCTS for one in code)
 
 
 def _nested(code: list[Instruction]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
@@ -301,7 +318,8 @@ class Player:
         if one.kind in ("ATOM", "ATOMG"):
             return from_others
         fixed = {
-            "LDG": latency.dram, "LDS": latency.shared, "LDSM": latency.matrix, "MUFU": latency.special,
+            "LDG": latency.l2 if one.again else latency.dram,
+            "LDS": latency.shared, "LDSM": latency.matrix, "MUFU": latency.special,
             "SHFL": latency.other, "S2R": latency.other, "LDC": latency.other,
         }  # fmt: skip
         return start + fixed.get(one.kind, 2)

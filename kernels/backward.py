@@ -25,17 +25,23 @@ from fusedrnn.kernels.tiles import (
 
 
 @jit
+def _having(step, T, d, own, lengths, HAS_LENGTHS: tl.constexpr):
+    """Which of a program's samples have a step."""
+    having = own & (step >= 0)
+    if HAS_LENGTHS:
+        having = having & (step + d * (T - 1 - 2 * step) < lengths)
+    return having
+
+
+@jit
 def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr):
-    """What a step reads, as it is stored: saved gates, dout, h and c before it, dcells; and which samples have this step."""
+    """What a step reads, as it is stored: saved gates, dout, h and c before it, dcells."""
     gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr, T, B, H, D, d, row, state_own, units = read
     S: tl.constexpr = CELL.saved
-    t = step + d * (T - 1 - 2 * step)
-    exists = own & (step >= 0)
-    valid = exists
+    valid = _having(step, T, d, own, lengths, HAS_LENGTHS)
     is_first = step == 0
     if HAS_LENGTHS:
-        valid = valid & (t < lengths)
-        is_first = is_first | ((d == 1) & (t == lengths - 1))
+        is_first = is_first | ((d == 1) & (T - step == lengths))
     rows, before = rows_at(step, T, B, D, row, d), rows_at(step - 1, T, B, D, row, d)
     saved = load_gates(gates_ptr, rows * (S * H) + units, H, valid, S)
     dout = gl.load(dout_ptr + rows * H + units, mask=valid, other=0.0)
@@ -44,12 +50,11 @@ def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.conste
         h = gl.load(gl.where(is_first, h0_ptr + state_own, out_ptr + (before * H + units)), mask=valid, other=0.0)
     if CELL.has_c:
         c_ptr = gl.where(is_first, c0_ptr + state_own, cells_ptr + (before * H + units))
-        c_before = gl.load(
-            c_ptr, mask=exists, other=0.0
-        )  # the c of the next step to come, which may be the sample's last
+        exists = own & (step >= 0)
+        c_before = gl.load(c_ptr, mask=exists, other=0.0)  # of the next step to come, which may be the sample's last
         if HAS_DCELLS:
             dcells = gl.load(dcells_ptr + rows * H + units, mask=valid, other=0.0)
-    return saved, dout, h, c_before, dcells, valid
+    return saved, dout, h, c_before, dcells
 
 
 @jit(do_not_specialize=RUNTIME)
@@ -116,7 +121,8 @@ def backward_sweep(
     for tick in range(tick_begin, tick_end):
         step = T - 1 - tick // CELL.phases
         rows = rows_at(step, T, B, D, row, d)
-        saved, dout, h, c_before, dcells, valid = ahead
+        valid = _having(step, T, d, own, lengths, HAS_LENGTHS)
+        saved, dout, h, c_before, dcells = ahead
         ahead = _inputs(read, T - 1 - (tick + 1) // CELL.phases, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS)
         written = (units < W) & (samples < B) & (step >= 0)  # nothing but the gather is left to do in the last tick
         to = dgates_ptr + rows * (S * W) + units
@@ -131,7 +137,7 @@ def backward_sweep(
             dh = gl.where(valid, dh + more, dh)
         else:
             after = rows_at(step + 1, T, B, D, x_row, d) * (S * W)
-            x_ptr = gl.where((x_row < 0) | (tick == 0), zeros_ptr + after * 0, dgates_ptr + after) + FROM * W
+            x_ptr = gl.where((x_row < 0) | (tick == 0), zeros_ptr, dgates_ptr + after) + FROM * W
             gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
             dh += gathered[0]
             d_step = dout.to(ACC)
