@@ -83,7 +83,7 @@ TABLE: tuple[Entry, ...] = (
         "8 samples a program, so that 32 samples of H=512 keep every SM of an H100 at work; 4 warps, for 8 compute each unit "
         "twice: 1413 cycles against 1980 (GRU forward, H=768)")),
     Entry("16-bit", 1024, Row(16, 8, 64, 0, "registers", 8, 0,
-        "8 warps where 4 have too few registers; not beyond H=1024, where lanes of 16 samples would have room in shared memory alone")),
+        "8 warps where 4 have too few registers; not beyond H=1024, where lanes of 16 samples have room in shared memory only")),
     Entry("16-bit", 256, Row(16, 16, 64, 0, "registers", 4, 0,
         "twice the samples where the lanes of 8 would take more waves")),
     Entry("16-bit", 1024, Row(16, 16, 64, 0, "registers", 8, 0,

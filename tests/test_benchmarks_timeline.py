@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, computes_inside, cycles, parse, time_loop
+from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, cycles, parse, products_inside, time_loop
 
 LATENCY = replace(H100, l2=200, dram=500, gpu_fence=400, block_fence=20, seen=100, barrier=10, shared=30, special=25)
 
@@ -153,14 +153,27 @@ def test_data_polled_in_a_retry_loop_is_loaded_once_and_seen_a_while_after_the_s
 
 
 def test_a_loop_inside_that_multiplies_is_told_from_a_poll():
-    assert not computes_inside(looped(instruction("LDG.E.STRONG.GPU")))
-    assert not computes_inside(looped(instruction("LDG.E.128.STRONG.GPU"), instruction("ISETP")))
+    assert not products_inside(looped(instruction("LDG.E.STRONG.GPU")))
+    assert not products_inside(looped(instruction("LDG.E.128.STRONG.GPU"), instruction("ISETP")))
     for product in ("HMMA.16816.F32.BF16", "HGMMA.64x16x16.F32", "DMMA.8x8x4", "FFMA", "DFMA"):
-        assert computes_inside(looped(instruction("LDG.E.128"), instruction(product)))
+        assert products_inside(looped(instruction("LDG.E.128"), instruction(product))) == 1
     outside = looped(instruction("LDG.E.STRONG.GPU"))
-    assert not computes_inside([replace(outside[0], name="HMMA.16816.F32.BF16"), *outside[1:]])
+    assert not products_inside([replace(outside[0], name="HMMA.16816.F32.BF16"), *outside[1:]])
     with pytest.raises(ValueError, match="expected a loop, got none"):
-        computes_inside(outside[:2])
+        products_inside(outside[:2])
+
+
+def test_a_loop_inside_that_multiplies_is_repeated_and_loads_from_the_second_level_cache():
+    """A weight, and a product with it: by hand, a pass waits for one load; a load outside the loop comes from memory."""
+    code = looped(instruction("LDG.E.128", 1, result=0), instruction("FFMA", 4, waits=1))
+    kinds = [one.kind for one in time_loop(code, 3)]
+    assert kinds == ["IMAD", *["LDG", "FFMA", "BRA"] * 3, "FADD", "STG", "BRA"]
+    assert [one.kind for one in time_loop(code, 3) if one.again] == ["LDG", "FFMA", "BRA"] * 3
+    two, three, six = (cycles(time_loop(code, passes), 1, LATENCY)[0] for passes in (2, 3, 6))
+    assert three - two == LATENCY.l2 + 4 + 1
+    assert six == two + 4 * (three - two)
+    plain = [instruction("LDG.E.128", 1, result=0), instruction("FFMA", 4, waits=1)]
+    assert cycles(plain, 1, LATENCY)[0] == LATENCY.dram + 4
 
 
 def test_the_step_that_counts_follows_others():

@@ -12,7 +12,7 @@ import torch
 triton = pytest.importorskip("triton")
 
 from benchmarks import aot, aot_record, timeline  # noqa: E402
-from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, exchanges, faults, products_a_warp, step_cycles  # noqa: E402
+from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, exchanges, faults, passes, products_a_warp, step_cycles  # noqa: E402
 from benchmarks.machine_code import loads  # noqa: E402
 from benchmarks.records import RecordError  # noqa: E402
 from fusedrnn.chips import CHIPS  # noqa: E402
@@ -251,18 +251,34 @@ INNER += _line(0x30, "BRA 0x0")
 def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
     """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
     monkeypatch.setattr(timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER}[cubin])
-    assert step_cycles(b"plain", 90, warps=2) == 9
-    assert step_cycles(b"plain", 90, warps=8) == 16
-    assert step_cycles(b"streamed", 90, warps=2) is None
+    assert step_cycles(b"plain", 90, warps=2) == (9, 0)
+    assert step_cycles(b"plain", 90, warps=8) == (16, 0)
+    assert step_cycles(b"streamed", 90, warps=2) == (
+        0,
+        8,
+    )  # a tensor core takes 8 for each pass, behind which all else goes on
     assert [step_cycles(b"plain", arch, warps=2) for arch in MULTIPROCESSORS if arch != 90] == [None] * 4
 
 
-def test_the_record_has_cycles_of_the_h100s_resident_forms():
+def test_a_pass_of_the_loop_over_streamed_weights_is_a_chunk():
+    """By hand: a warp's part of H=2048 is 256 columns, four chunks of 64 of 16 bits or 16 of exact float32's 16."""
+    assert passes(Case("forward", "lstm", "bf16", 90, 2048)) == 4
+    assert passes(Case("backward", "lstm", "bf16", 90, 2048)) == 4 * 4
+    assert passes(Case("forward", "gru_before", "fp32", 90, 2048, B=1)) == 2 * 16  # of each phase
+    assert passes(Case("backward", "gru_before", "fp32", 90, 2048, B=1)) == 3 * 16
+    assert passes(Case("forward", "lstm", "bf16", 90, 1024)) == 0
+
+
+def test_the_record_has_cycles_of_every_row_of_the_h100():
     _, rows = aot_record.load()
-    timed = [row for row in rows if row["arch"] == "sm_90" and row["weights"] != "streamed"]
-    assert len(timed) >= 50
-    assert all(isinstance(row["cycles"], int) and 500 < row["cycles"] < 50_000 for row in timed)
+    timed = [row for row in rows if row["arch"] == "sm_90"]
+    assert len(timed) >= 100
+    assert all(isinstance(row["cycles"], int) and 500 < row["cycles"] < 500_000 for row in timed)
     assert sum(row["cycles"] is not None for row in rows) == len(timed)
+    of = {(row["kernel"], row["cell"], row["dtype"], row["H"], row["B"]): row["cycles"] for row in timed}
+    for cell in RECORDED:
+        longer, shorter = (of["forward_sweep", cell, "fp64", H, 32] for H in (2048, 1024))
+        assert 1.8 < longer / shorter < 2  # twice the passes, and what a step does once
 
 
 def test_the_record_covers_the_chips_and_no_row_spills():
