@@ -226,6 +226,10 @@ def multiply(
 ):  # fmt: skip
     """The sums with the products of ``COUNT`` chunks of the operand from chunk ``i`` on; and the polls left."""
     column, W, zeros_ptr, error_ptr, launch_id, boxes = lane
+    if TILES.weights == "streamed":  # before the polls, so that both ways from the second-level cache are gone at once
+        tiles = ()
+        for r in gl.static_range(RESULTS):
+            tiles = tiles + (load_tile(w, FIRST + r + i // chunks, i % chunks, TILES),)
     x = ()
     if TILES.alone:
         for j in gl.static_range(COUNT):
@@ -243,12 +247,12 @@ def multiply(
     for j in gl.static_range(COUNT):
         sums = ()
         for r in gl.static_range(RESULTS):
-            if TILES.weights == "registers" or TILES.alone:
-                tile = tiles[(FIRST + r) * chunks + i + j]
+            if TILES.weights == "streamed":
+                tile = tiles[r]
             elif TILES.weights == "shared":
                 tile = tiles[(FIRST + r) * chunks + i + j].load(TILES.left)
             else:
-                tile = load_tile(w, FIRST + r + (i + j) // chunks, (i + j) % chunks, TILES)
+                tile = tiles[(FIRST + r) * chunks + i + j]
             if TILES.tensor:
                 sums = sums + (mma(tile, x[j], accs[r]),)
             else:
