@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from sweep_cases import FORMS, check, problem, served
+from sweep_cases import FORMS, check, problem, served, textbook
 
 from fusedrnn.kernels import sweeps
 
@@ -67,3 +67,17 @@ def test_padding_leaks_nowhere(cell, form):
     padding = torch.arange(4).unsqueeze(-1) >= p["lengths"]
     p["gx"][padding] = float("nan")
     check(cell, FORMS[form](9), p, torch.float32)
+
+
+@pytest.mark.parametrize(("cell", "form"), served("alone", "registers"))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_infinite_state_reaches_what_it_reaches_in_the_textbook(cell, form):
+    """Padded units have weights of 0, and 0 times infinity is NaN: none of it may be handed on."""
+    p = problem(cell, 2, 3, 20, 2, True, False, torch.float32)
+    p["h0"][:, 1, 3] = float("inf")
+    p["w_hh"] = p["w_hh"].abs()  # a reset gate that is open: infinity, not 0 times infinity
+    expected = textbook(cell, p)[0]
+    f = {k: None if v is None else v.float() for k, v in p.items()}
+    done = sweeps.forward(cell, f["gx"], f["h0"], f["c0"], f["w_hh"], f["b_hh"], None, FORMS[form](20), save=False)
+    assert expected[0, 1, 0].isfinite().sum() + expected[0, 1, 0].isinf().sum() >= 19
+    torch.testing.assert_close(done.output.double(), expected, rtol=1e-5, atol=1e-5, equal_nan=True)
