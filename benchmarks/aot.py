@@ -147,7 +147,7 @@ def step_cycles(cubin: bytes, arch: int, warps: int) -> Cycles | None:
     loops = timeline.products_inside(code)
     if not loops:
         return timeline.cycles(timeline.time_loop(code), warps)[0], 0.0
-    two, three = (timeline.cycles(timeline.time_loop(code, passes), warps)[0] for passes in (2, 3))
+    two, three = (timeline.cycles(timeline.time_loop(code, times), warps)[0] for times in (2, 3))
     a_pass = (three - two) / loops
     return two - 2 * loops * a_pass, a_pass
 

@@ -172,6 +172,12 @@ def test_a_loop_inside_that_multiplies_is_repeated_and_loads_from_the_second_lev
     two, three, six = (cycles(time_loop(code, passes), 1, LATENCY)[0] for passes in (2, 3, 6))
     assert three - two == LATENCY.l2 + 4 + 1
     assert six == two + 4 * (three - two)
+    two_loops = [one for one in code if one.kind not in ("STG", "FADD")][:-1]
+    two_loops += [replace(one, at=one.at + 0x100, arguments="0x110") for one in two_loops[1:]]
+    two_loops += [instruction("BRA", at=0x200, arguments="0x0")]
+    kinds = [(one.kind, one.at) for one in time_loop(two_loops, 2)]
+    first, second = [("LDG", 0x10), ("FFMA", 0x20), ("BRA", 0x30)], [("LDG", 0x110), ("FFMA", 0x120), ("BRA", 0x130)]
+    assert kinds == [("IMAD", 0), *first * 2, *second * 2, ("BRA", 0x200)]
     plain = [instruction("LDG.E.128", 1, result=0), instruction("FFMA", 4, waits=1)]
     assert cycles(plain, 1, LATENCY)[0] == LATENCY.dram + 4
 

@@ -245,18 +245,20 @@ def _line(at, text, stall=1):
 
 PLAIN = _line(0x00, "MUFU.EX2 R1, R2", 4) + _line(0x10, "BRA 0x0", 5)
 INNER = _line(0x00, "IADD3 R1, R2, R3") + _line(0x10, "HMMA.16816.F32.BF16 R4, R5, R6, R4") + _line(0x20, "BRA 0x10")
+TWO = INNER + _line(0x30, "HMMA.16816.F32.BF16 R8, R5, R6, R8") + _line(0x40, "BRA 0x30") + _line(0x50, "BRA 0x0")
 INNER += _line(0x30, "BRA 0x0")
 
 
 def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
     """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
-    monkeypatch.setattr(timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER}[cubin])
+    monkeypatch.setattr(
+        timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER, b"two loops": TWO}[cubin]
+    )
     assert step_cycles(b"plain", 90, warps=2) == (9, 0)
     assert step_cycles(b"plain", 90, warps=8) == (16, 0)
-    assert step_cycles(b"streamed", 90, warps=2) == (
-        0,
-        8,
-    )  # a tensor core takes 8 for each pass, behind which all else goes on
+    # a tensor core takes 8 cycles for each pass, behind which all else goes on
+    assert step_cycles(b"streamed", 90, warps=2) == (0, 8)
+    assert step_cycles(b"two loops", 90, warps=2) == (0, 8)  # of either
     assert [step_cycles(b"plain", arch, warps=2) for arch in MULTIPROCESSORS if arch != 90] == [None] * 4
 
 
