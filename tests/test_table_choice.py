@@ -95,6 +95,7 @@ def test_the_lstms_backward_has_rows_of_its_own():
         choose(sweep, "lstm", torch.bfloat16, 512, 32, 1, (9, 0), 132) for sweep in ("forward", "backward")
     )
     assert [(row.warps, row.group) for row in (forward, backward)] == [(4, 2), (8, 4)]
+    assert choose("backward", "lstm", torch.bfloat16, 1024, 32, 1, (9, 0), 132).samples == 8
 
 
 def test_chips_without_the_instructions_are_not_served(monkeypatch):
@@ -196,8 +197,8 @@ def test_registers_by_hand():
 
 
 def test_operands_are_polled_in_as_few_groups_as_registers_have_room_for():
-    def group(sweep, cell, chunks, warps=8, samples=8):
-        row = grouped(Row(16, samples, 64, chunks, "registers", warps, 0), sweep, cell)
+    def group(sweep, cell, chunks, warps=8, samples=8, weights="registers"):
+        row = grouped(Row(16, samples, 64, chunks, weights, warps, 0), sweep, cell)
         return None if row is None else row.group
 
     assert group("backward", "lstm", 1) == 4  # all
@@ -206,6 +207,7 @@ def test_operands_are_polled_in_as_few_groups_as_registers_have_room_for():
     assert group("backward", "gru", 2, samples=16) == 3
     assert group("backward", "lstm", 2, samples=16) == 1  # one by one
     assert group("backward", "lstm", 2, samples=32) is None
+    assert group("backward", "lstm", 3, weights="shared") == 6  # of 12, of which there is room for 9
     assert group("backward", "lstm", 2, warps=4) is None  # 8 warps poll all at once
     assert group("forward", "lstm", 2, warps=4) == 2
     assert group("backward", "lstm", 3) is None
