@@ -24,6 +24,8 @@ from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
 from fusedrnn.kernels.table import Row as Launch
 
+UNROLLED = 32
+"""Chunks of weights, those of all gates, whose products are written one after the other in a kernel: more take long to compile."""
 GAIN = 1.03
 """A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
 
@@ -83,7 +85,7 @@ def candidates(chip: Chip, tune: Tune, row: Launch, count: int, without: frozens
         needed = shared_bytes(new, layer.cell, layer.dtype.itemsize)
         if registers(new, tune.sweep, layer.cell) > ROOM or needed > chip.shared_bytes:
             return False
-        return slices(new, layer.H) <= chip.multiprocessors
+        return slices(new, layer.H) <= chip.multiprocessors and layer.gates * new.chunks <= UNROLLED
 
     fitting = [new for new in variants(row, layer.H) if fits(new)]
     best = sorted(fitting, key=lambda new: cost.sweep_s(chip, tune.sweep, layer, new))[:count]

@@ -403,6 +403,7 @@ def test_candidates_fit_the_chip_and_differ_from_the_table(sweep, H, B):
         assert shared_bytes(row, "lstm", 2) <= chip.shared_bytes
         assert row.depth * row.chunks * row.warps >= H
         assert registers(row, sweep, "lstm") <= ROOM
+        assert 4 * row.chunks <= tuning.UNROLLED
     assert len(list(variants(base, H))) > 20
     assert len({tune.key for tune in tuning.shapes()}) == len(tuning.shapes())
 
