@@ -178,19 +178,21 @@ def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
         ValueError: the code has no loop.
     """
     (first, last), inside = _nested(code)
-    repeated = {end: begin for begin, end in inside if _multiplies(code[begin : end + 1])}
+    left_out: set[int] = set()
+    repeated: dict[int, int] = {}
+    for begin, end in inside:
+        part = code[begin : end + 1]
+        if _multiplies(part):
+            repeated[end] = begin
+        elif not any(one.carries_data for one in part):
+            left_out |= set(range(begin, end + 1))
     body: list[Instruction] = []
-    place = first
-    while place <= last:
-        waits = [end for begin, end in inside if begin == place and end not in repeated]
-        if waits and not any(one.carries_data for one in code[place : waits[0] + 1]):
-            place = waits[0] + 1
-            continue
+    for place in sorted(set(range(first, last + 1)) - left_out):
         again = any(begin <= place <= end for end, begin in repeated.items())
         body.append(replace(code[place], again=again))
         if place in repeated:
-            body += [one for one in body if one.again and one.at >= code[repeated[place]].at] * (passes - 1)
-        place += 1
+            begin = code[repeated[place]].at
+            body += [one for one in body if one.again and one.at >= begin] * (passes - 1)
     return body
 
 

@@ -83,8 +83,13 @@ def _launch(
     drop: Dropout | None,
     **constants: bool,
 ) -> None:
-    """Launch a sweep with its tensors, of which the first has the dtype and the device, and its sizes T B D H."""
+    """Launch a sweep with its tensors, of which the first has the dtype and the device, and its sizes T B D H.
+
+    Nothing is launched without samples.
+    """
     T, B, D, H = sizes
+    if not B:
+        return
     like, device = tensors[0], tensors[0].device
     if row is None:
         capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(device)
@@ -156,11 +161,10 @@ def forward(
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
     tensors = (gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed)
-    if B:
-        _launch(
-            forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop,
-            HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, SAVE=save,
-        )  # fmt: skip
+    _launch(
+        forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop,
+        HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, SAVE=save,
+    )  # fmt: skip
     c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
     return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
 
@@ -199,11 +203,10 @@ def backward(
     zeros = output.new_zeros(S * W)
     seed = None if drop is None else drop.seed
     tensors = (gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed)
-    if B:
-        _launch(
-            backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop,
-            HAS_LENGTHS=lengths is not None, HAS_DCELLS=d_cells is not None,
-        )  # fmt: skip
+    _launch(
+        backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop,
+        HAS_LENGTHS=lengths is not None, HAS_DCELLS=d_cells is not None,
+    )  # fmt: skip
     if W != H:
         dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

@@ -168,8 +168,10 @@ def candidates(
         if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or entry.without == (sweep, cell):
             continue
         row = grouped(filled(entry.row, H), sweep, cell)
-        needed = 0 if row is None else shared_bytes(row, cell, dtype.itemsize)
-        if row is not None and needed <= room:
+        if row is None:
+            continue
+        needed = shared_bytes(row, cell, dtype.itemsize)
+        if needed <= room:
             together = min(REGISTERS // (32 * row.warps * 256), (room + 1024) // (needed + 1024))
             yield row if capability is None else replace(row, per_sm=max(1, together))
 

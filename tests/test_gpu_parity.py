@@ -34,12 +34,11 @@ def sweep_problem(cell, T, B, H, D, dtype, lengths):
     return arguments, up
 
 
-def swept(engine, cell, p, up, rows=None):
-    """Everything that both sweeps of an engine, by rows of theirs, return, without what is None."""
-    forward_row, at = ((), ()) if rows is None else ((rows[0],), (rows[1],))
-    done = engine.forward(cell, p["gx"], p["h0"], p["c0"], p["w_hh"], p["b_hh"], p["lengths"], *forward_row, save=True)
+def swept(engine, cell, p, up, *rows):
+    """Everything that both sweeps of an engine, the forward by the first row, return, without what is None."""
+    done = engine.forward(cell, p["gx"], p["h0"], p["c0"], p["w_hh"], p["b_hh"], p["lengths"], *rows[:1], save=True)
     back = engine.backward(
-        cell, done.gates, done.output, done.cells, p["h0"], p["c0"], p["w_hh"], p["lengths"], *up, *at
+        cell, done.gates, done.output, done.cells, p["h0"], p["c0"], p["w_hh"], p["lengths"], *up, *rows[1:]
     )  # fmt: skip
     return [t for t in (done.output, done.h_n, done.cells, done.c_n, back.dgates, back.dh0, back.dc0) if t is not None]
 
@@ -64,7 +63,7 @@ def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dt
     assert backward
     for n in range(max(len(forward), len(backward))):
         rows = forward[min(n, len(forward) - 1)], backward[min(n, len(backward) - 1)]
-        got = swept(sweeps, cell, p, up, rows)
+        got = swept(sweeps, cell, p, up, *rows)
         for index, (g, o, t) in enumerate(zip(got, plain, truth, strict=True)):
             assert g.isfinite().all(), (rows, index)
             floor = 2.0**-11 if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else 2 * UNIT[dtype]
