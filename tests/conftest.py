@@ -11,12 +11,12 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when the kernels are imported
 torch.set_num_threads(1)
-sys.path.insert(0, str(Path(__file__).parent))  # the helper modules beside the tests
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 NEEDS = {
-    "hypothesis": ["test_modules_properties.py", "test_packing.py"],
-    "expecttest": ["test_torch_module_infos.py"],
-    "tqdm": ["test_examples_*.py", "test_lyrics_*.py", "test_published_data.py"],
+    "hypothesis": ["modules/test_properties.py", "operators/test_packing.py"],
+    "expecttest": ["modules/test_torch_module_infos.py"],
+    "tqdm": ["examples/test_*.py"],
 }
 """Files that import what `make setup` installs and a GPU machine with nothing but torch, pandas and matplotlib may lack."""
 MISSING = [package for package in NEEDS if find_spec(package) is None]

@@ -21,7 +21,12 @@ from benchmarks.gpu.compiling import cores
 from benchmarks.gpu.session import Session
 from benchmarks.records import Record, Row, write
 
-FILES = tuple(f"tests/test_{name}.py" for name in ("gpu_parity", "gpu_runtime", "dropout_gpu", "beyond_torch"))
+FILES = (
+    "tests/gpu/test_parity.py",
+    "tests/gpu/test_runtime.py",
+    "tests/gpu/test_dropout.py",
+    "tests/modules/test_beyond_torch.py",
+)
 """Those with GPU tests: what else is in the folder need not be importable on that machine."""
 SHARDS = 12
 """At most; each holds a context of the GPU."""
@@ -47,7 +52,7 @@ class Pass:
 def passes(*, dry: bool) -> list[Pass]:
     """First what may run side by side, then what needs the GPU alone; of a dry run, a few tests of the timing."""
     if dry:
-        few = ("tests/test_benchmarks_timing.py", "-k")
+        few = ("tests/benchmarks/test_timing.py", "-k")
         return [Pass("side by side", (*few, "summary"), 2), Pass("alone", (*few, "ratio"), 1)]
     shards = max(1, min(SHARDS, cores() - 2))
     return [

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from reference_networks import LAYER_SWEEPS, B, H, I, T, build, gradients, run_reference, states_for
 from torch.nn.functional import one_hot
 
 from fusedrnn.reference.stack import LayerWeights, layer_of, project, run_layers
-from tests.reference_networks import LAYER_SWEEPS, B, H, I, T, build, gradients, run_reference, states_for
 
 
 def randn(*shape):

@@ -317,7 +317,7 @@ def test_a_program_started_deaf_to_ctrl_c_stays_so():
 
 @pytest.mark.usefixtures("listening")
 def test_a_process_that_gets_sigint_leaves_a_usable_checkpoint_and_exits_130(song, tmp_path):
-    program = Path(__file__).parents[1] / "examples" / "lyrics.py"
+    program = Path(__file__).parents[2] / "examples" / "lyrics.py"
     command = [sys.executable, program, "--corpus", song, "--out", tmp_path, *SMALL, "--epochs", "100000"]
     with subprocess.Popen(
         [*map(str, command), "--report-every", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

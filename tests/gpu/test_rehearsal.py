@@ -10,13 +10,13 @@ import torch
 pytest.importorskip("triton")
 
 import bare_machine
-import test_gpu_parity as parity
-import test_gpu_runtime as runtime
 from gpu_cases import CELLS
 
 from fusedrnn.kernels import launch
+from tests.gpu import test_parity as parity
+from tests.gpu import test_runtime as runtime
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the tests themselves"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN in the interpreter
@@ -60,8 +60,8 @@ def test_what_is_not_installed_beside_torch_is_not_needed_to_collect(tmp_path):
     bare = bare_machine.environment(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "test_gpu_parity.py" in done.stdout
-    assert "not installed: hypothesis; not collected: test_modules_properties.py" in done.stdout
+    assert "test_parity.py" in done.stdout
+    assert "not installed: hypothesis; not collected: modules/test_properties.py" in done.stdout
 
 
 def test_a_bare_machine_is_one(tmp_path):

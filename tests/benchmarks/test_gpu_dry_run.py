@@ -19,7 +19,7 @@ from benchmarks.gpu import phases
 from benchmarks.records import load
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the program itself")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDS = ("compile", "gate", "baseline", "gpu", "steps", "tuning", "tests")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from fusedrnn import FusedGRU, FusedLSTM
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-"""Without a GPU the tests' own code is tried out, at tiny sizes: `test_gpu_rehearsal.py`."""
+"""Without a GPU the tests' own code is tried out, at tiny sizes: `tests/gpu/test_rehearsal.py`."""
 CELLS = ("gru", "gru_before", "lstm")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 BUDGET = 1.5

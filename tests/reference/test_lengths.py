@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 import torch
+from reference_networks import LAYER_SWEEPS, TORCH, B, H, I, P, T, build, gradients, run_reference, states_for
 
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
-from tests.reference_networks import LAYER_SWEEPS, TORCH, B, H, I, P, T, build, gradients, run_reference, states_for
 
 LENGTHS = torch.tensor([4, T, 0, 6, 1])
 PADDING = torch.arange(T).unsqueeze(1) >= LENGTHS  # (T, B)

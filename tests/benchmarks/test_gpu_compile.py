@@ -17,16 +17,17 @@ from benchmarks.absent import Chip
 from benchmarks.gpu import needs, steps
 from benchmarks.gpu.kernels import Pointwise, Sweep, distinct
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+HELPERS = ROOT / "tests" / "helpers"
 CHIP = Chip((9, 0), 132)
 COMPILED = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 
 
 def run(*arguments, **environment):
     """A Python program in the root of the checkout and without the interpreter."""
-    paths = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join([str(ROOT), str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], env={**COMPILED, "PYTHONPATH": paths, **environment}, cwd=HERE.parent,
+        [sys.executable, *map(str, arguments)], env={**COMPILED, "PYTHONPATH": paths, **environment}, cwd=ROOT,
         capture_output=True, text=True,
     )  # fmt: skip
 
@@ -42,13 +43,13 @@ def in_a_process(*arguments, **environment):
 def cache(tmp_path_factory):
     """Triton's cache after the compilation of what the jobs of `absent_launches` say that they need."""
     folder = tmp_path_factory.mktemp("cache")
-    found = json.loads(in_a_process(HERE / "absent_launches.py", "compile", TRITON_CACHE_DIR=str(folder)))
+    found = json.loads(in_a_process(HELPERS / "absent_launches.py", "compile", TRITON_CACHE_DIR=str(folder)))
     assert len(found["new"]) == found["launches"] > 20
     return folder
 
 
 def test_every_launch_finds_its_kernel_in_the_cache_that_was_filled_ahead(cache):
-    found = json.loads(in_a_process(HERE / "absent_launches.py", "run", TRITON_CACHE_DIR=str(cache)))
+    found = json.loads(in_a_process(HELPERS / "absent_launches.py", "run", TRITON_CACHE_DIR=str(cache)))
     assert found["new"] == []
     assert found["cached"] > 20
     assert found["launches"] > found["cached"]
@@ -58,7 +59,7 @@ def test_what_was_not_compiled_ahead_is_counted(cache, tmp_path):
     shutil.copytree(cache, tmp_path / "cache")
     lost = next((tmp_path / "cache").glob("*/backward_sweep.json")).parent
     shutil.rmtree(lost)
-    found = json.loads(in_a_process(HERE / "absent_launches.py", "run", TRITON_CACHE_DIR=str(tmp_path / "cache")))
+    found = json.loads(in_a_process(HELPERS / "absent_launches.py", "run", TRITON_CACHE_DIR=str(tmp_path / "cache")))
     assert found["new"] == ["backward_sweep"]
 
 

@@ -24,7 +24,7 @@ def functions(file):
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:60])
 def test_the_tests_of_a_line_exist(row):
     assert len(row) == 2, row
-    names = re.findall(r"`(test_\w+\.py)::(test_\w+)`", row[1])
+    names = re.findall(r"`((?:\.\./\w+/)?test_\w+\.py)::(test_\w+)`", row[1])
     assert names
     assert len(names) == row[1].count("::")
     for file, name in names:

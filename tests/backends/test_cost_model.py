@@ -24,7 +24,7 @@ def shared(H, units=16, samples=16):
 def test_imports_without_triton():
     program = "import sys; sys.modules['triton'] = None; import fusedrnn.cost, fusedrnn.kernels.table"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=Path(__file__).parents[1], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

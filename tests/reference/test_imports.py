@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+REFERENCE = Path(__file__).parents[2] / "reference"
 FILES = sorted(REFERENCE.glob("*.py"))
 
 

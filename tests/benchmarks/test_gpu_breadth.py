@@ -198,8 +198,8 @@ def test_the_real_passes_run_the_gpu_tests_and_those_alone_after_them(monkeypatc
     assert side.arguments == (*breadth.FILES, "-m", "gpu and not alone")
     assert 1 <= side.shards <= breadth.SHARDS
     assert (alone.arguments, alone.shards) == ((*breadth.FILES, "-m", "gpu and alone"), 1)
-    here = Path(__file__).parent
-    marked = {path for path in here.glob("test_*.py") if re.search(r"pytest\.mark\.gpu\b", path.read_text("utf-8"))}
-    assert {here.parent / name for name in breadth.FILES} == marked - {Path(__file__)}
-    marked = Path(__file__).with_name("test_gpu_runtime.py").read_text(encoding="utf-8")
+    tests = Path(__file__).parents[1]
+    marked = {path for path in tests.rglob("test_*.py") if re.search(r"pytest\.mark\.gpu\b", path.read_text("utf-8"))}
+    assert {tests.parent / name for name in breadth.FILES} == marked - {Path(__file__)}
+    marked = (tests / "gpu" / "test_runtime.py").read_text(encoding="utf-8")
     assert marked.count("@pytest.mark.alone") == 5

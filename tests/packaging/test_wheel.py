@@ -12,7 +12,7 @@ import pytest
 
 import fusedrnn
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDERS = {"fusedrnn": "fusedrnn", "kernels": "fusedrnn/kernels", "reference": "fusedrnn/reference"}
 SYMLINKS = {"kernels", "reference"}  # inside fusedrnn/
 

@@ -1,7 +1,7 @@
 """The experiments on the published data, against what plain PyTorch code gave on it: minutes each, and only where the data are.
 
-FUSEDRNN_HOUSES=DIR pytest -m slow tests/test_published_data.py      # DIR has Kaggle's train.csv and test.csv
-FUSEDRNN_FASHION=DIR pytest -m slow tests/test_published_data.py     # DIR has Fashion-MNIST's four files
+FUSEDRNN_HOUSES=DIR pytest -m slow tests/examples/test_published_data.py      # DIR has Kaggle's train.csv and test.csv
+FUSEDRNN_FASHION=DIR pytest -m slow tests/examples/test_published_data.py     # DIR has Fashion-MNIST's four files
 """
 
 import json

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
+from reference_networks import B, I, P, T, build, gradients, run_reference, run_torch, states_for
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-from tests.reference_networks import B, I, P, T, build, gradients, run_reference, run_torch, states_for
 
 NETWORKS = [
     pytest.param(cell, {"num_layers": layers, "bidirectional": two, "bias": bias} | projection, id=name)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from examples import ddp
 from fusedrnn import FusedGRU, FusedLSTM
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 X = torch.randn(5, 4, 3)
 
 
