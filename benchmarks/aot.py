@@ -24,7 +24,7 @@ import triton.language as tl
 
 from benchmarks import timeline
 from benchmarks.machine_code import Reading, compile_for, read
-from fusedrnn.chips import CHIPS, SHARED_BYTES
+from fusedrnn.backends.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.cells import CELLS

@@ -3,7 +3,7 @@
     python -m benchmarks.floor                  # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
     python -m benchmarks.floor --check          # beside published figures
 
-The step's costs are those of `fusedrnn.cost`; here every tile of units and samples is tried, half of the registers may
+The step's costs are those of `fusedrnn.backends.cost`; here every tile of units and samples is tried, half of the registers may
 hold weights beside shared memory, and the exchange may be a better one than today's. A measured time over this floor is the
 gap that is left; the floor itself is computed from published numbers and was never measured.
 """
@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from benchmarks.published import FIGURES
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS, SHARED_PORT, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
+from fusedrnn.backends.chips import CHIPS, SHARED_PORT, Chip
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.table import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)

@@ -24,9 +24,9 @@ from benchmarks.cases import DTYPES
 from benchmarks.environment import environment
 from benchmarks.floor import best, call_s, tiles
 from benchmarks.records import Record, Row
-from fusedrnn import cost, cudnn
-from fusedrnn.chips import CHIPS, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost, cudnn
+from fusedrnn.backends.chips import CHIPS, Chip
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)

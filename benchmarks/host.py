@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import absent
 from benchmarks.absent import Chip
-from fusedrnn import FusedGRU, FusedLSTM, backend_triton
+from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.backends import triton as backend_triton
 from fusedrnn.kernels import launch
 
 CHIP = Chip((9, 0), 132)

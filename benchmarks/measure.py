@@ -16,8 +16,8 @@ from benchmarks.peers import TOLERANCE, Peer, error, ours_backend, peers
 from benchmarks.published import figures_for
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
-from fusedrnn.chips import chip_of
-from fusedrnn.cudnn import path
+from fusedrnn.backends.chips import chip_of
+from fusedrnn.backends.cudnn import path
 from fusedrnn.kernels.table import choose
 
 BASE = "torch.nn"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends.cudnn import Layer
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from benchmarks.peers import TOLERANCE, error
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
 from benchmarks.waiting import late_error, usable, wait
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS, Chip, chip_of
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
+from fusedrnn.backends.chips import CHIPS, Chip, chip_of
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
 from fusedrnn.kernels.table import Row as Launch
 

@@ -1,12 +1,12 @@
 """Drop-in recurrent modules for PyTorch: a textbook reference beside fused Triton kernels."""
 
 from fusedrnn import functional
-from fusedrnn.backends import BackendUnavailableError, available_backends, use_backend
-from fusedrnn.cells import FusedGRUCell, FusedLSTMCell
+from fusedrnn.backends.choice import BackendUnavailableError, available_backends, use_backend
 from fusedrnn.dropout import FusedDropout
-from fusedrnn.initial_state import InitialState
-from fusedrnn.modules import FusedGRU, FusedLSTM
-from fusedrnn.replace import Replacements, replace_rnns, restore_rnns
+from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell
+from fusedrnn.modules.initial_state import InitialState
+from fusedrnn.modules.replace import Replacements, replace_rnns, restore_rnns
+from fusedrnn.modules.rnn import FusedGRU, FusedLSTM
 from fusedrnn.version import __version__
 
 __all__ = [

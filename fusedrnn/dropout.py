@@ -11,8 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusedrnn import backends, dropout_ops, validation
-from fusedrnn.circumstances import autocast_dtype, transformed
+from fusedrnn import validation
+from fusedrnn.backends import choice as backends
+from fusedrnn.context import autocast_dtype, transformed
+from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.reference import counter_dropout as plain
 
 

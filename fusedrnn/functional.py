@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn import backends, validation
+from fusedrnn import validation
+from fusedrnn.backends import choice as backends
 from fusedrnn.call import Call, Result
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
 from fusedrnn.dropout import dropout as dropout
 from fusedrnn.dropout import seed_for
-from fusedrnn.penalty import l2_penalty as l2_penalty
+from fusedrnn.operators.penalty import l2_penalty as l2_penalty
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn.circumstances import autocast_dtype, readable
+from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.reference.stack import LayerWeights
 
 

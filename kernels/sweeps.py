@@ -22,7 +22,7 @@ from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.table import WHOLE, Row, choose, even, padded, slices
 from fusedrnn.kernels.tiles import Tiles
-from fusedrnn.results import Backward, Dropout, Forward
+from fusedrnn.operators.results import Backward, Dropout, Forward
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand, by which the gate functions are chosen (`math`)."""

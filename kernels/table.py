@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import torch
 
-from fusedrnn.chips import SHARED_BYTES, SMALLEST_SHARED
+from fusedrnn.backends.chips import SHARED_BYTES, SMALLEST_SHARED
 from fusedrnn.kernels.cell import NUMBERS
 
 PLACES = ("alone", "registers", "shared", "streamed")

@@ -14,7 +14,7 @@ from benchmarks.cases import DTYPES, Case
 from benchmarks.gpu.micro import Micro
 from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune, candidates
-from fusedrnn.chips import CHIPS, chip_of
+from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, choose, even, slices
 

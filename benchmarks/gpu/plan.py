@@ -16,7 +16,7 @@ from benchmarks.goals import ours_s, theirs_s
 from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps
 from benchmarks.gpu.phases import PHASES
 from benchmarks.records import RESULTS, RecordError, load
-from fusedrnn.chips import CHIPS
+from fusedrnn.backends.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
 CORES = 16

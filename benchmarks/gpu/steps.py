@@ -22,7 +22,7 @@ from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.records import Row
 from benchmarks.timing import clock_for, paired, summarize
 from benchmarks.tuning import Tune, problem
-from fusedrnn.chips import chip_of
+from fusedrnn.backends.chips import chip_of
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose
 

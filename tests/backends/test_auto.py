@@ -8,9 +8,11 @@ import sys
 import pytest
 import torch
 
-from fusedrnn import FusedGRU, FusedLSTM, chooser, direct
+from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.backends import auto as chooser
+from fusedrnn.backends import direct
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.call import Call
-from fusedrnn.cudnn import Layer
 
 H100, A100 = (9, 0), (8, 0)
 LARGE = Layer("lstm", torch.bfloat16, T=512, B=64, I=512, H=512)

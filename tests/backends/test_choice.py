@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import fusedrnn
-from fusedrnn import BackendUnavailableError, FusedGRU, backends, direct, use_backend
+from fusedrnn import BackendUnavailableError, FusedGRU, use_backend
+from fusedrnn.backends import choice as backends
+from fusedrnn.backends import direct
 
 
 @pytest.fixture

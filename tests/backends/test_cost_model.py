@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusedrnn import cost, cudnn
-from fusedrnn.chips import CHIPS, SHARED_BYTES, chip_of
-from fusedrnn.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
+from fusedrnn.backends import cost, cudnn
+from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, chip_of
+from fusedrnn.backends.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
 from fusedrnn.kernels.table import Row, choose
 
 H100 = CHIPS[9, 0]
@@ -22,7 +22,7 @@ def shared(H, units=16, samples=16):
 
 
 def test_imports_without_triton():
-    program = "import sys; sys.modules['triton'] = None; import fusedrnn.cost, fusedrnn.kernels.table"
+    program = "import sys; sys.modules['triton'] = None; import fusedrnn.backends.cost, fusedrnn.kernels.table"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
     )

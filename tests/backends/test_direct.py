@@ -5,8 +5,9 @@ import torch
 from contract_cases import LAYERS, flat, hx_of, tensors, total
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, direct, use_backend
-from fusedrnn.backend_aten import derived_by_hand
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
+from fusedrnn.backends import direct
+from fusedrnn.backends.aten import derived_by_hand
 
 
 @pytest.fixture(params=[FusedGRU, FusedLSTM], ids=LAYERS)

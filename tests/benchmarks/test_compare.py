@@ -13,7 +13,7 @@ from benchmarks.cases import Case
 from benchmarks.compare import changes
 from benchmarks.measure import Options, measure
 from benchmarks.records import Record
-from fusedrnn import unrolled
+from fusedrnn.operators import unrolled
 
 ROOT = Path(__file__).parents[2]
 CASE = Case("cpu", "gru", "fp32", T=24, B=8, I=32, H=64, input="ids")  # token ids run on the unrolled sweeps

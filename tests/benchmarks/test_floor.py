@@ -9,9 +9,9 @@ import torch
 from benchmarks import floor, goals
 from benchmarks.published import FIGURES, figures_for
 from benchmarks.records import load
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
+from fusedrnn.backends.chips import CHIPS
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.table import choose, fits
 
 H100 = CHIPS[9, 0]

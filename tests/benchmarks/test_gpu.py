@@ -21,7 +21,7 @@ from benchmarks.records import Record, RecordError, load
 from benchmarks.suites import SUITES
 from benchmarks.tuning import Tune, candidates, variants
 from benchmarks.worker import JobError, Worker
-from fusedrnn.chips import CHIPS
+from fusedrnn.backends.chips import CHIPS
 from fusedrnn.kernels.table import ROOM, choose, registers, shared_bytes, slices
 
 JOBS = "worker_jobs"

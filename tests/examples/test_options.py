@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from fusedrnn import backends
+from fusedrnn.backends import choice as backends
 
 
 class SeenError(Exception):

@@ -9,8 +9,8 @@ pytest.importorskip("triton")
 
 from gpu_cases import CELLS, DEVICE, DTYPES, UNIT, capability, error, hold, module, results, torchs
 
-from fusedrnn import unrolled
 from fusedrnn.kernels.table import candidates
+from fusedrnn.operators import unrolled
 
 pytestmark = pytest.mark.gpu
 SIZES = (19, 33, 2)
@@ -113,7 +113,7 @@ def test_what_is_not_finite_stays_in_its_sample(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_recompute_equals_save(cell):
-    from fusedrnn import ops
+    from fusedrnn.operators import sweep as ops
 
     p, _ = sweep_problem(cell, 30, 16, 256, 1, torch.float32, lengths=True)
     x, w_ih = torch.randn(30, 16, 48, device=DEVICE), torch.randn(1, p["w_hh"].shape[1], 48, device=DEVICE) / 7

@@ -16,7 +16,7 @@ from benchmarks.gpu.kernels import distinct, of_case, of_tune
 from benchmarks.peers import peers
 from benchmarks.precision import allow_tf32
 from benchmarks.tuning import Tune
-from fusedrnn import backend_triton
+from fusedrnn.backends import triton as backend_triton
 
 CHIP = absent.Chip((9, 0), 132)
 CPU = torch.device("cpu")

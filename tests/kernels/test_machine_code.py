@@ -15,7 +15,7 @@ from benchmarks import aot, aot_record, timeline  # noqa: E402
 from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, exchanges, faults, passes, products_a_warp, step_cycles  # noqa: E402
 from benchmarks.machine_code import loads  # noqa: E402
 from benchmarks.records import RecordError  # noqa: E402
-from fusedrnn.chips import CHIPS  # noqa: E402
+from fusedrnn.backends.chips import CHIPS  # noqa: E402
 from fusedrnn.kernels.cell import NUMBERS  # noqa: E402
 from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E402
 

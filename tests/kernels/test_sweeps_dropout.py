@@ -7,9 +7,10 @@ pytest.importorskip("triton")
 
 from sweep_cases import FORMS, problem
 
-from fusedrnn import FusedGRU, FusedLSTM, ops
+from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels import pointwise, sweeps
-from fusedrnn.results import Dropout
+from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.results import Dropout
 
 CELLS = ("gru", "gru_before", "lstm")
 SEED = torch.tensor([-987654321])

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from fusedrnn import BackendUnavailableError, FusedDropout, backend_triton, dropout_ops, functional
+from fusedrnn import BackendUnavailableError, FusedDropout, functional
+from fusedrnn.backends import triton as backend_triton
+from fusedrnn.operators import dropout as dropout_ops
 
 
 def seeded(function, seed=3):

@@ -7,17 +7,9 @@ from torch.func import functional_call, functionalize, grad, hessian, jacfwd, ja
 
 pytest.importorskip("triton")
 
-from fusedrnn import (
-    BackendUnavailableError,
-    FusedDropout,
-    FusedGRU,
-    FusedGRUCell,
-    FusedLSTM,
-    FusedLSTMCell,
-    chooser,
-    functional,
-)
-from fusedrnn.cudnn import Layer
+from fusedrnn import BackendUnavailableError, FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, functional
+from fusedrnn.backends import auto as chooser
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels import launch
 
 pytestmark = [

@@ -8,8 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("triton")
 
-from fusedrnn import FusedGRU, FusedLSTM, ops
+from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels import launch
+from fusedrnn.operators import sweep as ops
 
 pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="on a GPU the profiler counts launches")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusedrnn.packing import pack, unpack
+from fusedrnn.operators.packing import pack, unpack
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=7).map(lambda n: sorted(n, reverse=True))
 

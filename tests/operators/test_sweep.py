@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from fusedrnn import ops
-from fusedrnn.layer import operator_layer
+from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.layer import operator_layer
 from fusedrnn.reference.stack import LayerWeights, layer_of
 from fusedrnn.reference.sweep import lstm_sweep
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusedrnn import unrolled
+from fusedrnn.operators import unrolled
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 CELLS = ("gru", "gru_before", "lstm")

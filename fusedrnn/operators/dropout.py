@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import is_fake
 
-from fusedrnn.circumstances import transformed
+from fusedrnn.context import transformed
 from fusedrnn.reference import counter_dropout as plain
 
 

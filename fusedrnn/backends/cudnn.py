@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fusedrnn.chips import LAUNCH_S, Chip
+from fusedrnn.backends.chips import LAUNCH_S, Chip
 from fusedrnn.kernels.cell import NUMBERS
 
 STANDARD = "standard"

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fusedrnn.operators.results import SAVED, Forward
+from fusedrnn.operators.unrolled_backward import backward, times
 from fusedrnn.reference.loop import active_steps
-from fusedrnn.results import SAVED, Forward
-from fusedrnn.unrolled_backward import backward, times
 
 __all__ = ["backward", "forward"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn import backends
-from fusedrnn.backend_aten import derived_by_hand
-from fusedrnn.circumstances import transformed_eagerly
+from fusedrnn.backends import choice as backends
+from fusedrnn.backends.aten import derived_by_hand
+from fusedrnn.context import transformed_eagerly
 
 States = tuple[Tensor, ...]
 

@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn import backend_aten, backend_reference, backend_triton
+from fusedrnn.backends import aten as backend_aten
+from fusedrnn.backends import reference as backend_reference
+from fusedrnn.backends import triton as backend_triton
+from fusedrnn.backends.auto import automatic
 from fusedrnn.call import Call, Result
-from fusedrnn.chooser import automatic
 
 AUTO = "auto"
 _BACKENDS: dict[str, ModuleType] = {b.name: b for b in (backend_reference, backend_aten, backend_triton)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from fusedrnn.call import Call, Result
-from fusedrnn.dropout_ops import drop
-from fusedrnn.packing import pack, unpack
+from fusedrnn.operators.dropout import drop
+from fusedrnn.operators.packing import pack, unpack
 from fusedrnn.reference.stack import Between, Layer, Sweep, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 

@@ -1,6 +1,6 @@
 """What "auto" means for a call: the kernels where a GPU has shown them right and the cost model says that they win.
 
-The model compares floors computed from published numbers (`fusedrnn.cost`), so its verdict alone is not enough: a chip
+The model compares floors computed from published numbers (`fusedrnn.backends.cost`), so its verdict alone is not enough: a chip
 must be in `VERIFIED` too.
 """
 
@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import torch
 
-from fusedrnn import cost
+from fusedrnn.backends import cost
+from fusedrnn.backends.chips import chip_of
+from fusedrnn.backends.cost import Decision
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.call import Call
-from fusedrnn.chips import chip_of
-from fusedrnn.circumstances import transformed
-from fusedrnn.cost import Decision
-from fusedrnn.cudnn import Layer
+from fusedrnn.context import transformed
 from fusedrnn.kernels.table import choose, unserved
 
 logger = logging.getLogger("fusedrnn")

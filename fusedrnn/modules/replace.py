@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
-from fusedrnn.cells import FusedGRUCell, FusedLSTMCell
-from fusedrnn.modules import FusedGRU, FusedLSTM
+from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell
+from fusedrnn.modules.rnn import FusedGRU, FusedLSTM
 
 FUSED: dict[type, type] = {
     nn.GRU: FusedGRU,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn import validation
-from fusedrnn.circumstances import transformed
+from fusedrnn.context import transformed
 from fusedrnn.reference import l2
 
 

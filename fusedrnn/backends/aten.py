@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from fusedrnn import backend_reference, backend_triton
-from fusedrnn.backend_reference import dropout_between, run_stack
+from fusedrnn.backends import reference as backend_reference
+from fusedrnn.backends import triton as backend_triton
+from fusedrnn.backends.reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
-from fusedrnn.circumstances import autocast_dtype, readable, transformed
-from fusedrnn.layer import operator_layer
-from fusedrnn.packing import sort_and_pack
+from fusedrnn.context import autocast_dtype, readable, transformed
+from fusedrnn.operators.layer import operator_layer
+from fusedrnn.operators.packing import sort_and_pack
 from fusedrnn.reference.stack import Layer, LayerWeights
 
 name = "aten"

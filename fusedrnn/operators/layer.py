@@ -1,4 +1,4 @@
-"""One layer on the operators of `fusedrnn.ops`, shaped as `reference.stack.Layer`."""
+"""One layer on the operators of `fusedrnn.operators.sweep`, shaped as `reference.stack.Layer`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from fusedrnn import ops
-from fusedrnn.circumstances import autocast_dtype
+from fusedrnn.context import autocast_dtype
+from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.results import Dropout
+from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stacked_if_any
-from fusedrnn.results import Dropout
-from fusedrnn.time_parallel import input_side
 
 States = tuple[Tensor, ...]
 

@@ -9,11 +9,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fusedrnn.backend_reference import dropout_between, run_stack
+from fusedrnn.backends.reference import dropout_between, run_stack
 from fusedrnn.call import Call, Result
-from fusedrnn.circumstances import differentiated_by_func
+from fusedrnn.context import differentiated_by_func
 from fusedrnn.kernels.table import unserved
-from fusedrnn.layer import dropping_layer, operator_layer
+from fusedrnn.operators.layer import dropping_layer, operator_layer
 
 name = "triton"
 

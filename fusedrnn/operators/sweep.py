@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn import dropout_ops, unrolled
-from fusedrnn.reference import counter_dropout as plain
-from fusedrnn.reference import sweep as reference
-from fusedrnn.results import SAVED, Dropout
-from fusedrnn.time_parallel import (
+from fusedrnn.operators import dropout as dropout_ops
+from fusedrnn.operators import unrolled
+from fusedrnn.operators.results import SAVED, Dropout
+from fusedrnn.operators.time_parallel import (
     bias_gradients,
     input_gates,
     input_gradients,
@@ -25,6 +24,8 @@ from fusedrnn.time_parallel import (
     recomputed_gates,
     recurrent_gradient,
 )
+from fusedrnn.reference import counter_dropout as plain
+from fusedrnn.reference import sweep as reference
 
 
 def _engine(name: str) -> Any:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import direct, functional, validation
-from fusedrnn.backends import check_name
-from fusedrnn.circumstances import traced_as_leaf
-from fusedrnn.packing import pack, unpack
+from fusedrnn import functional, validation
+from fusedrnn.backends import direct
+from fusedrnn.backends.choice import check_name
+from fusedrnn.context import traced_as_leaf
+from fusedrnn.operators.packing import pack, unpack
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusedrnn.operators.results import Backward
+from fusedrnn.operators.time_parallel import previous_states
 from fusedrnn.reference.loop import active_steps
-from fusedrnn.results import Backward
-from fusedrnn.time_parallel import previous_states
 
 
 def times(T: int, d: int) -> range:

@@ -23,9 +23,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fusedrnn import cudnn
-from fusedrnn.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cudnn
+from fusedrnn.backends.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
+from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, slices
 

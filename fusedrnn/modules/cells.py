@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.modules.rnn import RNNCellBase
 
-from fusedrnn import backends, direct, functional, validation
-from fusedrnn.circumstances import traced_as_leaf, transformed
+from fusedrnn import functional, validation
+from fusedrnn.backends import choice as backends
+from fusedrnn.backends import direct
+from fusedrnn.context import traced_as_leaf, transformed
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]

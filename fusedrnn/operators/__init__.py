@@ -1,0 +1,1 @@
+"""The computations behind the backends as torch operators: the time loop of a layer, dropout, the L2 penalty."""
