@@ -1,9 +1,10 @@
 """Drop-in recurrent modules for PyTorch: a textbook reference beside fused Triton kernels."""
 
 from fusedrnn import functional
-from fusedrnn.backends.choice import BackendUnavailableError, available_backends, use_backend
-from fusedrnn.dropout import FusedDropout
+from fusedrnn.backends.choice import use_backend
+from fusedrnn.backends.dispatch import BackendUnavailableError, available_backends
 from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell
+from fusedrnn.modules.dropout import FusedDropout
 from fusedrnn.modules.initial_state import InitialState
 from fusedrnn.modules.replace import Replacements, replace_rnns, restore_rnns
 from fusedrnn.modules.rnn import FusedGRU, FusedLSTM

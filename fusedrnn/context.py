@@ -49,13 +49,11 @@ def differentiated_by_func() -> bool:
 _DIFFERENTIATE = (TransformType.Grad, TransformType.Jvp)
 
 
-def traced_as_leaf(module: nn.Module, input: Any, *more: Any, **options: Any) -> Any:
-    """The node of `module` in a graph that torch.fx is tracing, or None where `input` is no proxy.
+def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) -> Any:
+    """The node of `module` in the graph that torch.fx is tracing.
 
-    Symbolic tracing takes torch's own layers as they are and enters all others, so these say themselves that they are whole.
+    Symbolic tracing keeps torch's own layers whole and enters all others, so ours make their node themselves.
     """
-    if not isinstance(input, Proxy):
-        return None
     tracer: Any = input.tracer
     given = {name: value for name, value in options.items() if value}
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *more), given)

@@ -1,4 +1,4 @@
-"""Dropout without a stored mask: `functional.dropout`, `functional.bias_relu_dropout` and the module `FusedDropout`.
+"""Dropout without a stored mask: `functional.dropout` and `functional.bias_relu_dropout`.
 
 A call draws one 64-bit seed from torch's generator of the device; the mask is a function of that seed and of the elements'
 indices (`fusedrnn.reference.counter_dropout`), so every backend drops the same elements, and whatever reproduces torch's random
@@ -9,12 +9,13 @@ waits for it, and each replay of a CUDA graph draws another.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusedrnn import validation
-from fusedrnn.backends import choice as backends
+from fusedrnn.backends.dispatch import pointwise_engine
 from fusedrnn.context import autocast_dtype, transformed
 from fusedrnn.operators import dropout as dropout_ops
+from fusedrnn.operators.dropout import seed_for
 from fusedrnn.reference import counter_dropout as plain
 
 
@@ -59,7 +60,7 @@ def dropout(
     validation.check_floating("dropout", input)
     if inplace:
         validation.check_writable("dropout", input)
-    engine = backends.pointwise_engine(backend, input)
+    engine = pointwise_engine(backend, input)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)
 
 
@@ -91,46 +92,9 @@ def bias_relu_dropout(
     if autocast_dtype(input.device) is not None:
         bias = bias.to(input.dtype)
     validation.check_bias(bias, input)
-    engine = backends.pointwise_engine(backend, input)
+    engine = pointwise_engine(backend, input)
     seed = None if p == 0 else seed_for(p, input.device)
     if transformed():
         return plain.bias_relu_dropout(input, bias, p, seed if seed is not None else torch.zeros(1, dtype=torch.int64))
     result: Tensor = dropout_ops.bias_relu_dropout(engine, input, bias, p, seed)
     return result
-
-
-def seed_for(p: float, device: torch.device, count: int = 1) -> Tensor:
-    """`count` seeds, int64, from torch's generator of `device`; zeros and no draw where `p` = 1 leaves nothing to chance."""
-    if p == 1:
-        return torch.zeros(count, dtype=torch.int64, device=device)
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (count,), dtype=torch.int64, device=device)
-
-
-class FusedDropout(nn.Dropout):
-    """Drop-in for `torch.nn.Dropout`: `functional.dropout` when training, nothing otherwise.
-
-    Args:
-        p: probability of dropping an element, 0 to 1.
-        inplace: overwrite the input.
-        shared_dims: the first so many dimensions share one mask.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
-
-    Raises:
-        ValueError: `p` is not a probability, or no such backend.
-    """
-
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, *, shared_dims: int = 0, backend: str | None = None
-    ) -> None:
-        super().__init__(validation.check_probability("FusedDropout", p), inplace)
-        self.shared_dims = shared_dims
-        self.backend = None if backend is None else backends.check_name(backend)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Drop elements of `input`, any shape."""
-        return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
-
-    def extra_repr(self) -> str:
-        """As torch.nn's, and what differs from its defaults."""
-        shared = f", shared_dims={self.shared_dims}" if self.shared_dims else ""
-        return super().extra_repr() + shared + (f", backend={self.backend!r}" if self.backend else "")

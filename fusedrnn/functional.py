@@ -1,4 +1,4 @@
-"""Recurrent layers and dropout as pure functions of tensors: what the modules call.
+"""Recurrent layers and dropout as pure functions of tensors.
 
 Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs a direction (H without projection),
 G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
@@ -9,37 +9,36 @@ under autocast) and one device; results have the input's dtype.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-import torch
 from torch import Tensor
 
-from fusedrnn import validation
-from fusedrnn.backends import choice as backends
-from fusedrnn.call import Call, Result
+from fusedrnn.backends import dispatch
+from fusedrnn.call import Call, Result, Spec, States, Weights
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
 from fusedrnn.dropout import dropout as dropout
-from fusedrnn.dropout import seed_for
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.penalty import l2_penalty as l2_penalty
 from fusedrnn.reference.stack import LayerWeights
 
 Layers = Sequence[Sequence[LayerWeights]]
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments that `gru` and `lstm` share; see `gru`."""
+
+    batch_sizes: Tensor | None
+    lengths: Tensor | None
+    dropout: float
+    variational: bool
+    training: bool
+    return_all_states: bool
+    memory: str
+    backend: str | None
+
+
 def gru(
-    input: Tensor,
-    h_0: Tensor | None,
-    layers: Layers,
-    *,
-    batch_sizes: Tensor | None = None,
-    lengths: Tensor | None = None,
-    dropout: float = 0.0,
-    variational: bool = False,
-    training: bool = False,
-    reset_after: bool = True,
-    return_all_states: bool = False,
-    memory: str = "save",
-    backend: str | None = None,
+    input: Tensor, h_0: Tensor | None, layers: Layers, *, reset_after: bool = True, **options: Unpack[Options]
 ) -> tuple[Any, ...]:
     """Run a stack of GRU layers.
 
@@ -51,18 +50,23 @@ def gru(
             with `batch_sizes`.
         h_0: (L*D, B, H); None is zeros.
         layers: weights, a sequence over layers of a sequence over directions.
-        batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`.
+        reset_after: which of the two GRUs.
+        **options: the arguments below, which `lstm` takes too.
+
+    Keyword Args:
+        batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`. Default: None.
         lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; the output is zero
-            past them.
+            past them. Default: None, T steps for all.
         dropout: probability on the outputs of every layer but the last, when `training`; the mask is that of
             `functional.dropout` on (T, B, D*P), padded where the input is packed, with a seed a layer from torch's generator.
-        variational: whether all time steps share a mask (Gal & Ghahramani 2016).
-        training: whether to drop.
-        reset_after: which of the two GRUs.
-        return_all_states: whether to return the states of every layer and step.
+            Default: 0.
+        variational: whether all time steps share a mask (Gal & Ghahramani 2016). Default: False.
+        training: whether to drop. Default: False.
+        return_all_states: whether to return the states of every layer and step. Default: False.
         memory: "save" keeps the gates of every step for the backward; "recompute" keeps nothing but the states and forms the
             gates again, by one product over all steps, with equal results ("reference" is autograd's and always saves).
-        backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND.
+            Default: "save".
+        backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND. Default: None.
 
     Returns:
         The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H). With `return_all_states` a third value:
@@ -73,27 +77,32 @@ def gru(
             token id is out of range; BackendUnavailableError: the backend asked for cannot serve the call.
     """
     cell = "gru" if reset_after else "gru_before"
-    states = None if h_0 is None else (h_0,)
-    output, (h_n,), every = _run(
-        cell,
-        input,
-        states,
-        layers,
-        batch_sizes,
-        lengths,
-        dropout,
-        variational,
-        training,
-        return_all_states,
-        memory,
-        backend,
-    )
-    return (output, h_n, tuple(h for (h,) in every)) if return_all_states else (output, h_n)
+    output, (h_n,), every = _run(cell, input, () if h_0 is None else (h_0,), layers, **options)
+    return (output, h_n, tuple(h for (h,) in every)) if options.get("return_all_states") else (output, h_n)
 
 
 def lstm(
+    input: Tensor, hx: tuple[Tensor, Tensor] | None, layers: Layers, **options: Unpack[Options]
+) -> tuple[Any, ...]:
+    """Run a stack of LSTM layers (Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000).
+
+    i, f, o = sigmoid and g = tanh of W_i* x + b_i* + W_h* h + b_h*; c' = f c + i g; h' = o tanh(c'), times W_hr with a
+    projection (Sak et al. 2014).
+
+    Args and errors as for `gru`, but hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)), and no `reset_after`.
+
+    Returns:
+        The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
+        value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
+    """
+    output, finals, every = _run("lstm", input, () if hx is None else tuple(hx), layers, **options)
+    return (output, finals, every) if options.get("return_all_states") else (output, finals)
+
+
+def _run(
+    cell: str,
     input: Tensor,
-    hx: tuple[Tensor, Tensor] | None,
+    states: States,
     layers: Layers,
     *,
     batch_sizes: Tensor | None = None,
@@ -104,83 +113,20 @@ def lstm(
     return_all_states: bool = False,
     memory: str = "save",
     backend: str | None = None,
-) -> tuple[Any, ...]:
-    """Run a stack of LSTM layers (Hochreiter & Schmidhuber 1997, forget gate of Gers et al. 2000).
-
-    i, f, o = sigmoid and g = tanh of W_i* x + b_i* + W_h* h + b_h*; c' = f c + i g; h' = o tanh(c'), times W_hr with a
-    projection (Sak et al. 2014).
-
-    Args and errors as for `gru`, but hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)).
-
-    Returns:
-        The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
-        value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
-    """
-    output, finals, every = _run(
-        "lstm",
-        input,
-        hx,
-        layers,
-        batch_sizes,
-        lengths,
-        dropout,
-        variational,
-        training,
-        return_all_states,
-        memory,
-        backend,
-    )
-    return (output, finals, every) if return_all_states else (output, finals)
-
-
-def _run(
-    cell: str,
-    input: Tensor,
-    states: tuple[Tensor, ...] | None,
-    layers: Layers,
-    batch_sizes: Tensor | None,
-    lengths: Tensor | None,
-    dropout: float,
-    variational: bool,
-    training: bool,
-    all_states: bool,
-    memory: str,
-    backend: str | None,
 ) -> Result:
-    """Check everything, put it in normal form and hand it to the backend."""
-    validation.check_layers(layers, 4 if cell == "lstm" else 3)
-    validation.check_memory(memory)
+    """Run `cell` on sizes that are read from the weights of the first layer."""
     first = layers[0][0]
-    weight, input_size = first.w_ih, first.w_ih.shape[1]
-    rank = 3 if batch_sizes is None else 2
-    if input.dtype == torch.int64 and input.dim() == rank - 1:
-        validation.check_device(input, weight)
-        validation.check_ids(input, input_size)
-    else:
-        validation.check_dtype(input, weight)
-        validation.check_device(input, weight)
-        validation.check_rank(input, rank)
-        validation.check_features(input, input_size)
-    if batch_sizes is None:
-        steps, batch = input.shape[:2]
-    else:
-        traced = states is not None and torch.compiler.is_compiling()  # then no value can be read
-        steps, batch = len(batch_sizes), states[0].shape[1] if states and traced else int(batch_sizes[0])
-    if lengths is not None:
-        validation.check_lengths(lengths, input)
-    rows = len(layers) * len(layers[0])
-    widths = [first.w_hh.shape[1], first.w_hh.shape[0] // 4][: 2 if cell == "lstm" else 1]
-    if states is None:
-        like = input if input.is_floating_point() else weight
-        states = tuple(like.new_zeros(rows, batch, width) for width in widths)
-    names = ("hidden[0]", "hidden[1]") if cell == "lstm" else ("hidden",)
-    for name, state, width in zip(names, states, widths, strict=True):
-        validation.check_state(name, state, (rows, batch, width), weight)
-    validation.check_steps(steps)
-    drops = training and validation.check_probability("dropout", dropout) > 0 and len(layers) > 1
-    seeds = seed_for(dropout, weight.device, len(layers) - 1) if drops else None
-    call = Call(
-        cell, input, batch_sizes, lengths, tuple(states), layers, dropout, seeds, variational, training, all_states,
-        memory == "recompute",
-    )  # fmt: skip
-    return backends.run(call, backend)
+    rows, output_size = first.w_hh.shape
+    spec = Spec(
+        cell,
+        input_size=first.w_ih.shape[1],
+        hidden_size=rows // NUMBERS[cell].gates,
+        output_size=output_size,
+        num_layers=len(layers),
+        directions=len(layers[0]),
+        dropout=dropout,
+        variational=variational,
+        memory=memory,
+    )
+    call = Call(spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states)
+    return dispatch.run(call, backend)

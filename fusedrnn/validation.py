@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.reference.stack import LayerWeights
 
@@ -33,20 +35,27 @@ def check_memory(given: str) -> str:
     return given
 
 
-def check_layers(layers: Sequence[Sequence[LayerWeights]], gates: int) -> None:
-    """The weights fit each other: first w_hh says H and P, and all must agree."""
-    rows, width = layers[0][0].w_hh.shape
-    hidden, directions = rows // gates, len(layers[0])
-    inputs = layers[0][0].w_ih.shape[1]
-    for depth, layer in enumerate(layers):
-        if len(layer) != directions:
-            raise RuntimeError(f"layer {depth}: expected {directions} directions, as in layer 0, got {len(layer)}")
+def weights_fit(spec: Spec, weights: Weights) -> bool:
+    """Whether every weight has the shape that the sizes of the stack ask for."""
+    return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
+
+
+def check_weights(spec: Spec, weights: Weights) -> None:
+    """Every weight has the shape that the sizes of the stack ask for."""
+    for depth, layer in enumerate(weights.layers):
+        if len(layer) != spec.directions:
+            raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
         for direction in layer:
-            expected = ((rows, inputs), (rows, width), (rows,), (rows,), (width, hidden))
-            for name, weight, shape in zip(direction._fields, direction, expected, strict=True):
+            for name, weight, shape in zip(LayerWeights._fields, direction, spec.weight_shapes(depth), strict=True):
                 if weight is not None and weight.shape != shape:
                     raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")
-        inputs = directions * width
+
+
+@lru_cache(maxsize=256)
+def _flat_shapes(spec: Spec, bias: bool, projected: bool) -> list[tuple[int, ...]]:
+    kept = [True, True, bias, bias, projected]
+    directions = [spec.weight_shapes(depth) for depth in range(spec.num_layers) for _ in range(spec.directions)]
+    return [shape for shapes in directions for shape, keep in zip(shapes, kept, strict=True) if keep]
 
 
 def check_input_dims(name: str, input: Tensor) -> int:
@@ -109,6 +118,31 @@ def check_ids(ids: Tensor, input_size: int) -> None:
     low, high = (int(bound) for bound in torch.aminmax(ids))
     if low < 0 or high >= input_size:
         raise IndexError(f"token ids: expected 0 to {input_size - 1} (input_size - 1), got {low} to {high}")
+
+
+def check_call(call: Call) -> None:
+    """Weights, input, lengths and initial states of a call fit each other."""
+    spec, input, weight = call.spec, call.input, call.weights.flat[0]
+    check_weights(spec, call.weights)
+    check_memory(spec.memory)
+    rank = 3 if call.batch_sizes is None else 2
+    if input.dtype == torch.int64 and input.dim() == rank - 1:
+        check_device(input, weight)
+        check_ids(input, spec.input_size)
+    else:
+        check_dtype(input, weight)
+        check_device(input, weight)
+        check_rank(input, rank)
+        check_features(input, spec.input_size)
+    if call.lengths is not None:
+        check_lengths(call.lengths, input)
+    if call.states:
+        names = ("hidden",) if len(call.states) == 1 else ("hidden[0]", "hidden[1]")
+        for name, state, shape in zip(names, call.states, spec.state_shapes(call.batch), strict=True):
+            check_state(name, state, shape, weight)
+    check_steps(call.steps)
+    if call.training:
+        check_probability("dropout", spec.dropout)
 
 
 def check_steps(steps: int) -> None:

@@ -42,23 +42,19 @@ def automatic(call: Call) -> str:
 
 def layer_of(call: Call) -> Layer:
     """`call` as the cost model sees it; packed rows count as their longest sample's steps."""
-    weights = call.layers[0][0]
-    if call.batch_sizes is None:
-        steps, batch = int(call.input.shape[0]), int(call.input.shape[1])
-    else:
-        steps, batch = len(call.batch_sizes), call.states[0].shape[1]
+    spec = call.spec
     return Layer(
-        cell=call.cell,
-        dtype=weights.w_hh.dtype,
-        T=steps,
-        B=max(1, batch),
-        I=int(weights.w_ih.shape[1]),
-        H=call.hidden_size,
-        D=call.directions,
-        L=len(call.layers),
+        cell=spec.cell,
+        dtype=call.weights.flat[0].dtype,
+        T=int(call.steps),
+        B=max(1, int(call.batch)),
+        I=spec.input_size,
+        H=spec.hidden_size,
+        D=spec.directions,
+        L=spec.num_layers,
         tf32=torch.backends.cudnn.allow_tf32,
         packed=call.batch_sizes is not None or call.lengths is not None,
-        projected=weights.w_hr is not None,
+        projected=call.weights.projected,
     )
 
 

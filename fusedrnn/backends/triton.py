@@ -9,13 +9,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fusedrnn.backends.reference import dropout_between, run_stack
+from fusedrnn.backends.stack import dropout_between, run_stack
 from fusedrnn.call import Call, Result
 from fusedrnn.context import differentiated_by_func
 from fusedrnn.kernels.table import unserved
 from fusedrnn.operators.layer import dropping_layer, operator_layer
-
-name = "triton"
 
 
 def missing() -> str | None:
@@ -55,11 +53,12 @@ def _unserved(device: torch.device) -> str | None:
 
 
 def run(call: Call) -> Result:
-    """Run `call` on the kernels; the sweep itself drops, except from projections, which are no sweep's output."""
-    keep = not call.recompute
-    if call.seeds is None or call.dropout == 1 or call.layers[0][0].w_hr is not None:
-        return run_stack(call, operator_layer("triton", call.cell, keep_gates=keep), dropout_between(call, "triton"))
-    dropping = dropping_layer("triton", call.cell, call.dropout, call.seeds, shared=call.variational, keep_gates=keep)
+    """Run `call` on the kernels; the sweep itself drops, except where a projection follows it."""
+    spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
+    if seeds is None or spec.dropout == 1 or call.weights.projected:
+        layer = operator_layer("triton", spec.cell, keep_gates=keep)
+        return run_stack(call, layer, dropout_between(call, "triton"))
+    dropping = dropping_layer("triton", spec.cell, spec.dropout, seeds, shared=spec.variational, keep_gates=keep)
     return run_stack(call, *dropping)
 
 

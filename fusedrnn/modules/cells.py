@@ -11,63 +11,91 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
-from fusedrnn import functional, validation
-from fusedrnn.backends import choice as backends
-from fusedrnn.backends import direct
-from fusedrnn.context import traced_as_leaf, transformed
+from fusedrnn import validation
+from fusedrnn.backends import dispatch
+from fusedrnn.backends.choice import check_name
+from fusedrnn.call import Call, Spec, States, Weights
+from fusedrnn.context import traced_as_leaf
 from fusedrnn.reference.stack import LayerWeights
 
-States = tuple[Tensor, ...]
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _FusedCell(RNNCellBase):
     """What both cells share: checks, the batch dimension, the choice of backend."""
 
     backend: str | None
-
-    def _weights(self) -> LayerWeights:
-        return LayerWeights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+    cell: Any  # a name of `Spec.cell`, or a property that returns one
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         """Run torch's cell on (B, I) and states (B, H)."""
         raise NotImplementedError
 
-    def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:
-        """Run a layer of one step on (1, B, I), or ids (1, B), and states (1, B, H)."""
-        raise NotImplementedError
+    def _weights(self) -> list[Any]:
+        """The weights as they are now, in torch.nn's order, None for a missing bias."""
+        own = self._parameters  # without the detour over nn.Module.__getattr__
+        return [own[name] if name in own else getattr(self, name) for name in _NAMES]
 
-    def _has_step(self, input: Tensor) -> bool:
-        """Whether torch has a cell for this call."""
-        return input.is_floating_point() and not transformed()
+    def _quick_step(self, input: Any, states: States, count: int) -> States | None:
+        """The next states from `count` states, or none for zeros, by torch's cell; None: take `_forward`.
 
-    def _forward(self, input: Tensor, states: States | None, names: tuple[str, ...]) -> States:
+        A step takes torch some ten microseconds, so nothing is checked here that torch checks too; what it refuses goes to
+        `_forward`, which says why. Dimensions and dtypes of states are checked: torch broadcasts the one and promotes the other.
+        """
+        if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
+            return None
+        if not dispatch.torch_has_step(self.cell, self.backend):
+            return None
+        weights, dtype = self._weights(), input.dtype
+        if weights[0].dtype != dtype:
+            return None
+        if not states:
+            states = (input.new_zeros(len(input), self.hidden_size),) * count
+        for state in states:
+            if type(state) is not Tensor or state.dim() != 2 or state.dtype != dtype:
+                return None
+        try:
+            return self._step(input, states, weights)
+        except RuntimeError:
+            return None
+
+    def _forward(self, input: Any, states: States, names: tuple[str, ...]) -> States:
         """Check, add the batch dimension if there is none, run, take it away."""
         cell = type(self).__name__
         validation.check_tensor("input", input)
         ids = input.dtype == torch.int64 and input.dim() < 2
         if input.dim() + ids not in (1, 2):
             raise ValueError(f"{cell}: Expected input to be 1D or 2D, got {input.dim()}D instead")
-        for name, state in zip(names, states or (), strict=False):
+        for name, state in zip(names, states, strict=False):
             if state.dim() not in (1, 2):
                 raise ValueError(f"{cell}: Expected {name} to be 1D or 2D, got {state.dim()}D instead")
         batched = input.dim() + ids == 2
         if not batched:
             input = input.unsqueeze(0)
-            states = None if states is None else tuple(state.unsqueeze(0) for state in states)
+            states = tuple(state.unsqueeze(0) for state in states)
         weights = self._weights()
-        if states is None:
-            like = weights.w_hh if ids else input
+        if not states:
+            like = weights[1] if ids else input
             states = (like.new_zeros(input.shape[0], self.hidden_size),) * len(names)
-        named = tuple(zip(names, states, strict=True))
-        validation.check_cell(input, named, weights.w_ih, self.input_size, self.hidden_size)
-        if backends.requested(self.backend) in ("auto", "aten") and self._has_step(input):
+        validation.check_cell(
+            input, tuple(zip(names, states, strict=True)), weights[0], self.input_size, self.hidden_size
+        )
+        if input.is_floating_point() and dispatch.torch_has_step(self.cell, self.backend):
             states = self._step(input, states, weights)
         else:
-            added = tuple(state.unsqueeze(0) for state in states)
-            states = tuple(state.squeeze(0) for state in self._layer(input.unsqueeze(0), added, weights))
+            states = self._layer(input, states, weights)
         return states if batched else tuple(state.squeeze(0) for state in states)
+
+    def _layer(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
+        """Run a layer of one step on (B, I), or ids (B,), and states (B, H)."""
+        spec = Spec(self.cell, self.input_size, self.hidden_size, self.hidden_size)
+        added = tuple(state.unsqueeze(0) for state in states)
+        call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
+        _, finals, _ = dispatch.run(call, self.backend)
+        return tuple(state.squeeze(0) for state in finals)
 
     def extra_repr(self) -> str:
         """As torch.nn's, and the backend if one was chosen."""
@@ -99,31 +127,28 @@ class FusedGRUCell(_FusedCell):
         reset_after: bool = True,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, num_chunks=3, device=device, dtype=dtype)
-        self.backend = None if backend is None else backends.check_name(backend)
+        self.backend = None if backend is None else check_name(backend)
         self.reset_after = reset_after
+
+    @property
+    def cell(self) -> str:
+        """Which cell of `Spec` this is."""
+        return "gru" if self.reset_after else "gru_before"
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Run one step: h'."""
-        states = None if hx is None else (hx,)
-        found = direct.step(self, input, states, 1)
+        states = () if hx is None else (hx,)
+        found = self._quick_step(input, states, 1)
         if found is None:
-            leaf: Any = traced_as_leaf(self, input, hx)
-            if leaf is not None:
-                return leaf  # type: ignore[no-any-return]
+            if isinstance(input, Proxy):
+                return traced_as_leaf(self, input, hx)
             if hx is not None:
                 validation.check_tensor("hx", hx)
             found = self._forward(input, states, ("hidden",))
         return found[0]
 
-    def _has_step(self, input: Tensor) -> bool:
-        return self.reset_after and super()._has_step(input)
-
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
-        return (torch.gru_cell(input, states[0], *weights[:4]),)
-
-    def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:
-        _, h = functional.gru(input, states[0], [[weights]], reset_after=self.reset_after, backend=self.backend)
-        return (h,)
+        return (torch.gru_cell(input, states[0], *weights),)
 
     def extra_repr(self) -> str:
         """As torch.nn's, and which GRU if not torch.nn's."""
@@ -151,23 +176,22 @@ class FusedLSTMCell(_FusedCell):
         backend: str | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, num_chunks=4, device=device, dtype=dtype)
-        self.backend = None if backend is None else backends.check_name(backend)
+        self.backend = None if backend is None else check_name(backend)
+
+    cell = "lstm"
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Run one step: (h', c')."""
-        found = direct.step(self, input, hx, 2) if hx is None or (isinstance(hx, tuple) and len(hx) == 2) else None
+        found = None
+        if hx is None or (isinstance(hx, tuple) and len(hx) == 2):
+            found = self._quick_step(input, hx or (), 2)
         if found is None:
-            leaf: Any = traced_as_leaf(self, input, hx)
-            if leaf is not None:
-                return leaf  # type: ignore[no-any-return]
+            if isinstance(input, Proxy):
+                return traced_as_leaf(self, input, hx)
             if hx is not None:
                 validation.check_pair(hx)
-            found = self._forward(input, None if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
+            found = self._forward(input, () if hx is None else tuple(hx), ("hx[0]", "hx[1]"))
         return found  # type: ignore[return-value]
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
-        return torch.lstm_cell(input, states, *weights[:4])
-
-    def _layer(self, input: Tensor, states: States, weights: LayerWeights) -> States:
-        _, (h, c) = functional.lstm(input, (states[0], states[1]), [[weights]], backend=self.backend)
-        return h, c
+        return torch.lstm_cell(input, states, *weights)

@@ -154,6 +154,13 @@ def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *
     return x.copy_(y) if inplace else y
 
 
+def seed_for(p: float, device: torch.device, count: int = 1) -> Tensor:
+    """`count` seeds, int64, from torch's generator of `device`; zeros and no draw where `p` = 1 leaves nothing to chance."""
+    if p == 1:
+        return torch.zeros(count, dtype=torch.int64, device=device)
+    return torch.randint(-(1 << 63), (1 << 63) - 1, (count,), dtype=torch.int64, device=device)
+
+
 def _contiguous(y: Tensor) -> Tensor:
     return _with_strides_of(y, torch.empty_like(y, memory_format=torch.contiguous_format))
 

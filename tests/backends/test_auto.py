@@ -1,6 +1,5 @@
 """What "auto" chooses and says: never the kernels on a chip that no GPU test has passed on, else as the cost model finds."""
 
-import importlib
 import logging
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import torch
 
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.backends import auto as chooser
-from fusedrnn.backends import direct
+from fusedrnn.backends import dispatch
 from fusedrnn.backends.cudnn import Layer
 from fusedrnn.call import Call
 
@@ -67,9 +66,8 @@ def test_every_decision_is_logged_once_with_its_reason(caplog):
 def captured(monkeypatch, module, *args, **options):
     """The call that a module makes."""
     calls: list[Call] = []
-    backends = importlib.import_module("fusedrnn.backends")
-    monkeypatch.setattr(backends, "automatic", lambda call: calls.append(call) or "reference")
-    monkeypatch.setattr(direct, "run", lambda *_: None)  # the short way asks nobody
+    monkeypatch.setattr(dispatch, "plain", lambda _: False)  # the short cut asks nobody
+    monkeypatch.setattr(dispatch, "decide", lambda call, _: calls.append(call) or dispatch.RULES[0])
     module(*args, **options)
     (call,) = calls
     assert isinstance(call, Call)
@@ -94,5 +92,5 @@ def test_on_a_cpu_auto_is_torchs_own(monkeypatch):
 
 
 def test_the_choice_needs_no_triton():
-    code = "import sys; sys.modules['triton'] = None; from fusedrnn import chooser; assert 'triton' not in chooser.__dict__"
+    code = "import sys; sys.modules['triton'] = None; from fusedrnn.backends import auto; assert 'triton' not in auto.__dict__"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

@@ -7,28 +7,20 @@ import torch
 
 import fusedrnn
 from fusedrnn import BackendUnavailableError, FusedGRU, use_backend
-from fusedrnn.backends import choice as backends
-from fusedrnn.backends import direct
+from fusedrnn.backends import choice, dispatch
 
 
 @pytest.fixture
 def served(monkeypatch):
     """The names of the backends that ran, in order."""
     names = []
-    for name, backend in backends._BACKENDS.items():
 
-        def run(call, name=name, original=backend.run):
-            names.append(name)
-            return original(call)
+    def noted(name, original):
+        return lambda call: names.append(name) or original(call)
 
-        monkeypatch.setattr(backend, "run", run)
-
-    def run_directly(*args, original=direct.run):
-        result = original(*args)
-        names.extend([] if result is None else ["aten"])
-        return result
-
-    monkeypatch.setattr(direct, "run", run_directly)
+    for engine, original in dispatch.ENGINES.items():
+        name = engine if engine in ("reference", "triton") else "aten"
+        monkeypatch.setitem(dispatch.ENGINES, engine, noted(name, original))
     return names
 
 
@@ -59,10 +51,10 @@ def test_auto_overrides_the_environment_too(served, monkeypatch):
 def test_the_context_is_left_after_an_error_and_is_a_threads_own():
     with pytest.raises(KeyError), use_backend("reference"):
         raise KeyError
-    assert backends.requested(None) == "auto"
+    assert choice.requested(None) == "auto"
     seen = []
     with use_backend("reference"):
-        thread = threading.Thread(target=lambda: seen.append(backends.requested(None)))
+        thread = threading.Thread(target=lambda: seen.append(choice.requested(None)))
         thread.start()
         thread.join()
     assert seen == ["auto"]

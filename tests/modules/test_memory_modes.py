@@ -57,4 +57,4 @@ def test_the_choice_is_shown_and_checked():
             FusedLSTM(2, 3, memory=wrong)
     net = FusedGRU(2, 3)
     with pytest.raises(ValueError, match="memory: expected 'save' or 'recompute', got 'none'"):
-        functional.gru(torch.zeros(1, 1, 2), None, net._layers(), memory="none")
+        functional.gru(torch.zeros(1, 1, 2), None, net._weights().layers, memory="none")

@@ -39,7 +39,7 @@ def by_hand(module, x, lengths=None, input_seed=None, weight_seeds=None, seeds=N
     if input_seed is not None:
         x = counter_dropout(x, module.input_dropout, input_seed, shared)
     rate, module.weight_dropout = module.weight_dropout, 0.0
-    layers = module._layers()
+    layers = module._weights().layers
     module.weight_dropout = rate
     states = []
     for depth, layer in enumerate(layers):
@@ -199,6 +199,6 @@ def test_options_show_and_are_checked():
             FusedLSTM(3, 4, **{name: float("nan")})
     with pytest.raises(RuntimeError, match=r"^input_dropout: expected floating-point input, got torch.int64$"):
         module(torch.zeros(2, 2, dtype=torch.int64))
-    w = module._layers()
+    w = module._weights().layers
     with pytest.raises(ValueError, match=r"^dropout: expected a probability from 0 to 1, got 1.5$"):
         functional.gru(torch.ones(2, 2, 3), None, w, dropout=1.5, training=True)

@@ -1,4 +1,4 @@
-"""The short way on a CPU: taken where nothing else is asked for, and nowhere else; the same results as the general way."""
+"""The short cut for plain calls on a CPU: taken where nothing else is asked for, and nowhere else; results as without it."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ from contract_cases import LAYERS, flat, hx_of, tensors, total
 from torch.nn.utils.rnn import pack_sequence
 
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
-from fusedrnn.backends import direct
-from fusedrnn.backends.aten import derived_by_hand
+from fusedrnn.backends import dispatch
+from fusedrnn.call import Call, Spec, Weights
 
 
 @pytest.fixture(params=[FusedGRU, FusedLSTM], ids=LAYERS)
@@ -17,15 +17,14 @@ def kind(request):
 
 @pytest.fixture
 def ways(monkeypatch):
-    """Whether each call took the short way."""
+    """Whether each call took the short cut."""
     taken = []
 
-    def run(*args, original=direct.run):
-        result = original(*args)
-        taken.append(result is not None)
-        return result
+    def plain(call, original=dispatch.plain):
+        taken.append(original(call))
+        return taken[-1]
 
-    monkeypatch.setattr(direct, "run", run)
+    monkeypatch.setattr(dispatch, "plain", plain)
     return taken
 
 
@@ -46,17 +45,16 @@ def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
     for _ in range(2):
         result = module(x, hx)
         found.append([*tensors(result), *torch.autograd.grad(total(result), [x, *module.parameters()])])
-        monkeypatch.setattr(direct, "run", lambda *args: None)
+        monkeypatch.setattr(dispatch, "plain", lambda call: False)
     assert ways == [True]
     for short, general in zip(*found, strict=True):
         torch.testing.assert_close(short, general)
         assert short.shape == general.shape
 
 
-def test_what_is_not_plain_takes_the_general_way(kind, ways):
+def test_what_is_not_plain_is_checked_and_decided_step_by_step(kind, ways):
     x = torch.randn(5, 2, 3)
     kind(3, 4, 2, dropout=0.5)(x)
-    kind(3, 4, weight_dropout=0.5)(x)
     kind(3, 4, backend="reference")(x)
     kind(3, 4, memory="recompute")(x)
     with use_backend("reference"):
@@ -67,6 +65,8 @@ def test_what_is_not_plain_takes_the_general_way(kind, ways):
     kind(3, 4)(pack_sequence([torch.tensor([0, 1, 2])]))
     assert not any(ways)
     kind(3, 4, 2, dropout=0.5).eval()(x)
+    assert ways.pop()
+    kind(3, 4, weight_dropout=0.5, input_dropout=0.5)(x)  # both drop before the call is made
     assert ways.pop()
 
 
@@ -80,41 +80,41 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
-def test_other_forms_go_the_short_way_too(kind, ways, monkeypatch, form, batch_first, given):
+def test_other_forms_take_the_short_cut_too(kind, ways, monkeypatch, form, batch_first, given):
     make, batch = form
     module, x = kind(3, 4, 2, batch_first=batch_first), make()
     hx = hx_of(module, 2, *batch, 4) if given else None
     short = tensors(module(x, hx))
     assert any(ways)
-    monkeypatch.setattr(direct, "run", lambda *args: None)
+    monkeypatch.setattr(dispatch, "plain", lambda call: False)
     for a, b in zip(short, tensors(module(x, hx)), strict=True):
         torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
 @pytest.mark.parametrize("cell", [FusedGRUCell, FusedLSTMCell])
-def test_cells_have_a_short_way(cell, monkeypatch, given):
+def test_cells_have_a_short_cut(cell, monkeypatch, given):
     module, x = cell(3, 4), torch.randn(2, 3)
     hx = hx_of(module, 2, 4) if given else None
-    short = direct.step(module, x, None if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
+    short = module._quick_step(x, () if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
     assert short is not None
-    monkeypatch.setattr(direct, "step", lambda *args: None)
+    monkeypatch.setattr(cell, "_quick_step", lambda *args: None)
     for a, b in zip(short, flat(module(x, hx)), strict=True):
         torch.testing.assert_close(a, b)
     monkeypatch.undo()
     count = len(short)
     for bad in (x[0], x.double(), x[:, :2], torch.tensor([0, 1])):
-        assert direct.step(module, bad, None, count) is None
+        assert module._quick_step(bad, (), count) is None
     good = torch.zeros(2, 4)
     for bad in (good[0], good.unsqueeze(2), good.double(), good[:1], good[:, :3], good.to("meta")):
         for place in range(count):
             states = tuple(bad if i == place else good for i in range(count))
-            assert direct.step(module, x, states, count) is None, (bad.shape, bad.dtype, place)
-    assert direct.step(cell(3, 4, backend="reference"), x, None, 1) is None
-    assert direct.step(FusedGRUCell(3, 4, reset_after=False), x, None, 1) is None
+            assert module._quick_step(x, states, count) is None, (bad.shape, bad.dtype, place)
+    assert cell(3, 4, backend="reference")._quick_step(x, (), 1) is None
+    assert FusedGRUCell(3, 4, reset_after=False)._quick_step(x, (), 1) is None
 
 
-def test_reset_before_has_no_short_way(ways):
+def test_reset_before_has_no_short_cut(ways):
     FusedGRU(3, 4, reset_after=False)(torch.randn(5, 2, 3))
     assert ways == [False]
 
@@ -126,10 +126,22 @@ def behind(node):
 
 def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs():
     gru = FusedGRU(3, 4)
-    for steps, batch, by_hand in ((32, 2, True), (31, 2, False), (32, 257, False)):
+
+    def by_hand(spec, x):
+        return dispatch.many_small_steps(Call(spec, Weights(list(gru.parameters()), 1, bias=True, projected=False), x))
+
+    for steps, batch, wins in ((32, 2, True), (31, 2, False), (32, 257, False)):
         x = torch.randn(steps, batch, 3)
         output, _ = gru(x)
-        assert any("sweep" in name for name in behind(output.grad_fn)) == by_hand
+        assert any("sweep" in name for name in behind(output.grad_fn)) == wins
+        assert by_hand(gru._spec(), x) == wins
         with torch.no_grad():
-            assert not derived_by_hand("gru", x, list(gru.parameters()), steps, batch, 4)
-    assert not derived_by_hand("lstm", x, list(gru.parameters()), 64, 1, 4)
+            assert not by_hand(gru._spec(), x)
+    assert not by_hand(Spec("lstm", 3, 4, 4), torch.randn(64, 1, 3))
+
+
+def test_every_rule_has_a_reason_and_the_last_of_each_backend_always_holds():
+    for name in (*dispatch.NAMES, dispatch.AUTO):
+        rules = [rule for rule in dispatch.RULES if name in rule.asked]
+        assert rules[-1].when is dispatch.always
+        assert all(rule.why and rule.engine in dispatch.ENGINES for rule in rules)

@@ -1,0 +1,39 @@
+"""FusedDropout: torch.nn.Dropout by name, argument and result."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fusedrnn import validation
+from fusedrnn.backends.choice import check_name
+from fusedrnn.dropout import dropout
+
+
+class FusedDropout(nn.Dropout):
+    """Drop-in for `torch.nn.Dropout`: `functional.dropout` when training, nothing otherwise.
+
+    Args:
+        p: probability of dropping an element, 0 to 1.
+        inplace: overwrite the input.
+        shared_dims: the first so many dimensions share one mask.
+        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+
+    Raises:
+        ValueError: `p` is not a probability, or no such backend.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, *, shared_dims: int = 0, backend: str | None = None
+    ) -> None:
+        super().__init__(validation.check_probability("FusedDropout", p), inplace)
+        self.shared_dims = shared_dims
+        self.backend = None if backend is None else check_name(backend)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop elements of `input`, any shape."""
+        return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
+
+    def extra_repr(self) -> str:
+        """As torch.nn's, and what differs from its defaults."""
+        shared = f", shared_dims={self.shared_dims}" if self.shared_dims else ""
+        return super().extra_repr() + shared + (f", backend={self.backend!r}" if self.backend else "")
