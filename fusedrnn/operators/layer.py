@@ -1,4 +1,4 @@
-"""One layer on the operators of `fusedrnn.operators.sweep`, shaped as `reference.stack.Layer`."""
+"""One layer on `fusedrnn::sweep`, shaped as `reference.stack.Layer`: `layer(x, states, directions, lengths)`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from fusedrnn.call import States
 from fusedrnn.context import autocast_dtype
-from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.arguments import Sweep
 from fusedrnn.operators.results import Dropout
+from fusedrnn.operators.sweep import sweep
 from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stacked_if_any
 
-States = tuple[Tensor, ...]
-
 
 def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
-    """A layer whose sweeps `engine` ("triton" or "unrolled") runs.
+    """A layer whose time loop `engine` ("triton" or "unrolled") runs.
 
-    `keep_gates` keeps the gates for the backward; otherwise it recomputes them from the outputs.
+    `keep_gates` keeps the gates for the backward; otherwise the backward recomputes them from the outputs.
     """
 
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
-        trace, finals, _ = _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates)
+        trace, finals, _ = _run(engine, cell, x, states, directions, lengths, keep_gates=keep_gates)
         return trace, finals
 
     return layer
@@ -35,10 +35,10 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
 def dropping_layer(
     engine: str, cell: str, p: float, seeds: Tensor, *, shared: bool, keep_gates: bool = True
 ) -> tuple[Layer, Between]:
-    """A layer whose sweep writes beside its output what dropout leaves of it, and what hands that to the next layer.
+    """A layer whose time loop also writes its output after dropout, and the function that hands this to the next layer.
 
-    Each call of the layer takes the next of `seeds`, (L - 1,); the last one has none. `p` is strictly between 0 and 1; `shared`
-    is one mask for all time steps. Not for an LSTM with projection, whose output is no sweep's.
+    Each call of the layer takes the next of `seeds`, (L - 1,); the last layer has none. `p` is strictly between 0 and 1; `shared`
+    is one mask for all time steps. Not for an LSTM with projection, whose output the time loop does not compute.
     """
     left = iter(seeds.split(1))
     dropped: list[Tensor] = []
@@ -47,14 +47,14 @@ def dropping_layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
         drop = None if (seed := next(left, None)) is None else Dropout(seed, p, shared)
-        trace, finals, remains = _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
+        trace, finals, remains = _run(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
         dropped.append(remains)
         return trace, finals
 
     return layer, lambda depth, output: dropped.pop().flatten(2)
 
 
-def _swept(
+def _run(
     engine: str,
     cell: str,
     x: Tensor,
@@ -62,63 +62,57 @@ def _swept(
     directions: Sequence[LayerWeights],
     lengths: Tensor | None,
     *,
-    keep_gates: bool = True,
+    keep_gates: bool,
     drop: Dropout | None = None,
 ) -> tuple[States, States, Tensor]:
-    """The trace and the final states of a layer, and its output after dropout, empty without `drop`."""
+    """The states of every step, the final states, and the output after dropout, empty without `drop`."""
     dtype = autocast_dtype(x.device)
     if dtype is not None:
         x = x.to(dtype) if x.is_floating_point() else x
         states = tuple(s.to(dtype) for s in states)
         directions = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
         with torch.autocast(x.device.type, enabled=False):
-            return _swept(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
-    w_ih = stacked([d.w_ih for d in directions])
-    w_hh = stacked([d.w_hh for d in directions])
-    b_ih = stacked_if_any([d.b_ih for d in directions])
-    b_hh = stacked_if_any([d.b_hh for d in directions])
-    w_hr = stacked_if_any([d.w_hr for d in directions])
-    h0, *rest = states
-    c0 = rest[0] if rest else None
-    tensors = [t for t in (x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr) if t is not None]
+            return _run(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
+    w = _side_by_side(directions)
+    tensors = [t for t in (x, *states, *w) if t is not None]
     keep = keep_gates and torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if w_hr is not None:
-        assert c0 is not None
-        return *_projected(engine, x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, lengths, keep), x.new_empty(0)
-    output, h_n, cells, c_n, _, dropped = ops.sweep(
-        engine, cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths, keep, *(drop or ())
-    )
+    if w.w_hr is not None:
+        return *_projected(engine, x, states, w, w.w_hr, lengths, keep), x.new_empty(0)
+    h0, *c = states
+    c0 = c[0] if c else None
+    arguments = Sweep(engine, cell, x, h0, c0, w.w_ih, w.w_hh, w.b_ih, w.b_hh, lengths, keep, *(drop or ()))
+    output, h_n, cells, c_n, _, dropped = sweep(*arguments)
     return *(((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))), dropped
 
 
-def _projected(
-    engine: str,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    w_hr: Tensor,
-    lengths: Tensor | None,
-    keep: bool,
-) -> tuple[States, States]:
-    """The LSTM with projection (Sak et al. 2014) on the sweep without one.
-
-    h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the sweep runs over m with that product as its weights, and the
-    projection of every step is one product afterwards. The initial h, which is no projection, enters through the
-    pre-activations of each sample's first step, and m starts at zero.
-    """
-    T = x.shape[0]
-    gx = input_side(x, w_ih, b_ih, len(w_hh))
-    first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
-    entered = [_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))]
-    gx = gx + torch.stack(entered, 2)
-    m0 = torch.zeros_like(c0)
-    m, m_n, cells, c_n, *_ = ops.sweep(
-        engine, "lstm", gx.flatten(2), m0, c0, None, w_hh @ w_hr, None, b_hh, lengths, keep
+def _side_by_side(directions: Sequence[LayerWeights]) -> LayerWeights:
+    """The weights of all directions, stacked along a new first dimension."""
+    return LayerWeights(
+        stacked([d.w_ih for d in directions]),
+        stacked([d.w_hh for d in directions]),
+        stacked_if_any([d.b_ih for d in directions]),
+        stacked_if_any([d.b_hh for d in directions]),
+        stacked_if_any([d.w_hr for d in directions]),
     )
+
+
+def _projected(
+    engine: str, x: Tensor, states: States, w: LayerWeights, w_hr: Tensor, lengths: Tensor | None, keep: bool
+) -> tuple[States, States]:
+    """The LSTM with projection (Sak et al. 2014), computed by the time loop of the LSTM without one.
+
+    h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the loop runs over m with that product as its weights, and the
+    projection of all steps is one product afterwards. The initial h is not a projection: it is added to the pre-activations of
+    each sample's first step, and m starts at zero.
+    """
+    (h0, c0), w_hh, T = states, w.w_hh, x.shape[0]
+    gx = input_side(x, w.w_ih, w.b_ih, len(w_hh))
+    first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
+    gx = gx + torch.stack([_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))], 2)
+    arguments = Sweep(
+        engine, "lstm", gx.flatten(2), torch.zeros_like(c0), c0, None, w_hh @ w_hr, None, w.b_hh, lengths, keep
+    )
+    m, m_n, cells, c_n, *_ = sweep(*arguments)
     output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)
     h_n = m_n @ w_hr.transpose(1, 2)
     if lengths is not None:
@@ -127,7 +121,7 @@ def _projected(
 
 
 def _at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:
-    """(B, N) placed at the first step that direction d takes, zero elsewhere: (T, B, N)."""
+    """(B, N) at the first step that direction d takes, zero elsewhere: (T, B, N)."""
     times = torch.arange(T, device=values.device).unsqueeze(-1)  # (T, 1)
     if d == 0:
         at = times == 0

@@ -1,0 +1,90 @@
+"""The arguments of `fusedrnn::sweep` and `fusedrnn::sweep_backward`: the one place that lists them, in the order of the schemas."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_type_hints
+
+from torch import Tensor
+
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", float: "float"}
+
+
+class Sweep(NamedTuple):
+    """One layer, all its directions.
+
+    Attributes:
+        engine: "triton" or "unrolled".
+        cell: a name of `kernels.cell.NUMBERS`.
+        x: (T, B, I), token ids (T, B) int64, or pre-activations (T, B, D*G*H) if `w_ih` is None.
+        h0: (D, B, H).
+        c0: (D, B, H) of a cell with c, else None.
+        w_ih: (D, G*H, I) or None.
+        w_hh: (D, G*H, H).
+        b_ih: (D, G*H) or None.
+        b_hh: (D, G*H) or None.
+        lengths: (B,) integers or None.
+        keep_gates: keep what the backward needs; otherwise it recomputes that.
+        seed: of the dropout of the output, (1,) int64, or None for none.
+        p: probability of dropping, strictly between 0 and 1.
+        shared: whether all time steps share a mask.
+    """
+
+    engine: str
+    cell: str
+    x: Tensor
+    h0: Tensor
+    c0: Tensor | None
+    w_ih: Tensor | None
+    w_hh: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    lengths: Tensor | None
+    keep_gates: bool
+    seed: Tensor | None = None
+    p: float = 0.0
+    shared: bool = False
+
+
+class SweepBackward(NamedTuple):
+    """The derivative of a `Sweep`: its arguments, what it returned, and the gradients of that.
+
+    Attributes:
+        output, cells, gates: as the forward returned them; `gates` is empty where they were not kept.
+        d_output, d_h_n, d_cells, d_c_n, d_dropped: gradients of the results, None where there is none.
+        need_x: whether the gradient of `x` is asked for.
+    """
+
+    engine: str
+    cell: str
+    x: Tensor
+    h0: Tensor
+    c0: Tensor | None
+    w_ih: Tensor | None
+    w_hh: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    lengths: Tensor | None
+    output: Tensor
+    cells: Tensor
+    gates: Tensor
+    d_output: Tensor | None
+    d_h_n: Tensor | None
+    d_cells: Tensor | None
+    d_c_n: Tensor | None
+    need_x: bool
+    d_dropped: Tensor | None = None
+    seed: Tensor | None = None
+    p: float = 0.0
+    shared: bool = False
+
+
+DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")
+"""The inputs of a sweep that have gradients, in the order in which `sweep_backward` returns these."""
+
+
+def schema(arguments: type[Sweep] | type[SweepBackward], results: int) -> str:
+    """The schema of an operator with the fields of `arguments` that returns so many tensors."""
+    types = get_type_hints(arguments)
+    defaults = arguments._field_defaults
+    given = [f"{_TYPES[types[f]]} {f}" + (f"={defaults[f]}" if f in defaults else "") for f in arguments._fields]
+    return f"({', '.join(given)}) -> ({', '.join(['Tensor'] * results)})"

@@ -1,0 +1,141 @@
+"""Derivatives of `fusedrnn::sweep`: the first by `fusedrnn::sweep_backward`, the second by differentiating the reference.
+
+The reference has the same formulas and is differentiated by autograd, so any higher derivative follows from the second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.operators.arguments import DIFFERENTIABLE, Sweep, SweepBackward
+from fusedrnn.operators.time_parallel import input_side
+from fusedrnn.reference import counter_dropout as plain
+from fusedrnn.reference import sweep as reference
+
+Gradients = tuple[Tensor | None, ...]
+RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
+"""The gradients of a sweep's results, in the order of `reference_sweep`, and that of the dropped output."""
+
+
+def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Save what `backward` needs of a `Sweep` and its results."""
+    a = Sweep(*inputs)
+    ctx.engine, ctx.cell, ctx.p, ctx.shared = a.engine, a.cell, a.p, a.shared
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[4])
+    tensors = [getattr(a, name) for name in DIFFERENTIABLE]
+    ctx.save_for_backward(*tensors, a.lengths, output[0], output[2], output[4], a.seed)
+
+
+def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: None, d_dropped: Any) -> Gradients:
+    """The gradients of a `Sweep`'s arguments."""
+    *inputs, lengths, output, cells, gates, seed = ctx.saved_tensors
+    has_c = NUMBERS[ctx.cell].has_c
+    needed = dict(zip(Sweep._fields, ctx.needs_input_grad, strict=False))  # trailing defaults are left out
+    arguments = SweepBackward(  # type: ignore[call-arg]  # seven of them by *inputs
+        ctx.engine,
+        ctx.cell,
+        *inputs,
+        lengths,
+        output,
+        cells,
+        gates,
+        d_output,
+        d_h_n,
+        d_cells if has_c else None,
+        d_c_n if has_c else None,
+        needed["x"],
+        d_dropped,
+        seed,
+        ctx.p,
+        ctx.shared,
+    )
+    gradients = torch.ops.fusedrnn.sweep_backward.default(*arguments)
+    triples = zip(DIFFERENTIABLE, gradients, inputs, strict=True)
+    found = {name: g for name, g, of in triples if needed[name] and of is not None}
+    return tuple(found.get(name) for name in Sweep._fields)
+
+
+def setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Save what `second_backward` needs of a `SweepBackward`."""
+    a = SweepBackward(*inputs)
+    ctx.cell, ctx.p, ctx.shared = a.cell, a.p, a.shared
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*(getattr(a, name) for name in (*DIFFERENTIABLE, *RESULTS)), a.lengths, a.seed)
+
+
+def second_backward(ctx: Any, *seconds: Tensor | None) -> Gradients:
+    """Differentiate the reference's gradient by the inputs of the sweep and by the gradients of its results.
+
+    Where a still higher derivative is asked for, grad mode is on, and the graph stays attached.
+    """
+    further = torch.is_grad_enabled()
+    *saved, lengths, seed = ctx.saved_tensors
+    names = (*DIFFERENTIABLE, *RESULTS)
+    with torch.enable_grad():
+        given = {name: _variable(tensor, further) for name, tensor in zip(names, saved, strict=True)}
+        inputs: list[Any] = [given[name] for name in DIFFERENTIABLE]
+        results = dict(zip(RESULTS, reference_sweep(ctx.cell, *inputs, lengths=lengths), strict=False))
+        if given["d_dropped"] is not None:
+            results["d_dropped"] = plain.counter_dropout(results["d_output"], ctx.p, seed, int(ctx.shared))
+        pairs = [(result, d) for name, result in results.items() if (d := given[name]) is not None]
+        leaves = {
+            name: t for name, t in zip(DIFFERENTIABLE, inputs, strict=True) if t is not None and t.is_floating_point()
+        }
+        first = torch.autograd.grad(
+            [result for result, _ in pairs],
+            list(leaves.values()),
+            [d for _, d in pairs],
+            create_graph=True,
+            materialize_grads=True,
+        )
+    gradients = dict(zip(leaves, first, strict=True))
+    used = [
+        (g, second)
+        for name, second in zip(DIFFERENTIABLE, seconds, strict=True)
+        if second is not None and (g := gradients.get(name)) is not None and g.requires_grad
+    ]
+    if not used:
+        return (None,) * len(SweepBackward._fields)
+    variables = {name: t for name, t in given.items() if t is not None and t.is_floating_point()}
+    found = torch.autograd.grad(
+        [g for g, _ in used],
+        list(variables.values()),
+        [second.reshape(g.shape) for g, second in used],
+        allow_unused=True,
+        create_graph=further,
+    )
+    by_name = dict(zip(variables, found, strict=True))
+    return tuple(by_name.get(name) for name in SweepBackward._fields)
+
+
+def reference_sweep(
+    cell: str,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor | None,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """The reference for a sweep: output, h_n and, of a cell with c, every c_t and c_n."""
+    gx = input_side(x, w_ih, b_ih, len(w_hh))
+    if c0 is not None:
+        output, cells, h_n, c_n = reference.lstm_sweep(gx, h0, c0, w_hh, b_hh, None, lengths)
+        return output, h_n, cells, c_n
+    return reference.gru_sweep(gx, h0, w_hh, b_hh, lengths, reset_after=cell == "gru")
+
+
+def _variable(tensor: Tensor | None, attached: bool) -> Tensor | None:
+    """What the gradient is taken by: a leaf, or a view of `tensor` that stays part of its graph."""
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    if attached and tensor.requires_grad:
+        return tensor.view_as(tensor)
+    return tensor.detach().requires_grad_()
