@@ -93,9 +93,9 @@ def _row(task: str, name: str, result: Result) -> Row:
         "accuracy": result.accuracy,
         "best from the past": bounds["ceiling"],
         "perplexity": result.perplexity,
-        "least from the past": bounds["floor"],
-        "at the text's end: accuracy": result.last_accuracy,
-        "perplexity there": result.last_perplexity,
+        "lowest from the past": bounds["floor"],
+        "accuracy at the last step": result.last_accuracy,
+        "perplexity at the last step": result.last_perplexity,
     }
 
 
@@ -112,7 +112,7 @@ def _draw(results: Mapping[str, Mapping[str, Result]]) -> Figure:
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         if chain := CHAINS.get(task):
-            label = f"least from the past alone (accuracy {chain.ceiling():.3f})"
+            label = f"lowest from the past alone (accuracy {chain.ceiling():.3f})"
             axes.axhline(chain.floor(), color="k", linestyle="--", linewidth=1, label=label)
         axes.set_title(task)
         axes.set_xlabel("update, each on windows of the songs" if task == LYRICS else "update, each on new sequences")

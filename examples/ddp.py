@@ -78,9 +78,9 @@ def main() -> None:
     if rank == 0:
         print(f"{world} processes, {args.steps} steps: loss {losses[0]:.3f} -> {losses[-1]:.3f}")
         if args.save:
-            aside = args.save.with_suffix(".part")
-            torch.save(model.module.state_dict(), aside)
-            aside.replace(args.save)
+            temporary = args.save.with_suffix(".part")
+            torch.save(model.module.state_dict(), temporary)
+            temporary.replace(args.save)
     del model  # its reducer keeps a reference to the group
     dist.barrier()  # rank 0 may still be saving: destroying the group earlier would break its connection
     dist.destroy_process_group()

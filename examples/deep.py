@@ -85,11 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "model": name,
                 "backend": run.settings.backend,
                 "perplexity": run.perplexity[-1],
-                "of frequencies alone": frequencies,
+                "perplexity of frequencies": frequencies,
                 "signal at the top": reach[name].signal[-1].item(),
                 "gradient of the top layer": reach[name].weights[-1].item(),
-                "of the bottom layer": reach[name].weights[0].item(),
-                "of the scores' bias": reach[name].head,
+                "gradient of the bottom layer": reach[name].weights[0].item(),
+                "gradient of the output bias": reach[name].head,
             }
             for name, run in runs.items()
         ],
@@ -163,10 +163,10 @@ def _conclude(
     )
     plain, xavier = reach["rnn, 6 layers"], reach["rnn, 6 layers, Xavier"]
     return (
-        f"Character frequencies alone give a perplexity of {frequencies:.4g}. After training: {'; '.join(by_cell)}. Before it, a "
-        f"plain layer passes on {(plain.signal[-1] / plain.signal[0]) ** 0.2:.3f} of its input and "
+        f"Character frequencies alone give a perplexity of {frequencies:.4g}. After training: {'; '.join(by_cell)}. "
+        f"Before training, a plain layer passes on {(plain.signal[-1] / plain.signal[0]) ** 0.2:.3f} of its input and "
         f"{(plain.gradient[0] / plain.gradient[-1]) ** 0.2:.3f} of the gradient (0.01 sqrt({hidden}) is {0.01 * hidden**0.5:.3f}), "
-        f"so that the gradient of the bottom layer's weights is {plain.weights[0] / plain.head:.0e} of that of the scores' bias; "
+        f"so that the gradient of the bottom layer's weights is {plain.weights[0] / plain.head:.0e} of that of the output bias; "
         f"with Xavier it is {xavier.weights[0] / xavier.head:.0e}. While only the bias trains, six plain layers learn "
         f"the frequencies and no more: {stuck}."
     )

@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {
             "model": name,
             "last loss": curve.loss[-1],
-            "furthest from nn.GRU's loss": apart[name],
+            "largest difference from nn.GRU's loss": apart[name],
             "accuracy": curve.accuracy,
-            "ms an update": 1000 * statistics.median(curve.seconds),
-            "nn.GRU's time over it": ratio[name],
+            "ms per update": 1000 * statistics.median(curve.seconds),
+            "nn.GRU's time / its time": ratio[name],
         }
         for name, curve in curves.items()
     ]

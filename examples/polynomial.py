@@ -1,4 +1,4 @@
-"""Polynomial fit: a good fit, overfitting, underfitting, and selection of the degree.
+"""Polynomial fit: a good fit, overfitting, underfitting, and choosing the degree.
 
     python examples/polynomial.py --out out/polynomial
 
