@@ -1,1 +1,1 @@
-"""Experiments that run on fusedrnn; each is one page to read and one command to run."""
+"""Experiments that use fusedrnn, each run by one command."""

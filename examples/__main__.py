@@ -4,7 +4,7 @@ from examples.common.catalogue import experiments
 
 
 def main() -> None:
-    """Print a line an experiment and how to go on."""
+    """Print one line per experiment, then how to run them."""
     catalogue = experiments()
     width = max(map(len, catalogue))
     for name, description in catalogue.items():

@@ -1,19 +1,19 @@
-"""Where two directions are right, and where they cheat: labels that need the future, and a language model that reads it.
+"""Bidirectional networks: useful for labels that depend on later input, misleading as language models.
 
     python examples/bidirectional.py --out out/bidirectional
     python examples/bidirectional.py --quick
 
-The right place: every step of a sequence is labelled with the symbol two steps on. The symbols form a Markov chain whose
-matrix is known, so the best accuracy from the past alone can be computed. A net with one direction reaches that ceiling and
-cannot pass it; a second direction, which reads from the end, has seen the answer, and the task allows that.
+Useful: every step of a sequence is labelled with the symbol two steps later. The symbols form a Markov chain with a known
+transition matrix, so the best accuracy from the past alone can be computed. A net with one direction reaches that accuracy
+and cannot exceed it. A net with two directions also reads the sequence from its end, label included, as the task allows.
 
-The wrong place: a language model must give each character before it is read. With a second direction it reads the
-character that it is asked for, so its perplexity falls towards 1. That is shown twice. On noise, independent characters, all
-alike, no honest model can have a perplexity below their number; the bidirectional one shows about 1 on text that it has
-never seen. On song lyrics it learns three quarters of the songs and is examined on the others: what it shows there, no model
-that writes could. Either way the leak can be seen: change only what comes later and its scores change; end the text where a
-writer would stand, and it knows nothing. This is why a bidirectional model of the lyrics with a perplexity of 1.000 is no
-language model.
+Misleading: a language model must predict each character before reading it. A second direction reads the character to be
+predicted, so the perplexity falls towards 1. This label leakage is shown on two texts. On noise, independent characters with
+equal probabilities, no causal model can have a perplexity below the number of characters; the bidirectional one has about 1
+on new text. On song lyrics the nets are trained on three quarters of the text and evaluated on the rest. Two measurements
+show the leakage on either text: the scores of a step change when only later characters change, and at the end of a text,
+where a generator would have to continue, the bidirectional net cannot predict. A bidirectional model of the lyrics with a
+perplexity of 1.000 is therefore not a language model.
 """
 
 import math
@@ -44,7 +44,7 @@ DIRECTIONS = {"one direction": False, "two directions": True}
 
 @program("bidirectional.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train both nets on both tasks, examine, draw and conclude."""
+    """Train both nets on all tasks, evaluate them and write the results."""
     parser = experiment_parser(__doc__, out="bidirectional", quick="150 updates")
     parser.add_argument("--cell", choices=("gru", "lstm"), default="gru", help="of the nets")
     options = parser.parse_args(arguments)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _bounds(task: str) -> dict[str, float | None]:
-    """Return the best accuracy and the least perplexity that the past allows; of lyrics nobody knows them."""
+    """Return the best accuracy and lowest perplexity possible from the past alone; None for lyrics, where they are unknown."""
     chain = CHAINS.get(task)
     return {"ceiling": chain and chain.ceiling(), "floor": chain and chain.floor()}
 
@@ -93,14 +93,14 @@ def _row(task: str, name: str, result: Result) -> Row:
         "accuracy": result.accuracy,
         "best from the past": bounds["ceiling"],
         "perplexity": result.perplexity,
-        "least from the past": bounds["floor"],
-        "at the text's end: accuracy": result.last_accuracy,
-        "perplexity there": result.last_perplexity,
+        "lowest from the past": bounds["floor"],
+        "accuracy at the last step": result.last_accuracy,
+        "perplexity at the last step": result.last_perplexity,
     }
 
 
 def _draw(results: Mapping[str, Mapping[str, Result]]) -> Figure:
-    """Draw the perplexity while training, beside the least that the past allows where that is known."""
+    """Plot training perplexity, with the lowest possible from the past alone where it is known."""
     figure = new_figure(16, 5)
     for axes, task in zip(figure.subplots(1, 3), TASKS, strict=True):
         for name, result in results[task].items():
@@ -112,7 +112,7 @@ def _draw(results: Mapping[str, Mapping[str, Result]]) -> Figure:
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         if chain := CHAINS.get(task):
-            label = f"least from the past alone (accuracy {chain.ceiling():.3f})"
+            label = f"lowest from the past alone (accuracy {chain.ceiling():.3f})"
             axes.axhline(chain.floor(), color="k", linestyle="--", linewidth=1, label=label)
         axes.set_title(task)
         axes.set_xlabel("update, each on windows of the songs" if task == LYRICS else "update, each on new sequences")
@@ -130,17 +130,17 @@ def _conclude(results: Mapping[str, Mapping[str, Result]]) -> str:
         f"directions {two.accuracy:.3f}. On noise of {leak.symbols} characters no language model can have a perplexity below "
         f"{leak.floor():.3g}: one direction has {honest.perplexity:.2f}, two have {cheat.perplexity:.3f}, which is leakage, not "
         f"skill. When only later characters change, the scores of one direction change by {honest.reads_ahead:.2g}, those of two "
-        f"by {cheat.reads_ahead:.2g}; and where the text ends, so that the character asked for is not in the input, the two "
-        f"directions are right in {cheat.last_accuracy:.3f} of the cases (chance: {1 / leak.symbols:.3f}) with a perplexity of "
-        f"{cheat.last_perplexity:.3g}. On the songs that it learns one direction comes to {_plain(math.exp(writer.loss[-1]))}, two "
-        f"to {math.exp(reader.loss[-1]):.3f}; on other songs they have {_plain(writer.perplexity)} and "
-        f"{_plain(reader.perplexity)}, and at the end of a text, where a writer stands, the two have "
-        f"{_plain(reader.last_perplexity)}."
+        f"by {cheat.reads_ahead:.2g}. At the end of a text, where the next character is not in the input, two directions have "
+        f"an accuracy of {cheat.last_accuracy:.3f} (chance: {1 / leak.symbols:.3f}) and a perplexity of "
+        f"{cheat.last_perplexity:.3g}. On the training songs the perplexity is {_plain(math.exp(writer.loss[-1]))} with one "
+        f"direction and {math.exp(reader.loss[-1]):.3f} with two; on other songs it is {_plain(writer.perplexity)} and "
+        f"{_plain(reader.perplexity)}, and {_plain(reader.last_perplexity)} with two directions at the end of a text, where a "
+        "generator would continue."
     )
 
 
 def _plain(perplexity: float) -> str:
-    """Write three digits, or all before the point."""
+    """Format with three significant digits, or as a whole number from 100 on."""
     return f"{perplexity:,.0f}" if perplexity >= 100 else f"{perplexity:.3g}"
 
 

@@ -1,18 +1,17 @@
-"""The cells side by side: plain RNN, both GRUs and the LSTM learn the same lyrics, with both samplings.
+"""Comparison of cells: plain RNN, both GRUs and the LSTM trained on the same lyrics, with both sampling methods.
 
     python examples/cells.py --out out/cells
     python examples/cells.py --quick
     python examples/cells.py --hidden 256 --max-chars 10000 --corpus published     # the textbook's size and text
 
-Every run is that of lyrics.py with its defaults, which are the published experiment's (35 steps, batch 32, weights
-N(0, 0.01^2), clipping at a global norm of 0.01 and a rate of 100, so that each step has length 1), on half the text with
-half the units, so that the eight of them take minutes. Consecutive sampling
-carries the state from minibatch to minibatch, random sampling starts each from zero and so never sees more than 35
-characters back. The dashed line is what character frequencies alone give: a model below it uses the context.
+Every run uses the defaults of lyrics.py, which are those of the published experiment (35 steps, batch 32, weights
+N(0, 0.01^2), gradients clipped to a global norm of 0.01, learning rate 100, so that each step has length 1), but half the
+text and half the units, so that all eight runs take minutes. Consecutive sampling carries the state from minibatch to
+minibatch; random sampling starts each from zero, so its context is at most 35 characters. The dashed line is the perplexity
+of the character frequencies alone: a model below it uses the context.
 
-Perplexity is on the training text, so it tells how well the text was memorised. The published figures stand beside ours
-as a band only where the published text was trained on at the published size. The plain RNN has no kernel:
-with --backend triton the reference runs it.
+Perplexity is measured on the training text: it shows how well the text was memorised. Published figures are printed only
+for the published text and size. The plain RNN has no kernel: with --backend triton it runs on the reference.
 """
 
 import sys
@@ -25,16 +24,15 @@ from matplotlib.figure import Figure
 if __package__ in (None, ""):  # run as a file: `examples` is found from the repository's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from examples.common.argument_types import positive, resolve_device
+from examples.common.argument_types import resolve_device
 from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import Parser, experiment_parser
 from examples.common.program import program
 from examples.common.tables import Row
 from examples.lm.compare import frequency_perplexity, train_all
 from examples.lm.corpus import load_corpus
-from examples.lm.options import build_parser, settings_of
+from examples.lm.options import build_parser, comparison_parser, settings_of
 from examples.lm.plots import draw_curves
 from examples.lm.run import Run
 from examples.lm.settings import Settings
@@ -48,27 +46,19 @@ BANDS = {  # perplexity after 160 epochs on the published text
 }
 
 
-def parser() -> Parser:
-    """Describe the options."""
-    parser = experiment_parser(
-        __doc__,
-        out="cells",
-        quick="500 characters, 24 units, 30 epochs, minibatches of 8 with 10 steps",
-        small={"max_chars": 500, "hidden": 24, "epochs": 30},
-        device=True,
-    )
-    add = parser.add_argument
-    add("--epochs", type=positive(int), default=160, help="passes over the text")
-    add("--hidden", type=positive(int), default=128, help="width of the hidden state")
-    add("--corpus", default="default", metavar="FILE|default|published", help="as for lyrics.py")
-    add("--max-chars", type=positive(int), default=5000, help="how much of the corpus to read")
-    return parser
-
-
 @program("cells.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train every cell with every sampling, draw and compare."""
-    options = parser().parse_args(arguments)
+    """Train every cell with both sampling methods and write the comparison."""
+    parser = comparison_parser(
+        __doc__,
+        {"epochs": 160, "hidden": 128, "max_chars": 5000},
+        out="cells",
+        quick="500 characters, 24 units, 30 epochs, minibatches of 8 with 10 steps",
+        small={"epochs": 30, "hidden": 24, "max_chars": 500},
+        device=True,
+    )
+    parser.add_argument("--corpus", default="default", metavar="FILE|default|published", help="as for lyrics.py")
+    options = parser.parse_args(arguments)
     base = settings_of(build_parser().parse_args([]))
     if options.quick:
         base = replace(base, batch_size=8, steps=10)
@@ -109,7 +99,7 @@ def _speed(run: Run) -> float:
 
 
 def _row(name: str, run: Run, has_bands: bool) -> Row:
-    """Tell where a run stood after each quarter of its epochs."""
+    """Return the perplexity after each quarter of the epochs, and the lowest."""
     epochs = len(run.perplexity)
     quarters = {
         f"epoch {epoch}": run.perplexity[epoch - 1] for epoch in (epochs * k // 4 for k in range(1, 5)) if epoch
@@ -140,10 +130,9 @@ def _conclude(runs: dict[str, Run], frequencies: float, vocabulary: int) -> str:
     ratios = ", ".join(f"{cell} {last[f'{cell}, consecutive'] / last[f'{cell}, random']:.2f}" for cell in CELLS)
     return (
         f"With {vocabulary} different characters, whose frequencies alone give a perplexity of {frequencies:.4g}, "
-        f"consecutive sampling reached {consecutive} and random sampling {random}. With the state carried on, the perplexity "
-        f"is these times that without: {ratios} (one seed; another may move this by a tenth). The lowest is "
-        f"{min(last, key=last.__getitem__)}. All of it is memorising: "
-        "perplexity on the training text says nothing of another text."
+        f"consecutive sampling reached {consecutive} and random sampling {random}. Consecutive over random, the ratio of the "
+        f"perplexities is {ratios} (one seed; it varies by about a tenth between seeds). The lowest is "
+        f"{min(last, key=last.__getitem__)}. Perplexity on the training text measures memorisation, not generalisation."
     )
 
 

@@ -1,9 +1,9 @@
-"""Train a GRU tagger data-parallel: every process has its share of each batch, and all have the same weights after it.
+"""Train a GRU tagger data-parallel: every process computes a part of each batch, and all keep the same weights.
 
     torchrun --nproc-per-node 2 examples/ddp.py --steps 20
 
-Runs on CPUs with gloo, on GPUs with NCCL. The task is made up: say of every bit of a sequence whether the bits up to it have odd
-parity. `--save FILE` writes the weights of rank 0.
+Uses gloo on CPUs, NCCL on GPUs. The task is synthetic: predict at every step whether the bits up to it have odd parity.
+`--save FILE` writes the weights of rank 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH, STEPS = 32, 12
 
 
 class Tagger(nn.Module):
-    """A GRU over bits, as token ids, and a score for each step."""
+    """A GRU over bits, given as token ids, and a linear layer that scores each step."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -31,20 +31,20 @@ class Tagger(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, bits: Tensor) -> Tensor:
-        """Scores (B, T) of bits (B, T) int64."""
+        """Return logits, (B, T), for bits, (B, T) int64."""
         output, _ = self.gru(bits)
         scores: Tensor = self.score(output).squeeze(-1)
         return scores
 
 
 def batches(count: int, seed: int) -> list[Tensor]:
-    """Batches of bits that every process draws alike."""
+    """Draw batches of bits, (BATCH, STEPS) int64, the same in every process."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randint(0, 2, (BATCH, STEPS), generator=generator) for _ in range(count)]
 
 
 def train(model: nn.Module, steps: int, seed: int, rank: int, world: int, device: torch.device) -> list[float]:
-    """Losses of this process's share."""
+    """Train on this process's part of every batch; return its losses."""
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     losses = []
     for bits in batches(steps, seed):
@@ -59,7 +59,7 @@ def train(model: nn.Module, steps: int, seed: int, rank: int, world: int, device
 
 
 def main() -> None:
-    """Join the group that torchrun names, train, report, leave."""
+    """Join the process group of torchrun, train, print the losses and save the weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--hidden", type=int, default=16)
@@ -78,11 +78,11 @@ def main() -> None:
     if rank == 0:
         print(f"{world} processes, {args.steps} steps: loss {losses[0]:.3f} -> {losses[-1]:.3f}")
         if args.save:
-            aside = args.save.with_suffix(".part")
-            torch.save(model.module.state_dict(), aside)
-            aside.replace(args.save)
-    del model  # its reducer holds on to the group
-    dist.barrier()  # who leaves first takes the connection away from who still writes
+            temporary = args.save.with_suffix(".part")
+            torch.save(model.module.state_dict(), temporary)
+            temporary.replace(args.save)
+    del model  # its reducer keeps a reference to the group
+    dist.barrier()  # rank 0 may still be saving: destroying the group earlier would break its connection
     dist.destroy_process_group()
 
 

@@ -1,16 +1,16 @@
-"""Why six plain layers do not train: the language model with 1, 2 and 6 layers, and what its layers get to see.
+"""Why six recurrent layers do not train: the language model with 1, 2 and 6 layers, and the signal and gradient in each.
 
     python examples/deep.py --out out/deep
     python examples/deep.py --quick
 
-The lyrics model as published starts its weights as N(0, 0.01^2). Then a layer of H units passes on about 0.01 sqrt(H) of
-its input, and as much of the gradient that comes back: with six layers almost nothing reaches the top, and almost
-nothing comes down. What still learns is the bias of the scores, whose gradient passes through no layer, and it can learn one
-thing: how frequent each character is. So the perplexity falls to that of the frequencies and stays there, for very long. With
-recurrent weights of variance 1 / H (Glorot's) the same six layers get signal and gradient, and train.
+The published model initialises its weights from N(0, 0.01^2). A layer of H units then scales its input, and the gradient on
+the way back, by about 0.01 sqrt(H): with six layers almost no signal reaches the top and almost no gradient the bottom. Only
+the bias of the output layer still trains, because its gradient passes through no recurrent layer, and it can only learn the
+character frequencies. The perplexity falls to that of the frequencies and stays there for a long time. With recurrent weights
+of variance 1 / H (Glorot) signal and gradient pass through the same six layers, and they train.
 
-The text is shorter and the net narrower than those of lyrics.py (--layers 6 there does the same at full size); every
-other setting is the published one.
+The text is shorter and the net narrower than in lyrics.py (use --layers 6 there for full size); all other settings are
+the published ones.
 """
 
 import math
@@ -24,16 +24,14 @@ from matplotlib.figure import Figure
 if __package__ in (None, ""):  # run as a file: `examples` is found from the repository's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from examples.common.argument_types import positive
 from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
-from examples.common.parser import Parser, experiment_parser
 from examples.common.program import program
 from examples.flow.deep import Reach, measure
 from examples.lm.compare import frequency_perplexity, train_all
 from examples.lm.corpus import Corpus, load_corpus
-from examples.lm.options import build_parser, settings_of
+from examples.lm.options import build_parser, comparison_parser, settings_of
 from examples.lm.plots import draw_curves
 from examples.lm.run import Run
 from examples.lm.sampling import consecutive
@@ -48,25 +46,16 @@ DEPTHS = {
 }
 
 
-def parser() -> Parser:
-    """Describe the options."""
-    parser = experiment_parser(
+@program("deep.py")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure signal and gradient before training, train, and write the results."""
+    options = comparison_parser(
         __doc__,
+        {"epochs": 100, "hidden": 48, "max_chars": 1200},
         out="deep",
         quick="the plain RNN, 24 units, 45 epochs, 500 characters",
         small={"epochs": 45, "hidden": 24, "max_chars": 500},
-    )
-    add = parser.add_argument
-    add("--epochs", type=positive(int), default=100, help="passes over the text")
-    add("--hidden", type=positive(int), default=48, help="width of every layer")
-    add("--max-chars", type=positive(int), default=1200, help="how much of the lyrics to read")
-    return parser
-
-
-@program("deep.py")
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Look into the layers before training, train, draw and conclude."""
-    options = parser().parse_args(arguments)
+    ).parse_args(arguments)
     cells = ("rnn",) if options.quick else CELLS
     corpus = load_corpus("default", options.max_chars)
     source = f"{len(corpus.text)} characters of the default lyrics, {len(corpus.vocabulary)} different ones"
@@ -96,11 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "model": name,
                 "backend": run.settings.backend,
                 "perplexity": run.perplexity[-1],
-                "of frequencies alone": frequencies,
+                "perplexity of frequencies": frequencies,
                 "signal at the top": reach[name].signal[-1].item(),
                 "gradient of the top layer": reach[name].weights[-1].item(),
-                "of the bottom layer": reach[name].weights[0].item(),
-                "of the scores' bias": reach[name].head,
+                "gradient of the bottom layer": reach[name].weights[0].item(),
+                "gradient of the output bias": reach[name].head,
             }
             for name, run in runs.items()
         ],
@@ -113,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def look(settings: Settings, corpus: Corpus) -> Reach:
-    """Measure what the layers of a fresh model get to see of the first minibatch."""
+    """Measure signal and gradient in the layers of an untrained model on the first minibatch."""
     inputs, labels = next(consecutive(corpus.ids, settings.batch_size, settings.steps))
     return measure(Run(settings, corpus).model, inputs, labels)
 
@@ -126,7 +115,7 @@ def _draw_curves(runs: Mapping[str, Run], cells: Sequence[str], frequencies: flo
 
 
 def _draw_reach(reach: Mapping[str, Reach], cells: Sequence[str], hidden: int) -> Figure:
-    """Draw signal and gradient by layer, and the plain RNN's gradient by layer and time, before training."""
+    """Plot signal and gradient by layer, and the plain RNN's gradient by layer and time, before training."""
     figure = new_figure(12, 9)
     (signal, gradient), maps = figure.subplots(2, 2)
     for number, cell in enumerate(cells):
@@ -144,12 +133,12 @@ def _draw_reach(reach: Mapping[str, Reach], cells: Sequence[str], hidden: int) -
     for axes in (signal, gradient):
         axes.set_xlabel("layer, from the input up")
         axes.grid(visible=True, alpha=0.3)
-    signal.set_title("what goes up, before training")
-    gradient.set_title("what comes down, before training")
+    signal.set_title("forward signal, before training")
+    gradient.set_title("backward gradient, before training")
     signal.legend(fontsize="small", loc="lower left")
     for axes, name in zip(maps, ("6 layers", "6 layers, Xavier"), strict=True):
         back = reach[f"rnn, {name}"].back.clamp(min=1e-30).log10()
-        back[-1, 1:] = math.nan  # what the top layer puts out earlier has no part in the last score
+        back[-1, 1:] = math.nan  # earlier outputs of the top layer do not affect the last score
         steps = len(back[0])
         extent = (-0.5, steps - 0.5, 0.5, 6.5)
         image = axes.imshow(back.numpy(), origin="lower", aspect="auto", vmin=-12, vmax=0, extent=extent)
@@ -164,27 +153,27 @@ def _conclude(
     runs: Mapping[str, Run], reach: Mapping[str, Reach], cells: Sequence[str], frequencies: float, hidden: int
 ) -> str:
     last = {name: run.perplexity[-1] for name, run in runs.items()}
-    told = []
+    by_cell = []
     for cell in cells:
         reached = [f"{last[f'{cell}, {name}']:.4g} with {name}" for name in DEPTHS]
-        told.append(f"{cell}: {', '.join(reached)}")
+        by_cell.append(f"{cell}: {', '.join(reached)}")
     learnt = {cell: _epoch_below(runs[f"{cell}, 6 layers"].perplexity, 0.9 * frequencies) for cell in cells}
     stuck = ", ".join(
         f"{cell} {'for all epochs' if at is None else f'until epoch {at}'}" for cell, at in learnt.items()
     )
     plain, xavier = reach["rnn, 6 layers"], reach["rnn, 6 layers, Xavier"]
     return (
-        f"Character frequencies alone give a perplexity of {frequencies:.4g}. After training, {'; '.join(told)}. Before it, a "
-        f"plain layer passes on {(plain.signal[-1] / plain.signal[0]) ** 0.2:.3f} of its input and "
+        f"Character frequencies alone give a perplexity of {frequencies:.4g}. After training: {'; '.join(by_cell)}. "
+        f"Before training, a plain layer passes on {(plain.signal[-1] / plain.signal[0]) ** 0.2:.3f} of its input and "
         f"{(plain.gradient[0] / plain.gradient[-1]) ** 0.2:.3f} of the gradient (0.01 sqrt({hidden}) is {0.01 * hidden**0.5:.3f}), "
-        f"so that the gradient of the bottom layer's weights is {plain.weights[0] / plain.head:.0e} of that of the scores' bias; "
-        f"with Xavier it is {xavier.weights[0] / xavier.head:.0e}. While only the bias learns, the six plain layers know "
+        f"so that the gradient of the bottom layer's weights is {plain.weights[0] / plain.head:.0e} of that of the output bias; "
+        f"with Xavier it is {xavier.weights[0] / xavier.head:.0e}. While only the bias trains, six plain layers learn "
         f"the frequencies and no more: {stuck}."
     )
 
 
 def _epoch_below(curve: Sequence[float], level: float) -> int | None:
-    """Return the first epoch whose perplexity is below `level`."""
+    """Return the first epoch with a perplexity below `level`, or None."""
     return next((epoch for epoch, perplexity in enumerate(curve, start=1) if perplexity < level), None)
 
 

@@ -1,17 +1,17 @@
-"""Swapping nn.GRU for FusedGRU in a classifier of sequences of different lengths: the same losses; and the times.
+"""Replacing nn.GRU by FusedGRU in a classifier of sequences of different lengths: equal losses, and the times.
 
     python examples/dropin.py --out out/dropin
     python examples/dropin.py --quick
 
-Three copies of one small model start from the same seed and are trained on the same minibatches: with torch.nn.GRU on a
-packed sequence, with FusedGRU on the same packed sequence, and with FusedGRU told the lengths, lengths=, with nothing
-packed. The swap is one word: Classifier(nn.GRU) becomes Classifier(FusedGRU).
+Three copies of a small model start from the same seed and are trained on the same minibatches: with torch.nn.GRU on a packed
+sequence, with FusedGRU on the same packed sequence, and with FusedGRU on padded input with lengths=. Only the class changes:
+Classifier(nn.GRU) becomes Classifier(FusedGRU).
 
-The task: some of the tokens are markers, and the class is the last marker of the sequence. Padding is token 0, a marker
-too, so a model that read past the end of a sequence would often be wrong.
+The task: some of the tokens are markers, and the class is the last marker of the sequence. Padding is token 0, which is also
+a marker, so a model that read the padding would often be wrong.
 
-The three take turns on every minibatch, each going first in its turn, so that whatever else the machine does disturbs all
-alike. On a CPU the default backend is torch's own RNN, so the ratio of the times is about 1.
+The three models are timed in turns on every minibatch, in rotating order, so that other load on the machine affects all of
+them equally. On a CPU the default backend is torch's own RNN, so the ratio of the times is about 1.
 """
 
 import statistics
@@ -42,7 +42,7 @@ WAYS = ("nn.GRU, packed", "FusedGRU, packed", "FusedGRU, lengths=")
 
 
 class Classifier(nn.Module):
-    """Tokens (B, T) and lengths (B,) in, scores of the classes (B, MARKERS) out."""
+    """Classify tokens, (B, T) with lengths (B,): scores of the classes, (B, MARKERS)."""
 
     def __init__(self, rnn: Callable[..., nn.Module], hidden: int, *, packed: bool) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         self.packed = packed
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Score the classes by the state at the end of each sequence."""
+        """Return the scores of the classes, computed from the last state of each sequence."""
         x = self.embedding(tokens)
         if self.packed:
             _, h = self.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
@@ -62,7 +62,7 @@ class Classifier(nn.Module):
 
 
 class Curve(NamedTuple):
-    """What one of the three showed, a value an update."""
+    """Results of one model; lists have one value per update."""
 
     loss: list[float]
     seconds: list[float]
@@ -71,7 +71,7 @@ class Curve(NamedTuple):
 
 @program("dropin.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the three, compare losses and times."""
+    """Train the three models and compare losses and times."""
     options = experiment_parser(__doc__, out="dropin", quick="120 updates").parse_args(arguments)
     source = f"generated: sequences of 5 to 40 tokens, {MARKERS} of {TOKENS} of them markers"
     experiment = Experiment("dropin", options, Data(source))
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {
             "model": name,
             "last loss": curve.loss[-1],
-            "furthest from nn.GRU's loss": apart[name],
+            "largest difference from nn.GRU's loss": apart[name],
             "accuracy": curve.accuracy,
-            "ms an update": 1000 * statistics.median(curve.seconds),
-            "nn.GRU's time over it": ratio[name],
+            "ms per update": 1000 * statistics.median(curve.seconds),
+            "nn.GRU's time / its time": ratio[name],
         }
         for name, curve in curves.items()
     ]
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def compare(
     backend: str, *, updates: int, longest: int, seed: int, hidden: int = 32, batch: int = 32, exam: int = 500
 ) -> dict[str, Curve]:
-    """Train the three on the same minibatches, in turns, examine them on `exam` new sequences and return their curves."""
+    """Train the three models in turns on the same minibatches, evaluate on `exam` new sequences and return the results."""
 
     def fused(*sizes: int, **layout: bool) -> nn.Module:
         return FusedGRU(*sizes, **layout, backend=backend)
@@ -144,7 +144,7 @@ def draw(batch: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor
 
 
 def _ratio(theirs: Curve, ours: Curve) -> float:
-    """Return the median over the updates of their time over ours."""
+    """Return the median over the updates of the time of `theirs` divided by that of `ours`."""
     return statistics.median(a / b for a, b in zip(theirs.seconds, ours.seconds, strict=True))
 
 
@@ -155,7 +155,7 @@ def _draw(curves: dict[str, Curve]) -> Figure:
         left.semilogy(curve.loss, label=name, linewidth=6 - 2 * number, alpha=0.5 + 0.25 * number)
     left.set_xlabel("update")
     left.set_ylabel("loss")
-    left.set_title("the same losses: the curves lie on each other")
+    left.set_title("equal losses: the curves coincide")
     left.grid(visible=True, alpha=0.3)
     left.legend()
     right.boxplot(
@@ -165,8 +165,8 @@ def _draw(curves: dict[str, Curve]) -> Figure:
         showfliers=False,
     )
     right.set_yscale("log")
-    right.set_ylabel("milliseconds an update")
-    right.set_title("times, taking turns: median, quartiles, 5% and 95%")
+    right.set_ylabel("milliseconds per update")
+    right.set_title("times in turns: median, quartiles, 5% and 95%")
     right.grid(visible=True, which="both", alpha=0.3)
     return figure
 

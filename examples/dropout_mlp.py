@@ -1,15 +1,15 @@
-"""Dropout in a multilayer perceptron on Fashion-MNIST: from scratch, with torch.nn and fused; where it helps, and where not.
+"""Dropout in a multilayer perceptron on Fashion-MNIST: from scratch, torch.nn and fused; when it helps and when not.
 
     python examples/dropout_mlp.py                 # Debian's package dataset-fashion-mnist, a download, or digits
-    python examples/dropout_mlp.py --data DIR      # DIR has Fashion-MNIST's four idx files, zipped or not
+    python examples/dropout_mlp.py --data DIR      # DIR has Fashion-MNIST's four idx files, gzipped or not
 
-784-256-256-10 with ReLU; 0.2 of the first hidden layer's units are dropped in training and 0.5 of the second's.
+784-256-256-10 with ReLU; dropout with probability 0.2 after the first hidden layer and 0.5 after the second.
 
-    published    all images, 5 epochs, in three implementations, and without dropout. Scratch and fused drop the same
-                 units and must give the same curve; torch.nn has other random numbers. The net underfits here: dropout
-                 has no overfitting to prevent, and can only slow it down.
-    few images   1,000 training images, 150 epochs, with and without dropout, several seeds, the learning rate falling
-                 to 0 so that the end is no accident: now there is overfitting, and dropout a gain.
+    published    all images, 5 epochs, three implementations with dropout, and one without. Scratch and fused drop the
+                 same units and must give the same curve; torch.nn draws other random numbers. The net underfits, so
+                 there is no overfitting for dropout to prevent: it can only slow down training.
+    few images   1,000 training images, 150 epochs, with and without dropout, several seeds; the learning rate decays to
+                 0, so that the final value does not depend on the last steps. The net overfits, and dropout helps.
 
 Without Fashion-MNIST it runs on scikit-learn's digits (30 epochs; 200 images in the second part) and says so.
 """
@@ -37,7 +37,6 @@ from examples.mlp.training import Curve, Plan, judge, train
 DROP, KEEP = (0.2, 0.5), (0.0, 0.0)
 WAYS = {"from scratch": DROP, "torch.nn": DROP, "fused": DROP, "no dropout": KEEP}
 
-
 PUBLISHED = {"fashion": Plan(60_000, 5, 256), "digits": Plan(1437, 30, 64)}
 SCARCE = {"fashion": Plan(1000, 150, 64, decay=True), "digits": Plan(200, 150, 64, decay=True)}
 BANDS = {"fashion": "train 0.84 to 0.855, test 0.78 to 0.85", "digits": "test about 0.92"}
@@ -46,7 +45,7 @@ SEEDS = {"fashion": 3, "digits": 6}
 
 @program("dropout_mlp.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train everything and compare."""
+    """Run both parts and write the comparison."""
     options = parse(arguments)
     images, data = load_images(options.data)
     experiment = Experiment("dropout_mlp", options, data)
@@ -97,7 +96,7 @@ def run_published(images: Images, plan: Plan, options: argparse.Namespace) -> di
     """Train the three implementations, and one without dropout, from the same weights in the same order."""
     some = images.some(plan.images, options.seed)
     fused = build("fused", images.train.shape[1], DROP, options.backend, options.seed).to(images.train.device)
-    fused.train()(images.train[:1])  # a backend that is not there is an error now, not after minutes
+    fused.train()(images.train[:1])  # fail now, not after minutes, if the backend is unavailable
     curves = {}
     for way, drop in WAYS.items():
         kind = "torch.nn" if way == "no dropout" else way
@@ -109,7 +108,7 @@ def run_published(images: Images, plan: Plan, options: argparse.Namespace) -> di
 def run_scarce(
     images: Images, plan: Plan, options: argparse.Namespace, seeds: int
 ) -> tuple[dict[str, list[Curve]], dict[str, list[float]]]:
-    """Train on few images with and without dropout; return the curves, and the final accuracy on the fitted images."""
+    """Train on few images with and without dropout; return the curves, and the final accuracy on the training images."""
     curves: dict[str, list[Curve]] = {"dropout": [], "no dropout": []}
     fitted: dict[str, list[float]] = {"dropout": [], "no dropout": []}
     for seed in range(options.seed, options.seed + seeds):
@@ -127,7 +126,7 @@ def short(published: dict[str, Curve]) -> dict[str, dict[str, float]]:
 
 
 def summary(curves: Sequence[Curve], fitted: Sequence[float]) -> dict[str, float]:
-    """Return means over the seeds of what the last epoch gave."""
+    """Return means over the seeds of the last epoch's accuracies and test loss."""
     return {
         "fitted": mean(fitted),
         "test": mean(curve.test[-1] for curve in curves),
@@ -136,12 +135,12 @@ def summary(curves: Sequence[Curve], fitted: Sequence[float]) -> dict[str, float
 
 
 def gap(one: Curve, other: Curve) -> float:
-    """Return the largest difference between two runs' losses in test, relative, over all epochs."""
+    """Return the largest relative difference of two runs' test losses over all epochs."""
     return max(abs(a - b) / a for a, b in zip(one.test_loss, other.test_loss, strict=True))
 
 
 def conclude(results: dict[str, Any], plan: Plan, few: Plan, band: str) -> str:
-    """Say in a paragraph what the numbers show."""
+    """Summarise the results in a paragraph."""
     published, gains = results["published"], results["gains"]
     dropped, kept = results["few images"].values()
     better = sum(gain > 0 for gain in gains)
@@ -153,8 +152,8 @@ def conclude(results: dict[str, Any], plan: Plan, few: Plan, band: str) -> str:
         f"{change:+.1f} points (accuracy while training: {published['torch.nn']['train']:.3f} with dropout, "
         f"{published['no dropout']['train']:.3f} without). The test losses of scratch "
         f"and fused differ by {results['gap between scratch and fused']:.1e} at most. On {few.images:,} images, after "
-        f"{few.epochs} epochs, the net without dropout knows {kept['fitted']:.1%} of them and {kept['test']:.1%} of the "
-        f"test images at a loss of {kept['test loss']:.3f}; with dropout it is {dropped['fitted']:.1%}, "
+        f"{few.epochs} epochs, the net without dropout has an accuracy of {kept['fitted']:.1%} on them, {kept['test']:.1%} on the "
+        f"test images, and a test loss of {kept['test loss']:.3f}; with dropout these are {dropped['fitted']:.1%}, "
         f"{dropped['test']:.1%} and {dropped['test loss']:.3f}: better on {better} of {len(gains)} seeds, "
         f"by {100 * mean(gains):+.1f} points on average."
     )

@@ -1,17 +1,18 @@
-"""Environment shift: the world changes between training and use: what is lost, what can be noticed, what won back.
+"""Distribution shift between training and use: the loss of accuracy, its detection and its correction.
 
     python examples/environment_shift.py --out out/environment_shift
 
-A classifier is trained on labelled samples of a source and used on a target, of which only the inputs are known.
+A classifier is trained on labelled samples of a source distribution and used on a target distribution, of which only inputs
+are known.
 
-    covariate shift    p(x) changes, p(y | x) does not. Weight source samples by p_target(x) / p_source(x), found by a
-                       classifier that tells the two apart.
-    label shift        p(y) changes, p(x | y) does not. Weight them by p_target(y) / p_source(y), found from the confusion
-                       matrix and from what the classifier says of the target.
-    concept shift      p(y | x) changes, p(x) does not. No weighting can know of it: only labels of the target show it.
+    covariate shift    p(x) changes, p(y | x) does not. Source samples are weighted by p_target(x) / p_source(x),
+                       estimated by a classifier that separates source from target inputs.
+    label shift        p(y) changes, p(x | y) does not. They are weighted by p_target(y) / p_source(y), estimated from the
+                       confusion matrix and the predictions on the target.
+    concept shift      p(y | x) changes, p(x) does not. Only labels of the target show it, so no weighting can correct it.
 
-Each world is made to have one shift only; a fourth has none. The gap is what the same kind of classifier gains by being
-trained on labelled target samples; a correction is judged by the part of the gap that it closes.
+Each world has exactly one shift; a fourth has none. The gap is the accuracy that the same classifier gains from training on
+labelled target samples; a correction is judged by the share of the gap that it closes.
 """
 
 import argparse
@@ -34,12 +35,12 @@ from examples.shift.plots import plot_accuracies, plot_worlds
 from examples.shift.study import LABELLED, N, Study, study
 from examples.shift.worlds import WORLDS
 
-LEVEL = 0.01  # a test that says "shifted" is wrong this often where nothing has shifted
+LEVEL = 0.01  # significance level: rate of false alarms without a shift
 
 
 @program("environment_shift.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Study every world in several draws."""
+    """Study every world on several random draws."""
     parser = experiment_parser(
         __doc__, fused=False, out="environment_shift", quick="5 draws of each world in place of 40"
     )
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace, draws: int) -> dict[str, list[Study]]:
 
 
 def summary(name: str, studies: Sequence[Study]) -> dict[str, Any]:
-    """Return mean accuracies, the share of the gap that each correction closes, and how often each test says "shifted"."""
+    """Return mean accuracies, what each correction gains, and how often each test detects a shift."""
     at_home, plain, by_inputs, by_labels, own = (
         mean(getattr(one, field) for one in studies) for field in ("at_home", "plain", "by_inputs", "by_labels", "own")
     )
@@ -93,7 +94,7 @@ def summary(name: str, studies: Sequence[Study]) -> dict[str, Any]:
 
 
 def row(name: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    """Pick the columns of the printed table."""
+    """Return a row of the printed table."""
     columns = (
         "on the source", "plain", "weighted by inputs", "weighted by labels", "trained on the target",
         "noticed by inputs", "noticed by predictions", "noticed by errors",
@@ -102,25 +103,25 @@ def row(name: str, numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def conclude(results: dict[str, dict[str, Any]]) -> str:
-    """Say in a paragraph what the numbers show."""
+    """Summarise the results in a paragraph."""
     nothing, covariate, label, concept = results.values()
     return (
         f"Under covariate shift accuracy falls from {covariate['on the source']:.3f} to {covariate['plain']:.3f}; weighting "
         f"by inputs brings it to {covariate['weighted by inputs']:.3f}, {part(covariate, 'inputs')} of the gap to training "
         f"on the target ({covariate['trained on the target']:.3f}). Under label shift it falls to {label['plain']:.3f}; "
-        f"weighting by labels brings {label['weighted by labels']:.3f}, {part(label, 'labels')} of the gap. Weighting for "
-        f"the wrong kind of shift does not: labels under covariate shift change accuracy by "
-        f"{covariate['won by labels']:+.3f}, inputs under label shift by {label['won by inputs']:+.3f}. Under concept shift "
+        f"weighting by labels brings it to {label['weighted by labels']:.3f}, {part(label, 'labels')} of the gap. Weighting for "
+        f"the wrong kind of shift does not help: by labels under covariate shift it changes accuracy by "
+        f"{covariate['won by labels']:+.3f}, by inputs under label shift by {label['won by inputs']:+.3f}. Under concept shift "
         f"{concept['gap']:.3f} of accuracy are lost, and the corrections change it by {concept['won by inputs']:+.3f} and "
-        f"{concept['won by labels']:+.3f}: they cannot know. Tests without labels of the target notice it in "
+        f"{concept['won by labels']:+.3f}, for lack of target labels. Tests without target labels detect it in "
         f"{concept['noticed by inputs']:.0%} (inputs) and {concept['noticed by predictions']:.0%} (predictions) of the draws, "
-        f"and claim a shift in {nothing['noticed by inputs']:.0%} and {nothing['noticed by predictions']:.0%} where there is "
-        f"none; {LABELLED} labels show it in {concept['noticed by errors']:.0%}."
+        f"and report a shift in {nothing['noticed by inputs']:.0%} and {nothing['noticed by predictions']:.0%} where there is "
+        f"none; a test with {LABELLED} labels detects it in {concept['noticed by errors']:.0%}."
     )
 
 
 def part(numbers: dict[str, Any], by: str) -> str:
-    """Return the share of the gap that a correction closes, in per cent."""
+    """Return the share of the gap that a correction closes, as a percentage."""
     return f"{numbers[f'won by {by}'] / numbers['gap']:.0%}"
 
 

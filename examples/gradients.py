@@ -1,16 +1,16 @@
-"""Vanishing and exploding gradients, through layers and through time, against theory.
+"""Vanishing and exploding gradients through layers and through time, compared with theory.
 
     python examples/gradients.py --out out/gradients
     python examples/gradients.py --quick
 
-Depth: a random network of many layers gets a random batch, and a random gradient goes back through it. Its norm at every
-layer stands beside what mean-field theory computes from the activation and the variance of the weights alone. The
-singular values of the Jacobian say more than the norm: Glorot's variance keeps the mean of their squares, orthogonal
-weights keep each of them. A network whose weights start all alike never gets beyond one unit a layer.
+Depth: a random gradient is backpropagated through a random network of many layers on a random batch. Its norm at every layer
+is compared with mean-field theory, which needs only the activation and the variance of the weights. The singular values of
+the Jacobian show more than the norm: Glorot's variance preserves the mean of their squares, orthogonal weights preserve
+every one. A network whose weights all start equal never learns more than one unit per layer can.
 
-Time: the gradient of a loss at the last step by the state k steps before, for the plain RNN (beside its bound by the
-singular values, and its estimate by the spectral radius) and for the gated cells (beside what the gate alone keeps).
-Clipping by global norm is what keeps the step bounded where gradients explode.
+Time: the gradient of a loss at the last step with respect to the state k steps before, for the plain RNN (with its bound from
+the singular values and its estimate from the spectral radius) and for the gated cells (with the factor of the gate alone).
+Clipping by global norm bounds the step when gradients explode.
 """
 
 import math
@@ -40,7 +40,7 @@ LR, THRESHOLD = 0.1, 1.0
 
 
 class Sizes(NamedTuple):
-    """How large the experiment is."""
+    """Sizes of the experiment."""
 
     width: int
     depth: int
@@ -57,7 +57,7 @@ QUICK = Sizes(width=96, depth=12, batch=16, steps=40, stride=4, hidden=32, updat
 
 @program("gradients.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, compare with theory, draw and conclude."""
+    """Measure gradients, compare them with theory and write the results."""
     small = f"{QUICK.depth} layers, {QUICK.steps} steps"
     options = experiment_parser(__doc__, out="gradients", quick=small).parse_args(arguments)
     sizes = QUICK if options.quick else FULL
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _table(
     flows: dict[Pair, layers.Flow], theory: dict[Pair, torch.Tensor], decays: dict[str, through_time.Decay]
 ) -> list[Row]:
-    """List the gradient norms at the far end, measured and in theory."""
+    """Return the gradient norms farthest from the loss, measured and in theory."""
     through_layers = [
         {
             "gradient through": "layers",
@@ -160,12 +160,12 @@ def _conclude(
         f"Through {sizes.depth} layers the gradient shrinks to {end['sigmoid', 'xavier']:.0e} with sigmoid and Xavier, keeps "
         f"{end['relu', 'he']:.2g} with ReLU and He, and vanishes to {end['relu', 'normal']:.0e} with N(0, 0.01^2). In a linear "
         f"network orthogonal weights keep every singular value between {orthogonal[-1]:.4f} and {orthogonal[0]:.4f}, where "
-        f"Xavier's spread from {xavier[-1]:.0e} to {xavier[0]:.1f}. Weights that start alike stay alike: units differ by "
+        f"Xavier's spread from {xavier[-1]:.0e} to {xavier[0]:.1f}. Weights that start equal stay equal: units differ by "
         f"{symmetric['constant'].spread:.0e}, and the error stops at {symmetric['constant'].loss[-1]:.3f}, against "
         f"{symmetric['random'].loss[-1]:.3f} from random weights. Through {sizes.steps} steps the plain RNN keeps "
         f"{last['RNN, as torch.nn starts it']:.0e} of its gradient, with W_hh 2 x orthogonal it multiplies it by "
-        f"{last['RNN, W_hh 2 x orthogonal']:.0e}. A gated cell as torch.nn starts it forgets nearly as fast (GRU "
-        f"{last['GRU, as torch.nn starts it']:.0e}, LSTM {last['LSTM, as torch.nn starts it']:.0e}): its gates are half "
+        f"{last['RNN, W_hh 2 x orthogonal']:.0e}. Gated cells as torch.nn initialises them lose it nearly as fast (GRU "
+        f"{last['GRU, as torch.nn starts it']:.0e}, LSTM {last['LSTM, as torch.nn starts it']:.0e}): their gates are half "
         f"open. With a gate bias of 4 they keep {last['GRU, gate bias 4']:.2g} and {last['LSTM, gate bias 4']:.2g}. With "
         f"exploding gradients the longest step was {max(unclipped.step):.0e} unclipped and {max(clipped.step):.3f} clipped, "
         f"which is lr {LR} times the threshold {THRESHOLD:g}; the loss ended at {unclipped.loss[-1]:.0e} and "

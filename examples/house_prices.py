@@ -1,11 +1,11 @@
-"""House prices: Kaggle's competition with a linear model, 5-fold validation and a submission.
+"""House prices: Kaggle's competition with a linear model, 5-fold cross-validation and a submission file.
 
     python examples/house_prices.py --data DIR --out out/house_prices     # DIR has Kaggle's train.csv and test.csv
-    python examples/house_prices.py                                       # a generated table, and it says so
+    python examples/house_prices.py                                       # a generated table, marked as such
 
-The tables mix numbers and text, and much is missing. Numbers are standardised and text becomes one-hot (Kaggle's
-79 columns: 330 features); nn.Linear learns the price by Adam. The score is the root mean squared error of the log
-price. It is measured by 5-fold validation, before the model is trained on all houses and writes submission.csv.
+The tables have numeric and text columns with many missing values. Numbers are standardised and text is one-hot encoded
+(Kaggle's 79 columns: 330 features); nn.Linear is trained on the price by Adam. The score is the root mean squared error of
+the log price, measured by 5-fold cross-validation. Then the model is trained on all houses and writes submission.csv.
 """
 
 import argparse
@@ -37,10 +37,10 @@ BAND = "train 0.1654 to 0.1656, valid 0.1702 to 0.1706 (Kaggle's files)"
 
 @program("house_prices.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read, prepare, validate, train on everything, predict."""
+    """Read and prepare the tables, cross-validate, train on all houses and predict."""
     parser = experiment_parser(__doc__, fused=False, out="house_prices", quick="2 of the 5 folds")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder with Kaggle's train.csv and test.csv; without: a made-up table"
+        "--data", type=Path, metavar="DIR", help="folder with Kaggle's train.csv and test.csv; else generated data"
     )
     options = parser.parse_args(arguments)
     tables = read_tables(options.data) if options.data else generate_tables()
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def validate(houses: Houses, options: argparse.Namespace) -> list[Fold]:
-    """Train and judge every fold."""
+    """Train and evaluate every fold."""
     if len(houses.prices) < 2 * FOLDS:
         raise UserError(f"expected at least {2 * FOLDS} houses for {FOLDS} folds, got {len(houses.prices)}")
     numbers = range(2 if options.quick else FOLDS)
@@ -73,7 +73,7 @@ def validate(houses: Houses, options: argparse.Namespace) -> list[Fold]:
 
 
 def write_submission(houses: Houses, options: argparse.Namespace) -> None:
-    """Train on all houses and write what Kaggle takes: Id,SalePrice, a line a test house."""
+    """Train on all houses and write Kaggle's submission format: Id,SalePrice, one line per test house."""
     torch.manual_seed(options.seed)
     model = fit(houses.train, houses.prices)
     prices = predict(model, houses.test).clamp(min=1).tolist()
@@ -82,7 +82,7 @@ def write_submission(houses: Houses, options: argparse.Namespace) -> None:
 
 
 def summary(houses: Houses, folds: Sequence[Fold]) -> dict[str, float]:
-    """Return the scores, mean over the folds, in both countings, and the score of knowing only the mean log price."""
+    """Return the mean scores of the folds by both formulas, and the score of predicting the mean log price for all."""
     train, valid = mean(fold.train[-1] for fold in folds), mean(fold.valid[-1] for fold in folds)
     middle = houses.prices.log().mean().exp().expand_as(houses.prices)
     return {
@@ -96,14 +96,14 @@ def summary(houses: Houses, folds: Sequence[Fold]) -> dict[str, float]:
 
 
 def conclude(numbers: dict[str, float], folds: Sequence[Fold]) -> str:
-    """Say in a paragraph what the numbers show."""
+    """Summarise the results in a paragraph."""
     valid = [fold.valid[-1] for fold in folds]
     return (
-        f"From {numbers['features']} features a linear model predicts the log price of a house it has not seen to "
+        f"From {numbers['features']} features a linear model predicts the log price of held-out houses with an error of "
         f"{numbers['valid']:.4f} (folds: {min(valid):.3f} to {max(valid):.3f}), about {100 * numbers['valid']:.0f} % of "
-        f"the price, and of one it was fitted to, to {numbers['train']:.4f}; one price for all would score "
-        f"{numbers['one price for all']:.3f}. Expected: {BAND}. The textbook's formula sqrt(2 MSE) counts a factor twice "
-        f"(its loss is MSE/2, this one is MSE) and prints {numbers['valid, sqrt(2 MSE)']:.4f} for the same predictions."
+        f"the price, and that of training houses with {numbers['train']:.4f}; one price for all would score "
+        f"{numbers['one price for all']:.3f}. Expected: {BAND}. The textbook's formula sqrt(2 MSE) assumes a "
+        f"loss of MSE/2; here it is MSE, so it prints {numbers['valid, sqrt(2 MSE)']:.4f} for the same predictions."
     )
 
 

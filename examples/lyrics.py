@@ -1,13 +1,13 @@
 """A character language model: trained on song lyrics, it writes more of them.
 
     python examples/lyrics.py --out out/lyrics                          # train on the default lyrics
-    python examples/lyrics.py --out out/lyrics --generate 分开           # let the trained model write
+    python examples/lyrics.py --out out/lyrics --generate 分开           # generate text with the trained model
     python examples/lyrics.py --help
 
-The net reads a text one character at a time and guesses the next one. It is trained by truncated backpropagation
-through time: minibatches of 35 steps, gradients clipped, and the state carried from one minibatch to the next.
-Its measure is perplexity, on the training text: 1 means that the text is known by heart, the vocabulary's size means
-that nothing is known. It measures memorising, not how good the songs are.
+The net reads a text one character at a time and predicts the next one. It is trained by truncated backpropagation
+through time: minibatches of 35 steps, clipped gradients, and the state carried from one minibatch to the next.
+It is evaluated by perplexity on the training text: 1 means that the text is memorised, the size of the vocabulary that
+nothing is learnt. It measures memorisation, not the quality of the songs.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PREFIXES = ("分开", "不分开")
 
 @program("lyrics.py")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says and return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
+    """Train or generate; return the exit code: 0, 2 for a user's error, 130 after Ctrl-C."""
     options = build_parser(__doc__).parse_args(arguments)
     if options.generate is not None:
         return write(options)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def start_run(options: argparse.Namespace, arguments: Sequence[str] | None) -> Run:
-    """Build a new run, or the one to resume: there, what the command line leaves open is as it was."""
+    """Build a new run, or one that resumes a checkpoint, whose settings are the defaults of the command line."""
     if not options.resume:
         prepare_directory(options.out)
         settings = settings_of(options)
@@ -65,7 +65,7 @@ def start_run(options: argparse.Namespace, arguments: Sequence[str] | None) -> R
 
 
 def train(run: Run, out: Path) -> int:
-    """Train to the last epoch; report on the way; leave metrics, a figure and a checkpoint."""
+    """Train to the last epoch; print samples; write metrics, a figure and a checkpoint."""
     settings, vocabulary = run.settings, run.corpus.vocabulary
     print(f"{settings.cell} on {len(run.corpus.text)} characters, {len(vocabulary)} different ones, {settings.device}")
     prefixes = tuple(prefix for prefix in PREFIXES if not vocabulary.missing(prefix))
@@ -82,7 +82,7 @@ def train(run: Run, out: Path) -> int:
             before = run.freeze()
             try:
                 run.train_epoch(progress)
-            except Stopped:  # the epoch is half done: forget it, so that resuming gives the same numbers
+            except Stopped:  # drop the unfinished epoch, so that resuming gives the same numbers
                 save_checkpoint(out / "checkpoint.pt", before)
                 code = 130
                 break
@@ -96,12 +96,12 @@ def train(run: Run, out: Path) -> int:
             text = str(run.samples[-1]["text"]) if run.samples else ""
             title = f"{settings.cell}, {settings.sampling} sampling, {settings.optimizer}"
             plot_perplexity(out / "perplexity.png", run.perplexity, title, frequency_perplexity(run.corpus), text)
-    _say_goodbye(run, out, stopped=code == 130)
+    _print_summary(run, out, stopped=code == 130)
     return code
 
 
 def write(options: argparse.Namespace) -> int:
-    """Continue a prefix with a trained model."""
+    """Continue a prefix with the trained model and print the text."""
     checkpoint = load_checkpoint(options.checkpoint or options.out / "checkpoint.pt")
     vocabulary = Vocabulary(checkpoint.vocabulary)
     here = settings_of(options)
@@ -113,7 +113,7 @@ def write(options: argparse.Namespace) -> int:
 
 
 def _progress_bar(run: Run) -> "tqdm[NoReturn]":
-    """Make a bar that counts characters, so that its rate is characters a second."""
+    """Make a progress bar that counts characters and shows characters per second."""
     return tqdm(
         total=run.settings.epochs * run.characters_per_epoch,
         initial=len(run.perplexity) * run.characters_per_epoch,
@@ -122,7 +122,7 @@ def _progress_bar(run: Run) -> "tqdm[NoReturn]":
     )
 
 
-def _say_goodbye(run: Run, out: Path, *, stopped: bool) -> None:
+def _print_summary(run: Run, out: Path, *, stopped: bool) -> None:
     epochs = len(run.perplexity)
     if run.perplexity:
         print(f"perplexity {run.perplexity[-1]:.3f} on the training text after {epochs} epochs, {run.seconds:.0f} s")

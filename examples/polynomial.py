@@ -2,16 +2,16 @@
 
     python examples/polynomial.py --out out/polynomial
 
-A cubic, y = 1.2 x - 3.4 x^2 + 5.6 x^3 + 5 plus noise of standard deviation 0.01, is learnt by gradient descent from
+A cubic, y = 1.2 x - 3.4 x^2 + 5.6 x^3 + 5 plus noise of standard deviation 0.01, is fitted by gradient descent to
 
     normal      100 samples, features x, x^2, x^3: training and test error fall to the noise's variance, 1e-4
-    overfit     2 samples for 4 parameters: the training error becomes small and the test error does not
+    overfit     2 samples for 4 parameters: the training error becomes small, the test error does not
     underfit    100 samples, feature x only: both errors stay large
 
-(In a run from some seeds a sample far out makes the rate 0.01 too large, and descent diverges: it is counted.)
-Then the degree, which the first part knew, is chosen from the data: by a validation set (30 of 100 samples are fitted,
-70 judge) and by 10-fold cross-validation (each of the 100 samples judges once). Every degree from 3 on can fit; among
-them chance decides, so beside the lowest error the simplest degree within one standard error of it is taken.
+(For some seeds a sample far from the mean makes the learning rate of 0.01 too large and training diverges: it is counted.)
+Then the degree, known in the first part, is selected from the data: by a validation set (30 of 100 samples for training,
+70 for validation) and by 10-fold cross-validation. Every degree from 3 on can fit, and their errors differ by chance, so
+two rules are compared: the lowest error, and the simplest degree within one standard error of it.
 """
 
 import argparse
@@ -42,7 +42,7 @@ EPOCHS, SAMPLES, FITTED, FOLDS = 100, 100, 30, 10
 
 @program("polynomial.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit the three cases, choose the degree, tell what came out."""
+    """Fit the three cases, select the degree and write the results."""
     parser = experiment_parser(
         __doc__, fused=False, out="polynomial", quick="3 seeds in place of 11, 15 draws in place of 100"
     )
@@ -69,7 +69,7 @@ PUBLISHED = {"normal": "9.35e-5 / 1.06e-4", "overfit": "a curve only", "underfit
 
 
 def fit_cases(options: argparse.Namespace, seeds: int) -> dict[str, list[Fit]]:
-    """Fit every case from `seeds` seeds, --seed being the first."""
+    """Fit every case with `seeds` consecutive seeds from --seed on."""
     fits: dict[str, list[Fit]] = {case: [] for case in CASES}
     for seed in progress(range(options.seed, options.seed + seeds), "three fits", unit="seed"):
         generator = torch.Generator().manual_seed(seed)
@@ -80,7 +80,7 @@ def fit_cases(options: argparse.Namespace, seeds: int) -> dict[str, list[Fit]]:
 
 
 def choose_degrees(options: argparse.Namespace, draws: int) -> dict[str, list[Choice]]:
-    """Choose the degree on `draws` independent sets of samples, in both ways on the same ones."""
+    """Select the degree on `draws` independent data sets, each with both methods."""
     generator = torch.Generator().manual_seed(options.seed)
     choices: dict[str, list[Choice]] = {"validation set": [], f"{FOLDS}-fold": []}
     for _ in progress(range(draws), "choosing the degree", unit="draw"):
@@ -91,7 +91,7 @@ def choose_degrees(options: argparse.Namespace, draws: int) -> dict[str, list[Ch
 
 
 def summary(fits: Sequence[Fit], place: int) -> dict[str, float | str]:
-    """Return what one seed gave, and medians over all: the samples' tails are heavy, a mean would tell of one."""
+    """Return the results of one seed, and medians over all seeds: outliers would dominate a mean."""
     first, tests = fits[place], [fit.test[-1] for fit in fits]
     return {
         "train": first.train[-1],
@@ -108,12 +108,12 @@ def summary(fits: Sequence[Fit], place: int) -> dict[str, float | str]:
 
 
 def count(choices: Sequence[Choice], rule: str) -> dict[str, int]:
-    """Count how often a rule chose which degree."""
+    """Count how often a rule selected each degree."""
     return {str(degree): n for degree, n in sorted(Counter(getattr(choice, rule) for choice in choices).items())}
 
 
 def conclude(cases: dict[str, dict[str, float | str]], chosen: dict[str, dict[str, dict[str, int]]], seed: int) -> str:
-    """Say in a paragraph what the numbers show."""
+    """Summarise the results in a paragraph."""
     normal, over, under = cases.values()
     ways = "; ".join(
         f"by {way} degree 3 was chosen in {rules['simplest'].get('3', 0)} of {sum(rules['simplest'].values())} draws "
@@ -122,11 +122,11 @@ def conclude(cases: dict[str, dict[str, float | str]], chosen: dict[str, dict[st
     )
     return (
         f"With 100 samples and the right features the errors reach {normal['train']:.3g} in training and "
-        f"{normal['test']:.3g} in test (seed {seed}), the noise's variance being 1e-4, and the weights come out as "
+        f"{normal['test']:.3g} in test (seed {seed}); the noise's variance is 1e-4. The weights are "
         f"{normal['weights']} with bias {normal['bias']}; descent diverged from {normal['diverged']} of {normal['seeds']} "
-        f"seeds. Two samples are fitted to {over['median train']:.3g} (median over the seeds), and the others missed by "
-        f"{over['median test']:.3g} ({over['lowest test']:.3g} to {over['highest test']:.3g}); a straight line misses both, by "
-        f"{under['median train']:.3g} and {under['median test']:.3g}. Without knowing the degree: {ways}."
+        f"seeds. With 2 samples the training error is {over['median train']:.3g} (median over the seeds) and the test error "
+        f"{over['median test']:.3g} ({over['lowest test']:.3g} to {over['highest test']:.3g}); a straight line has large errors, "
+        f"{under['median train']:.3g} and {under['median test']:.3g}. Selection of the degree: {ways}."
     )
 
 

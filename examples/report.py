@@ -1,10 +1,10 @@
-"""Run every experiment and put tables, conclusions and figures on one page.
+"""Run every experiment and collect tables, conclusions and figures on one page.
 
     python -m examples.report --out out/report              # everything, with its defaults: `make examples`
     python -m examples.report --quick polynomial dropout_mlp    # two of them, in seconds
 
-Each experiment runs in a process of its own and leaves its files in DIR/NAME; the page is DIR/report.md. One that fails is
-named on the page, the others go on, and the exit code is 1.
+Each experiment runs in a separate process and writes its files to DIR/NAME; the page is DIR/report.md. If one fails, the page
+says so, the others still run, and the exit code is 1.
 """
 
 import argparse
@@ -27,7 +27,7 @@ NEEDED = ("settings", "versions", "data", "data_is_fallback", "seconds", "table"
 
 @program("report.py")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, read what came out, write the page."""
+    """Run the experiments, read their results and write the page."""
     options = parse(arguments)
     prepare_directory(options.out)
     start = time.perf_counter()
@@ -49,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; no names are all names."""
+    """Parse the command line; without names, all experiments are run."""
     catalogue = list(experiments())
     parser = Parser(description=(__doc__ or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(catalogue)}; none: all of them")
-    parser.add_argument("--out", type=Path, default=Path("out/report"), metavar="DIR", help="where everything goes")
-    parser.add_argument("--quick", action="store_true", help="run each in seconds")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(catalogue)}; default: all")
+    parser.add_argument("--out", type=Path, default=Path("out/report"), metavar="DIR", help="output folder")
+    parser.add_argument("--quick", action="store_true", help="run the small version of each, in seconds")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in catalogue:
@@ -64,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def section(name: str, folder: Path, code: int) -> tuple[str, bool]:
-    """Write an experiment's part of the page from its metrics.json; return it, and whether the run went well."""
+    """Format an experiment's part of the page from its metrics.json; return it, and whether the run succeeded."""
     title = f"## {name}\n\n{experiments()[name]}\n\n"
     if code:
         return f"{title}**It failed with exit code {code}.**\n", False
@@ -86,7 +86,7 @@ def section(name: str, folder: Path, code: int) -> tuple[str, bool]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Write rows as a Markdown table."""
+    """Format rows as a Markdown table."""
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *[[format_cell(row.get(name)) for name in names] for row in rows]]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -1,13 +1,13 @@
-"""Weight decay: 20 samples of 200 inputs, learnt with and without an L2 penalty, from scratch and by the optimiser.
+"""Weight decay: 200 inputs, 20 samples, with and without an L2 penalty, from scratch and by the optimiser.
 
     python examples/weight_decay.py --out out/weight_decay
 
-y = 0.05 + 0.01 (x_1 + ... + x_200) plus noise of standard deviation 0.01, learnt from 20 samples: ten times more
-weights than samples, so the training error vanishes whatever the weights do outside the samples' span. Without a
-penalty they stay there what they began as, N(0, 1) in 180 dimensions: their norm follows the chi distribution, 13.4
-with standard deviation 0.7, and the test error is huge. The penalty lambda ||w||^2 / 2 pulls them to zero. Its
-gradient is lambda w, so adding it to the loss and asking the optimiser for `weight_decay=lambda` are one and the same
-step of plain SGD: both are run and compared.
+y = 0.05 + 0.01 (x_1 + ... + x_200) plus noise of standard deviation 0.01, learnt from 20 samples. With ten times more
+weights than samples the training error vanishes for any component of the weights outside the span of the samples. Without
+a penalty this component keeps its initial value, N(0, 1) in 180 dimensions: its norm follows the chi distribution, mean 13.4
+and standard deviation 0.7, and the test error is large. The penalty lambda ||w||^2 / 2 shrinks it to zero. The gradient of
+the penalty is lambda w, so for plain SGD adding it to the loss is the same as `weight_decay=lambda` of the optimiser: both are
+run and compared.
 """
 
 import sys
@@ -48,7 +48,7 @@ class Curve:
 
 @program("weight_decay.py")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run every lambda in both ways from the same weights on the same samples; compare."""
+    """Train with every lambda in both ways, from the same weights on the same samples, and compare."""
     options = experiment_parser(__doc__, fused=False, out="weight_decay", quick="1 seed in place of 5").parse_args(
         arguments
     )
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def scratch(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
-    """Return the step that adds the penalty to the loss and descends by hand."""
+    """Return a step that adds the penalty to the loss and updates by hand."""
 
     def step(loss: Tensor) -> None:
         w.grad = b.grad = None
@@ -81,7 +81,7 @@ def scratch(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
 
 
 def optimiser(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
-    """Return the step of torch's SGD, which is told to decay the weights (and not the bias)."""
+    """Return a step of torch's SGD with weight decay for the weights (not for the bias)."""
     sgd = torch.optim.SGD([{"params": [w], "weight_decay": lamda}, {"params": [b], "weight_decay": 0.0}], lr=LR)
 
     def step(loss: Tensor) -> None:
@@ -93,7 +93,7 @@ def optimiser(w: Tensor, b: Tensor, lamda: float) -> Callable[[Tensor], None]:
 
 
 def train(seed: int, lamda: float, way: Callable[[Tensor, Tensor, float], Callable[[Tensor], None]]) -> Curve:
-    """Train with squared loss / 2, one sample a step, 100 epochs; the seed decides samples, weights and order."""
+    """Train on squared loss / 2, one sample per step, 100 epochs; the seed sets samples, weights and order."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(TRAIN + TEST, INPUTS, generator=generator)
     y = 0.05 + 0.01 * x.sum(dim=1) + 0.01 * torch.randn(len(x), generator=generator)
@@ -112,7 +112,7 @@ def train(seed: int, lamda: float, way: Callable[[Tensor, Tensor, float], Callab
 
 
 def summary(lamda: float, way: str, curves: Sequence[Curve]) -> dict[str, float | str]:
-    """Return what the first seed gave, and the range of norm and test loss over the seeds."""
+    """Return the results of the first seed, and the range of norm and test loss over all seeds."""
     first, norms, tests = curves[0], [c.norm[-1] for c in curves], [c.test[-1] for c in curves]
     return {
         "lambda": lamda,
@@ -134,7 +134,7 @@ def gap(runs: dict[tuple[float, str], list[Curve]], lamda: float) -> float:
 
 
 def plot(curves: dict[tuple[float, str], Curve]) -> Figure:
-    """Draw losses and norms over epochs, a panel a lambda; the two ways lie on each other."""
+    """Plot losses and norms over epochs, one panel per lambda; the curves of the two ways coincide."""
     figure = new_figure(11, 4)
     for axes, lamda in zip(figure.subplots(1, len(LAMBDAS)), LAMBDAS, strict=True):
         epochs = range(1, EPOCHS + 1)
@@ -147,20 +147,20 @@ def plot(curves: dict[tuple[float, str], Curve]) -> Figure:
             )  # fmt: skip
         axes.set_title(f"lambda = {lamda:g}")
         axes.set_xlabel("epoch")
-        axes.set_ylabel("loss, and norm of the weights")
+        axes.set_ylabel("loss and norm of the weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     return figure
 
 
 def conclude(table: Sequence[dict[str, float | str]], largest_gap: float) -> str:
-    """Say in a paragraph what the numbers show."""
+    """Summarise the results in a paragraph."""
     without, _, decayed, _ = table
     return (
         f"Without a penalty the training loss falls to {without['train']:.3g} and the test loss stays at "
         f"{without['test']:.3g}: ||w|| is {without['norm']:.3g}, and the true weights have norm 0.141. With lambda 3, "
         f"||w|| shrinks to {decayed['norm']:.3g}, the training loss ends at {decayed['train']:.3g} and the test loss at "
-        f"{decayed['test']:.3g}. The penalty from scratch and the optimiser's weight decay make the same weights: they "
+        f"{decayed['test']:.3g}. The penalty from scratch and the optimiser's weight decay give the same weights: they "
         f"differ by at most {largest_gap:.1e}."
     )
 

@@ -1,1 +1,1 @@
-"""Triton kernels and their launchers: tensors in, tensors out. Knows nothing of autograd, modules or the reference."""
+"""Triton kernels and their launchers: tensors in, tensors out. Independent of autograd, the modules and the reference."""

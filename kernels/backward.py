@@ -1,8 +1,8 @@
-"""The backward sweep: dgates of every step, and the gradients of the initial states. The mirror of the forward, last step first.
+"""The backward sweep: the time loop of a layer from the last step to the first, both directions, in one launch.
 
-A program owns the units' slice of dh. What the lane exchanges is the gradient of the recurrent products (``dgates``), which each
-program polls through its columns of W_hh. Only what the time loop must do in order is here: the gradients of weights, biases and
-input are products over all steps afterwards.
+Computes ``dgates``, the gradients of the pre-activations of every step, and the gradients of h_0 and c_0. A program accumulates dh
+of its units: at every step it polls the dgates that the programs of its lane have written and multiplies them by its columns of
+W_hh. The gradients of weights, biases and input are matrix products over all steps, computed after the sweep.
 """
 
 import triton.language as tl
@@ -26,7 +26,7 @@ from fusedrnn.kernels.tiles import (
 
 @jit
 def _having(step, T, d, own, lengths, HAS_LENGTHS: tl.constexpr):
-    """Which of a program's samples have a step."""
+    """Mask of the program's elements (``own``) for which ``step`` exists: step >= 0 and t inside the sample's length."""
     having = own & (step >= 0)
     if HAS_LENGTHS:
         having = having & (step + d * (T - 1 - 2 * step) < lengths)
@@ -35,7 +35,7 @@ def _having(step, T, d, own, lengths, HAS_LENGTHS: tl.constexpr):
 
 @jit
 def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr):
-    """What a step reads, as it is stored: saved gates, dout, h and c before it, dcells."""
+    """Load what a step reads, in the storage dtype: saved values, dout, h and c of the step before, dcells."""
     gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, dout_ptr, dcells_ptr, T, B, H, D, d, row, state_own, units = read
     S: tl.constexpr = CELL.saved
     valid = _having(step, T, d, own, lengths, HAS_LENGTHS)
@@ -51,7 +51,7 @@ def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.conste
     if CELL.has_c:
         c_ptr = gl.where(is_first, c0_ptr + state_own, cells_ptr + (before * H + units))
         exists = own & (step >= 0)
-        c_before = gl.load(c_ptr, mask=exists, other=0.0)  # of the next step to come, which may be the sample's last
+        c_before = gl.load(c_ptr, mask=exists, other=0.0)  # also past the length: c of the next iteration
         if HAS_DCELLS:
             dcells = gl.load(dcells_ptr + rows * H + units, mask=valid, other=0.0)
     return saved, dout, h, c_before, dcells
@@ -59,32 +59,32 @@ def _inputs(read, step, own, lengths, CELL: tl.constexpr, HAS_LENGTHS: tl.conste
 
 @jit(do_not_specialize=RUNTIME)
 def backward_sweep(
-    gates_ptr,    # (T, B, D, S*H) as the forward saved them, or recomputed
+    gates_ptr,    # (T, B, D, S*H) values saved by the forward sweep, or recomputed
     out_ptr,      # (T, B, D, H) every h_t
     cells_ptr,    # (T, B, D, H) every c_t
     h0_ptr,       # (D, B, H)
     c0_ptr,       # (D, B, H)
     w_ptr,        # (D, H, G*H) recurrent weights, transposed
     lengths_ptr,  # (B,) int32
-    dout_ptr,     # (T, B, D, H) gradient of the output, after dropout if ``DROP``
+    dout_ptr,     # (T, B, D, H) gradient of the output; with ``DROP``, of the output after dropout
     dcells_ptr,   # (T, B, D, H) gradient of every c_t
-    dh_ptr,       # (D, B, H) accumulation dtype: in, the gradient of h_n; out, of h_0
-    dc_ptr,       # (D, B, H) likewise of c
-    dgates_ptr,   # (T, B, D, S*W) of the pre-activations, in the cell's order; W: H rounded up to whole loads. All ones at first
-    zeros_ptr,    # (S*W,) what the step after the last would have published
-    seed_ptr,     # (1,) int64 of dropout
-    error_ptr,    # (1,) int32
+    dh_ptr,       # (D, B, H) in the accumulation dtype: on entry the gradient of h_n, on exit that of h_0
+    dc_ptr,       # (D, B, H) the same for c_n and c_0
+    dgates_ptr,   # (T, B, D, S*W) written, in the cell's order; all bits one on entry. W: H padded to whole 16-byte loads
+    zeros_ptr,    # (S*W,) zeros: dgates of the step after the last, and read past W
+    seed_ptr,     # (1,) int64 seed of dropout
+    error_ptr,    # (1,) int32, set to launch_id on a timeout
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
-    threshold, scale,  # of dropout
+    threshold, scale,  # of dropout, as bits (`dropout`)
     CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """Program (slice, lane) as in the forward sweep. One more tick after the last step gathers the gradient of h_0."""
+    """Programs as in the forward sweep. One more tick after step 0 adds the part of dh_0 that comes from the recurrent products."""
     G: tl.constexpr = CELL.gates
     S: tl.constexpr = CELL.saved
     LATE: tl.constexpr = CELL.late
-    EARLY: tl.constexpr = G - LATE  # products of the first phase
+    EARLY: tl.constexpr = G - LATE  # number of products in the first phase
     FROM: tl.constexpr = CELL.exchanged_from
     IO: tl.constexpr = dgates_ptr.dtype.element_ty
 
@@ -124,7 +124,7 @@ def backward_sweep(
         valid = _having(step, T, d, own, lengths, HAS_LENGTHS)
         saved, dout, h, c_before, dcells = ahead
         ahead = _inputs(read, T - 1 - (tick + 1) // CELL.phases, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS)
-        written = (units < W) & (samples < B) & (step >= 0)  # nothing but the gather is left to do in the last tick
+        written = (units < W) & (samples < B) & (step >= 0)  # the last tick writes no dgates
         to = dgates_ptr + rows * (S * W) + units
 
         if LATE > 0 and tick % 2 == 1:

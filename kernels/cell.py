@@ -1,7 +1,7 @@
-"""What a cell is to the sweeps: a handful of numbers and the functions of one step. Names no cell's mathematics, needs no Triton.
+"""The interface between a cell and the sweeps: its sizes and the functions of one step. Does not import Triton.
 
-A file a cell holds the functions (``gru``, ``gru_before``, ``lstm``, ``rnn_tanh``, ``rnn_relu``), ``cells`` gathers them. The
-numbers alone, which allocations and the models of cost need where Triton may be absent, are in `NUMBERS`.
+The functions are in one file per cell (``gru``, ``gru_before``, ``lstm``, ``rnn_tanh``, ``rnn_relu``); ``cells`` collects them.
+`NUMBERS` has the sizes alone, for memory allocation and cost models where Triton may not be installed.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from typing import Any, NamedTuple
 
 
 class Cell(NamedTuple):
-    """One cell, passed to the kernels whole, as the constant ``CELL``.
+    """A recurrent cell, passed to the kernels as the constexpr ``CELL``.
 
-    Every block is [units, batch] in the accumulation dtype; ``gx`` and ``a`` are tuples of G of them: the input side
-    x W_ih^T + b_ih and the recurrent products h W_hh^T + b_hh. Functions are of Triton's language:
+    Blocks are [units, samples] in the accumulation dtype. ``gx`` and ``a`` are tuples of G blocks, one per gate: the input-side
+    pre-activations x W_ih^T + b_ih and the recurrent products h W_hh^T + b_hh. The functions are Triton functions:
 
         step(gx, a, h, c, DIGITS) -> h_new, c_new, saved
         step_backward(dh, dc, saved, h, c, c_before, DIGITS) -> dgates, dh_direct, dc_before
 
-    ``saved`` and ``dgates`` are tuples of S blocks in the order in which they are stored; ``h`` is the state before the step,
-    ``c`` after and ``c_before`` before it; ``dh_direct`` is the part of the gradient of ``h`` that no product carries, a block,
-    or the number 0.0 if there is none. A cell without c hands on whatever it is given as c.
+    ``saved`` and ``dgates`` are tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``,
+    ``c`` is the cell state after the step, ``c_before`` the one before it, and ``dh_direct`` the part of the gradient of ``h``
+    that does not pass through a recurrent product, or 0.0 if there is none. A cell without c returns its argument c or dc.
 
-    A step of two phases exchanges a second time, before its last ``late`` products. ``step`` then takes the first G - late
-    products and returns what to exchange in place of h, a block to keep for the second phase in place of c_new, and the first
-    S - late blocks of ``saved``; ``step_backward`` returns the last G - late blocks of ``dgates``. The rest is
+    A cell of two phases exchanges a second block in each step, which its last ``late`` products multiply in place of h. ``step``
+    then takes the first G - late products and returns (the block to exchange, a block kept for the second phase, the first
+    S - late blocks of ``saved``); ``step_backward`` returns the last G - late blocks of ``dgates``. The second phase is
 
         step_late(gx, a, h, kept, DIGITS) -> h_new, saved
         step_late_backward(d_exchanged, saved, h) -> dgates, dh_more
 
-    with ``a`` the last products, the ``saved`` that it returns the last blocks, ``dgates`` the first ones, ``d_exchanged`` the
-    gradient of what was exchanged and ``dh_more`` what comes to ``dh_direct``.
+    where ``a`` has the last ``late`` products and the returned ``saved`` the last ``late`` blocks; ``d_exchanged`` is the gradient
+    of the exchanged block, the returned ``dgates`` are the first blocks, and ``dh_more`` is added to ``dh_direct``.
 
     Attributes:
-        name: by which callers ask for it.
-        gates: G, blocks of rows of the weights.
-        saved: S, values a unit and step that the backward sweep reads, and that it writes gradients of.
-        late: products of the second phase; 0 if the step has one phase.
-        has_c: whether a second state is carried, and stored at every step.
-        exchanged_from: the first of the S blocks of ``dgates`` that is a gradient of a product, as all after it are.
-        reads_h: whether the backward reads the state before the step.
-        forward_specials: of the special function units, a unit and step: two a sigmoid, one a tanh, as bfloat16 has them.
-        backward_specials: likewise; only tanh(c) is formed again.
+        name: key in `NUMBERS` and in `cells.CELLS`.
+        gates: G, number of gates; W_hh has G*H rows.
+        saved: S, number of values per unit and step that are saved for the backward sweep, and of gradients that it writes.
+        late: number of products in the second phase; 0 for a cell of one phase.
+        has_c: whether there is a cell state c, which is stored at every step.
+        exchanged_from: index of the first exchanged block of ``dgates``; from it on, blocks are gradients of recurrent products.
+        reads_h: whether the backward sweep reads the state before the step.
+        forward_specials: special-function instructions per unit and step in bfloat16: two for a sigmoid, one for a tanh.
+        backward_specials: the same for the backward sweep, which recomputes only tanh(c).
     """
 
     name: str
@@ -60,16 +60,16 @@ class Cell(NamedTuple):
 
     @property
     def phases(self) -> int:
-        """Exchanges in a step."""
+        """Number of exchanges per step."""
         return 2 if self.late else 1
 
     @property
     def cache_key(self) -> str:
-        """What Triton's cache on disk knows a constant by: without it, edited functions of a cell would be served stale."""
+        """Key of this constexpr in Triton's disk cache; covers the functions' source, so that an edit leads to a recompilation."""
         return "-".join(str(getattr(part, "cache_key", part)) for part in self)
 
     def __hash__(self) -> int:
-        """By name, for a launch hashes its constants; those of Triton's functions are slow."""
+        """Hash the name only: every launch hashes its constexprs, and hashing Triton functions is slow."""
         return hash(self.name)
 
 
@@ -83,4 +83,4 @@ NUMBERS = {
         Cell("rnn_relu", gates=1, saved=1),
     )
 }
-"""Every cell by name, without its functions."""
+"""The sizes of every cell by name; the functions are None."""

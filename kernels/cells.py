@@ -1,4 +1,4 @@
-"""Every cell that the sweeps compute, by name."""
+"""The cells that the sweeps support, by name, with their functions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Dropout without a stored mask: forward, its own backward, and after a bias and a ReLU. See `philox` for which elements are kept.
+"""Dropout kernels that store no mask: plain dropout, which is its own backward, and dropout(relu(x + bias)) with its backward.
 
-``threshold`` and ``scale`` of every kernel are the bits of a uint32 and of a float64, as signed integers: a float argument
-would be rounded to float32, and no value may lead to another compilation.
+`philox` decides which elements are kept. ``threshold`` (uint32) and ``scale`` (float64) are passed as signed integers with the
+same bits, because Triton would round a float argument to float32. The arguments in ``RUNTIME`` cause no recompilation.
 """
 
 import triton
@@ -19,7 +19,7 @@ def _flat_block(
     BIAS_RELU: tl.constexpr, ALIGNED: tl.constexpr, DROP: tl.constexpr,
     WIDE: tl.constexpr, BLOCK: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
-    """Elements ``start`` to ``start + BLOCK - 1``; ``WHOLE`` where all of them exist."""
+    """Compute elements ``start`` to ``start + BLOCK - 1``; without a mask if ``WHOLE``: all of them are below ``size``."""
     local = tl.arange(0, BLOCK)
     mask = None if WHOLE else local < (size - start).to(tl.int32)
     x = tl.load(x_ptr + start + local, mask=mask)
@@ -28,7 +28,7 @@ def _flat_block(
         if ALIGNED:
             column = tl.max_contiguous(tl.multiple_of(column, 8), 8)
         x = x.to(WIDE) + tl.load(bias_ptr + column).to(WIDE)
-        x = tl.where(x < 0, 0.0, x)  # NaN stays NaN
+        x = tl.where(x < 0, 0.0, x)  # keeps NaN
     if DROP:
         keep = kept_from(tl.load(seed_ptr), counter + start // 4, threshold, BLOCK)
         x = scaled(x, keep, scale, WIDE)
@@ -44,10 +44,10 @@ def dropout_flat(
     size, width, counter, threshold, scale,
     BIAS_RELU: tl.constexpr, ALIGNED: tl.constexpr, DROP: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Dropout of x, or of relu(x + bias) with ``BIAS_RELU``, alone without ``DROP``; a block of elements a program.
+    """y = dropout(x), or dropout(relu(x + bias)) with ``BIAS_RELU``; no dropout without ``DROP``. One block per program.
 
-    Whole blocks have no mask, so that their loads and stores are as wide as the alignment of the tensors allows for any size.
-    ``ALIGNED`` says that width is a multiple of 8: then no eight elements in a row wrap around in the bias.
+    Only the last block may be masked: the other loads and stores are as wide as the alignment of the tensors allows, for any size.
+    ``ALIGNED``: width is a multiple of 8, so that eight consecutive elements never wrap around the end of the bias.
     """
     start = tl.program_id(0).to(tl.int64) * BLOCK
     if start + BLOCK <= size:
@@ -66,7 +66,7 @@ def dropout_shared(
     rows, width, blocks, counter, threshold, scale,
     ROWS: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Dropout with one mask for all rows: a program draws one of its ``blocks`` once, for ``ROWS`` rows."""
+    """Dropout with one mask for all rows. A program draws one of the mask's ``blocks`` once and applies it to ``ROWS`` rows."""
     program = tl.program_id(0)
     start = (program % blocks).to(tl.int64) * BLOCK
     local = tl.arange(0, BLOCK)
@@ -84,10 +84,10 @@ def dropout_strided(
     x_ptr, y_ptr,
     seed_ptr,  # (1,) int64
     size, width, counter, threshold, scale,
-    sizes, x_strides, y_strides,  # of the dimensions, the last one first
+    sizes, x_strides, y_strides,  # tuples, one entry per dimension, last dimension first
     NDIM: tl.constexpr, SHARED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Dropout of tensors of any strides, in the order of their elements; ``SHARED`` repeats the mask every ``width`` elements."""
+    """Dropout for any strides; elements are numbered in row-major order. ``SHARED``: the mask repeats every ``width`` elements."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     index = start + tl.arange(0, BLOCK)
     mask = index < size
@@ -113,7 +113,7 @@ def relu_dropout_backward(
     size, scale,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """dx = dy * scale where y is not zero: dropped or negative elements are those where it is."""
+    """dx = dy * scale where y != 0, else 0: y is zero where the element was dropped or cut off by the ReLU."""
     start = tl.program_id(0).to(tl.int64) * BLOCK
     local = tl.arange(0, BLOCK)
     if start + BLOCK <= size:

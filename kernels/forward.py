@@ -1,11 +1,11 @@
 """The forward sweep: the whole time loop of a layer, both directions, in one launch.
 
-A program owns a few units with all their gates and a few samples of one direction. At every step it polls the output of the step
-before, which is its own flag (`poll`), multiplies (`tiles`) and computes its units as the cell says (`cell`). The inputs of the
-next step are loaded meanwhile.
+A program computes a few units, with all their gates, for a few samples of one direction. At every step it polls h of the previous
+step, all units of its samples (`poll`), multiplies it by its slice of W_hh (`tiles`) and applies the cell (`cell`). gx is loaded
+one step ahead, so that the load overlaps with the exchange.
 
-A tick is one exchange: a step has one, or two where the cell has two phases. A launch runs ticks [tick_begin, tick_end): all of
-them at once, or one at a time where programs cannot wait for each other.
+A tick is one exchange: a step has one, or two if the cell has two phases. A launch runs ticks [tick_begin, tick_end): all of them,
+or only one if the programs of a lane cannot all run at the same time and so must not wait for each other.
 """
 
 import triton.language as tl
@@ -30,7 +30,7 @@ from fusedrnn.kernels.tiles import (
 
 @jit
 def biased(blocks, bias, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """The blocks, products of gates from FIRST on, with those gates' bias added."""
+    """Add the biases of gates FIRST to FIRST + COUNT - 1 to their products ``blocks``, each [units, samples]."""
     sums = ()
     for g in gl.static_range(COUNT):
         sums = sums + (blocks[g] + bias[FIRST + g],)
@@ -39,32 +39,32 @@ def biased(blocks, bias, FIRST: tl.constexpr, COUNT: tl.constexpr):
 
 @jit(do_not_specialize=RUNTIME)
 def forward_sweep(
-    gx_ptr,       # (T, B, D, G*H) input side, b_ih included
+    gx_ptr,       # (T, B, D, G*H) input-side pre-activations, b_ih included
     w_ptr,        # (D, G*H, H) recurrent weights
     b_ptr,        # (D, G*H) recurrent bias
     lengths_ptr,  # (B,) int32
-    h0_ptr,       # (B, D, W) and 8 zeros; W: H rounded up to whole loads
-    state_ptr,    # (D, B, H) in, h before tick_begin; out, h after tick_end
-    kept_ptr,     # (D, B, H) likewise of c, or of what a step of two phases keeps for its second; accumulation dtype
-    out_ptr,      # (T, B, D, W) all ones in every bit at the first launch
-    late_ptr,     # (T, B, D, W) likewise of what a step of two phases exchanges for its second
-    cells_ptr,    # (T, B, D, H) every c_t
-    gates_ptr,    # (T, B, D, S*H) what the backward needs
-    dropped_ptr,  # (T, B, D, H) what dropout leaves of out
-    seed_ptr,     # (1,) int64
-    error_ptr,    # (1,) int32
+    h0_ptr,       # (B, D, W), then 8 zeros, which are read past W; W: H padded to whole 16-byte loads
+    state_ptr,    # (D, B, H) on entry h before tick_begin, on exit h after the last tick
+    kept_ptr,     # (D, B, H) the same for c, or for the block that a two-phase cell keeps for its second phase; accumulation dtype
+    out_ptr,      # (T, B, D, W) written, every h_t; all bits one before the first launch
+    late_ptr,     # (T, B, D, W) the same for the block that a two-phase cell exchanges for its second phase
+    cells_ptr,    # (T, B, D, H) written, every c_t
+    gates_ptr,    # (T, B, D, S*H) written if ``SAVE``, what the backward sweep reads
+    dropped_ptr,  # (T, B, D, H) written, out after dropout
+    seed_ptr,     # (1,) int64 seed of dropout
+    error_ptr,    # (1,) int32, set to launch_id on a timeout
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
-    threshold, scale,  # of dropout, as in the kernels of dropout
+    threshold, scale,  # of dropout, as bits (`dropout`)
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, SAVE: tl.constexpr,
-    DROP: tl.constexpr,  # "", "each" step its own mask, "shared" by all steps
+    DROP: tl.constexpr,  # "": no dropout, "each": a mask per step, "shared": one mask for all steps
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """Program (slice, lane): ``TILES.units`` units with all their gates, ``TILES.samples`` samples of one direction."""
+    """Program (slice, lane) computes ``TILES.units`` units with all their gates for ``TILES.samples`` samples of one direction."""
     G: tl.constexpr = CELL.gates
     S: tl.constexpr = CELL.saved
     LATE: tl.constexpr = CELL.late
-    EARLY: tl.constexpr = G - LATE  # products of the first phase
+    EARLY: tl.constexpr = G - LATE  # number of products in the first phase
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
     d, one, first_unit, units, samples, own, row, state_own, x_row = place(

@@ -1,7 +1,7 @@
-"""The GRU with the reset gate applied after the recurrent product: torch.nn.GRU's, cuDNN's.
+"""The GRU with the reset gate applied after the recurrent product, as in torch.nn.GRU and cuDNN.
 
-Every block is [units, batch]. gx: r z n; a: r z and m = h W_hn^T + b_hn. Formulas: torch.nn.GRU's documentation,
-differentiated by hand.
+Blocks are [units, samples]. Order of gx: r, z, n; of a: r, z, m with m = h W_hn^T + b_hn. Formulas: torch.nn.GRU's documentation;
+the gradients are derived by hand.
 """
 
 import triton
@@ -13,7 +13,7 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 @triton.jit
 def step(gx, a, h, c, DIGITS: tl.constexpr):
-    """h' = n + z (h - n); saves r z n m."""
+    """h' = n + z * (h - n). Saves r, z, n, m."""
     r = sigmoid(gx[0] + a[0], DIGITS)
     z = sigmoid(gx[1] + a[1], DIGITS)
     n = tanh(gx[2] + r * a[2], DIGITS)
@@ -22,7 +22,7 @@ def step(gx, a, h, c, DIGITS: tl.constexpr):
 
 @triton.jit
 def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
-    """Gradients of the pre-activations dn dr dz, and dm of the product's part of n, which is inside r's bracket."""
+    """Gradients dn, dr, dz of the pre-activations, and dm = dn * r of the recurrent product m of n."""
     r, z, n, m = saved
     dn = dh * (1.0 - z) * (1.0 - n * n)
     dz = dh * (h - n) * z * (1.0 - z)

@@ -1,7 +1,7 @@
-"""The language of the polled sweeps: Gluon where kernels are compiled, the same names in Triton's interpreter.
+"""The language of the sweeps: Gluon when kernels are compiled, and a replacement with the same names in Triton's interpreter.
 
-Gluon has no interpreter. What it adds to Triton is where values lie: layouts, shared memory, the tensor-core instruction. The
-interpreter has no such places, so there a layout is nothing, shared memory is a box, and every name means what ``tl`` means by it.
+Gluon has no interpreter. It adds explicit layouts, shared memory and tensor-core instructions to Triton. The replacement ignores
+layouts, keeps a shared memory allocation as a Python object, and maps every other name to that of ``tl``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fusedrnn.kernels.launch import INTERPRETED
 if INTERPRETED:
 
     def _number(x: Any) -> int:
-        """An integer out of what the interpreter hands around as one."""
+        """Convert a scalar of the interpreter, a constexpr or a number to int."""
         if hasattr(x, "handle"):
             return int(x.handle.data.item())
         return _number(x.value) if hasattr(x, "value") else int(x)
@@ -27,7 +27,7 @@ if INTERPRETED:
             pass
 
     class _Box:
-        """Shared memory of one program."""
+        """A shared memory allocation of one program."""
 
         def __init__(self) -> None:
             self.value: Any = None
@@ -52,7 +52,7 @@ if INTERPRETED:
         full=lambda shape, value, dtype, layout: tl.full([_number(n) for n in shape], value, dtype),
         load=lambda pointer, mask=None, other=None: tl.load(pointer, mask=mask, other=other),
         store=lambda pointer, value, mask=None: tl.store(pointer, value, mask=mask),
-        where=lambda condition, x, y: tl.where(condition, x, y),  # the interpreter replaces tl's functions when it runs
+        where=lambda condition, x, y: tl.where(condition, x, y),  # lambdas: the interpreter patches tl while it runs
         minimum=lambda x, y: tl.minimum(x, y),
         sum=lambda x, axis: tl.sum(x, axis),
         program_id=lambda axis: tl.program_id(axis),
@@ -60,10 +60,10 @@ if INTERPRETED:
     jit: Any = triton.jit
 
     def barrier() -> None:
-        """Nothing: a program of the interpreter has one thread."""
+        """Do nothing: in the interpreter a program has one thread."""
 
     def mma(w: Any, x: Any, acc: Any) -> Any:
-        """acc + w x, batched over the first dimension; 16-bit operands are widened, for their product is not to be trusted here."""
+        """acc + w @ x, batched over the first dimension. Widens 16-bit operands, whose product is unreliable here."""
         if acc.dtype == tl.float64:
             return tl.dot(w, x, acc, out_dtype=tl.float64)
         return tl.dot(w.to(tl.float32), x.to(tl.float32), acc, input_precision="ieee")

@@ -1,4 +1,4 @@
-"""Launching sweeps: how many programs can wait for each other, in how many launches, and what to do when one waited in vain."""
+"""Launching sweeps: how many programs can run at the same time, the split into launches, and the report of a timeout."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ INTERPRETED: bool = triton.knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, one program after another; fixed when the kernels are imported."""
 
 POLLS = 1 << 22
-"""Polls before a launch gives up: seconds on a GPU, where a poll takes about a microsecond."""
+"""Polls until a timeout: seconds on a GPU, where a poll takes about a microsecond."""
 
 RUNTIME = [
     "T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "threshold", "scale",
 ]  # fmt: skip
-"""Integers of a sweep whose value never leads to another compilation."""
+"""Integer arguments of a sweep that Triton must not specialise on, so that their values cause no recompilation."""
 
 
 class SweepTimeoutError(RuntimeError):
-    """A program waited in vain for the others of its launch; the outputs of that launch are NaN from there on."""
+    """A program timed out while polling the data of another program; the outputs of that launch are NaN from there on."""
 
 
 _error_words: dict[torch.device, torch.Tensor] = {}
@@ -31,12 +31,12 @@ _launches: dict[int, str] = {}
 
 
 def error_word(device: torch.device) -> torch.Tensor:
-    """The (1,) int32 that a failed launch on ``device`` sets: pinned, so that the host reads it without waiting.
+    """Return the (1,) int32 tensor to which a launch on ``device`` writes its id on a timeout.
 
-    A ``device`` without an index is the current one.
+    It is in pinned memory, so that the host reads it without synchronising. A ``device`` without an index is the current one.
 
     Raises:
-        RuntimeError: it would have to be allocated while a CUDA graph is captured.
+        RuntimeError: the tensor does not exist yet, and cannot be allocated while a CUDA graph is captured.
     """
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
@@ -51,7 +51,7 @@ def error_word(device: torch.device) -> torch.Tensor:
 
 
 def check(device: torch.device) -> None:
-    """Raise ``SweepTimeoutError`` for a launch on ``device`` that is known to have failed; does not synchronise."""
+    """Raise ``SweepTimeoutError`` if a launch on ``device`` has reported a timeout so far; does not synchronise."""
     word = error_word(device)
     failed = int(word.item())
     if failed:
@@ -63,14 +63,14 @@ def check(device: torch.device) -> None:
 
 
 def capacity(device: torch.device) -> int:
-    """Multiprocessors of ``device``: as many programs certainly run at the same time; one in the interpreter."""
+    """Multiprocessors of ``device``, and so programs guaranteed to run at the same time; 1 in the interpreter."""
     if INTERPRETED:
         return 1
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def start(kernel: Any, programs: int, cooperative: bool, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """One launch; what was compiled for it. ``cooperative`` makes the driver refuse a grid that could not all run at once."""
+    """Launch a grid; return the compiled kernel. ``cooperative``: the driver refuses a grid that cannot run all at once."""
     if not INTERPRETED:
         options = {**options, "launch_cooperative_grid": cooperative}
     return kernel[(programs,)](*arguments, **options)
@@ -91,8 +91,8 @@ def run(
     """Run ticks [0, ticks) of every lane.
 
     ``arguments(errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments. ``per_sm``: programs
-    that one multiprocessor certainly runs at the same time. If a lane's programs fit on the device together, whole lanes are
-    launched for all ticks, as many lanes as fit; otherwise every tick is a launch of all lanes, and nothing waits inside one.
+    guaranteed to run on one multiprocessor at the same time. If the ``slices`` programs of a lane can all run at the same time,
+    a launch runs all ticks of as many lanes as fit. Otherwise it runs one tick of all lanes, in which no program waits for another.
     """
     check(device)
     errors = error_word(device)

@@ -1,6 +1,6 @@
-"""The LSTM with a forget gate: torch.nn.LSTM's.
+"""The LSTM with a forget gate, as in torch.nn.LSTM.
 
-Every block is [units, batch]. gx, a, saved and dgates: i f g o. Formulas: torch.nn.LSTM's documentation, differentiated by hand.
+Blocks are [units, samples]. Order of gx, a, saved, dgates: i, f, g, o. Formulas: torch.nn.LSTM's documentation, gradients by hand.
 """
 
 import triton
@@ -12,7 +12,7 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 @triton.jit
 def step(gx, a, h, c, DIGITS: tl.constexpr):
-    """c' = f c + i g, h' = o tanh(c'); saves i f g o."""
+    """c' = f * c + i * g, h' = o * tanh(c'). Saves i, f, g, o."""
     i = sigmoid(gx[0] + a[0], DIGITS)
     f = sigmoid(gx[1] + a[1], DIGITS)
     g = tanh(gx[2] + a[2], DIGITS)
@@ -23,7 +23,7 @@ def step(gx, a, h, c, DIGITS: tl.constexpr):
 
 @triton.jit
 def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
-    """Gradients of the pre-activations di df dg do, and of the c before; h reaches the step through products only."""
+    """Gradients di, df, dg, do of the pre-activations, and of c_before. h enters through the recurrent products only."""
     i, f, g, o = saved
     y = tanh(c, DIGITS)
     dc = dc + dh * o * (1.0 - y * y)

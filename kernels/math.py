@@ -1,13 +1,13 @@
-"""Sigmoid and tanh that hold two units in the last place of the output dtype and never overflow.
+"""Sigmoid and tanh, accurate to two units in the last place of the output dtype, without overflow.
 
-``DIGITS`` is the number of bits of the output's significand, and says how:
+``DIGITS``, the number of bits of the output's significand, selects the method:
 
-- 53, float64: the library's exponential and Cephes' rational tanh (S. L. Moshier).
-- 24, float32: more than the hardware's ``exp``, whose relative error grows with its argument: the exponential by range reduction
-  and a polynomial (coefficients: Cephes, single precision).
+- 53, float64: ``tl.exp``, and the rational tanh of Cephes (S. L. Moshier).
+- 24, float32: an exponential by range reduction and a polynomial (coefficients: Cephes, single precision), because the relative
+  error of the hardware's ``exp`` grows with its argument.
 - 11, float16: the hardware's exponential and reciprocal.
-- 8, bfloat16: also the hardware's tanh, whose error is 2^-11 of its value (PTX ISA), a quarter of a unit in the last place. Not the
-  sigmoid by that tanh: near 0 and 1 the same error is 2^-12 of 1, which a gate that is nearly closed carries from step to step.
+- 8, bfloat16: also the hardware's tanh, of relative error 2^-11 (PTX ISA), a quarter of a unit in the last place. The sigmoid is
+  not formed from it: its absolute error near 0 and 1 would be 2^-12, which a nearly closed gate carries from step to step.
 """
 
 import torch
@@ -17,12 +17,12 @@ import triton.language as tl
 from fusedrnn.kernels.launch import INTERPRETED
 
 HARDWARE = tl.constexpr(not INTERPRETED and torch.version.hip is None)
-"""Whether there is NVIDIA's reciprocal and tanh; in the interpreter and on ROCm their formulas stand for them."""
+"""Whether NVIDIA's approximate reciprocal and tanh instructions exist; the interpreter and ROCm use formulas instead."""
 
 
 @triton.jit
 def _exp_of_nonpositive(x):
-    """exp(x) for x <= 0 in float32 to about one unit in the last place, subnormal results included; NaN gives 1."""
+    """exp(x) for x <= 0 in float32 to about one unit in the last place, also for subnormal results; NaN gives 1."""
     x = tl.where(x > -104.0, x, tl.where(x == x, -104.0, 0.0))
     n = tl.floor(x * 1.44269504088896341 + 0.5)
     r = (x - n * 0.693359375) - n * -2.12194440e-4
@@ -33,7 +33,7 @@ def _exp_of_nonpositive(x):
     p = p * r + 5.0000001201e-1
     y = p * r * r + r + 1.0
     exponent = n.to(tl.int32)
-    first = exponent // 2  # two factors, so that a subnormal result is rounded once, at the end
+    first = exponent // 2  # 2^n as two factors, so that a subnormal result is rounded once, at the end
     second = exponent - first
     scale = ((first + 127) << 23).to(tl.float32, bitcast=True)
     return y * scale * ((second + 127) << 23).to(tl.float32, bitcast=True)
@@ -50,7 +50,7 @@ def _decay(x, DIGITS: tl.constexpr):
 
 @triton.jit
 def _reciprocal(x):
-    """1 / x to a unit in the last place of float32; 0 for infinity."""
+    """1 / x to one unit in the last place of float32; 0 for infinity."""
     if HARDWARE:
         return tl.inline_asm_elementwise("rcp.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
     else:
@@ -69,9 +69,9 @@ def _divide(a, b, DIGITS: tl.constexpr):
 
 @triton.jit
 def sigmoid(x, DIGITS: tl.constexpr):
-    """1 / (1 + exp(-x)); the exponential is taken of -|x| only, but for 16 bits on a GPU, whose exponential overflows to infinity.
+    """1 / (1 + exp(-x)), formed from exp(-|x|), which cannot overflow; for 16-bit types on a GPU exp(-x) may become infinite.
 
-    The rounding error of 1 + e is known exactly; taking it back keeps small results within two units in the last place.
+    (1 - d) + e is the exact rounding error of d = 1 + e; correcting for it keeps small results within two units in the last place.
     """
     if DIGITS < 24 and HARDWARE:
         return _reciprocal(1.0 + tl.exp(-x))
@@ -84,7 +84,7 @@ def sigmoid(x, DIGITS: tl.constexpr):
 
 @triton.jit
 def tanh(x, DIGITS: tl.constexpr):
-    """The hardware's for 8 digits; else an odd series below 0.625, (1 - exp(-2|x|)) / (1 + exp(-2|x|)) above."""
+    """The hardware's tanh if DIGITS is 8; else an odd series if |x| < 0.625, and (1 - exp(-2|x|)) / (1 + exp(-2|x|)) above."""
     if DIGITS == 8 and HARDWARE:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
     else:

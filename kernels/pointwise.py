@@ -1,4 +1,4 @@
-"""Launchers of dropout: choose the kernel for the strides, allocate, run. No autograd; the caller guarantees shapes and devices."""
+"""Launchers of the dropout kernels: choose one by strides, allocate, launch. No autograd; shapes and devices are not checked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fusedrnn.kernels.dropout import dropout_flat, dropout_shared, dropout_strid
 from fusedrnn.kernels.launch import INTERPRETED
 
 BLOCK = 2048
-"""Elements a program. No GPU has measured it: 128 threads move 16 bytes each in 2 (16-bit) to 8 (float64) accesses."""
+"""Elements per program, not measured on a GPU: 128 threads move 16 bytes each in 2 (16-bit) to 8 (float64) accesses."""
 REGISTERS = 128
-"""A thread may have, so that four programs share an SM; said aloud, for left alone the assembler spills words to fit five."""
+"""Registers per thread at most, so that four programs share an SM. By default ptxas spills registers to make room for five."""
 STRIDED = 512
-"""Elements a program where strides are arbitrary: 4 a thread, because the addresses of 16 take 254 registers."""
+"""Elements per program for arbitrary strides: 4 per thread, because the addresses of 16 take 254 registers."""
 ROWS = 16
-"""Rows that use a mask once drawn, where rows share one."""
+"""Rows per program that reuse a drawn block of the mask, when rows share one mask."""
 
 
 def dropout(
@@ -29,8 +29,8 @@ def dropout(
 ) -> Tensor:
     """Drop elements of x with probability ``p``, in 0 <= p <= 1, and scale the rest by 1 / (1 - p).
 
-    x has any shape and strides; seed is one int64 on its device; the first ``shared_dims`` dimensions share one mask; the
-    result goes into ``out``, which may be x, by default a new tensor laid out as x. Element 0 is that of index 4 * ``counter``.
+    x has any shape and strides; seed is one int64 on the device of x. The first ``shared_dims`` dimensions share one mask. The
+    result is written to ``out``, which may be x, by default a new tensor like x. Element 0 has Philox index 4 * ``counter``.
     """
     out = torch.empty_like(x) if out is None else out
     if p == 1 or x.numel() == 0:
@@ -59,7 +59,7 @@ def dropout(
 
 
 def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
-    """Dropout of relu(x + bias), one read and one write: x (*, F), bias (F,); ``p`` = 0 needs no seed. Contiguous."""
+    """Dropout of relu(x + bias) in one pass, contiguous. x: (*, F); bias: (F,); seed: one int64, or None if ``p`` is 0."""
     x, bias = x.contiguous(), bias.contiguous()
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     if p == 1 or x.numel() == 0:
@@ -76,7 +76,7 @@ def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor | None) ->
 
 
 def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
-    """Gradient of x given that of y = ``bias_relu_dropout(x, ...)``. Contiguous."""
+    """Gradient of x, contiguous, from the gradient ``grad`` of y = ``bias_relu_dropout(x, ...)``; all of one shape."""
     grad, y = grad.contiguous(), y.contiguous()
     dx = torch.empty_like(grad, memory_format=torch.contiguous_format)
     if p == 1 or grad.numel() == 0:
@@ -91,7 +91,7 @@ def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
 
 
 def _inexact(x: Tensor) -> bool:
-    """Whether the kernel would round wrongly: Triton's interpreter cuts a float32 off where bfloat16 is stored."""
+    """Whether the kernel would round wrongly: Triton's interpreter truncates float32 to bfloat16."""
     return INTERPRETED and x.dtype == torch.bfloat16
 
 
@@ -105,18 +105,18 @@ def _options(x: Tensor) -> dict[str, Any]:
 
 
 def threshold_bits(p: float) -> int:
-    """The smallest kept word, as int32 bits."""
+    """The smallest random word that is kept, a uint32, as the int32 with the same bits."""
     word = min(round(p * 2**32), (1 << 32) - 1)
     return word - (word >> 31 << 32)
 
 
 def scale_bits(p: float) -> int:
-    """The float64 1 / (1 - p), as int64 bits."""
+    """The float64 1 / (1 - p) as the int64 with the same bits."""
     return int.from_bytes(struct.pack("<d", 1 / (1 - p)), "little")
 
 
 def _collapsed(x: Tensor, out: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Sizes and strides of both, the last dimension first, without dimensions of one and with those joined that lie in a row."""
+    """Sizes, strides of x and of out, last dimension first; drops dimensions of size 1, merges those contiguous in both tensors."""
     dims: list[list[int]] = []
     for size, a, b in zip(reversed(x.shape), reversed(x.stride()), reversed(out.stride()), strict=True):
         if size == 1:

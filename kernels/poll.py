@@ -1,12 +1,12 @@
-"""How the programs of a lane hand each other their slices when the data is its own flag.
+"""The exchange between the programs of a lane: a reader polls the data itself. There are no flags, counters or fences.
 
-What is exchanged starts as all ones in every bit, a NaN that no arithmetic makes: results are the canonical NaN, but for float64,
-where `publish` makes it so. A reader repeats its loads until no element is that pattern. Nothing else is counted, fenced or reset.
-Every element is written once, so neither the order in which stores become visible nor how many of them do matters. Loads and
-stores are relaxed at gpu scope, which the first-level cache does not serve, and each element of theirs is seen whole.
+Exchanged tensors start with all bits one (the pattern), a NaN that arithmetic never produces: a NaN result is the canonical NaN,
+which `publish` enforces for float64. A reader repeats its loads until no element is the pattern. Every element is written once,
+so the order in which stores become visible does not matter. Loads and stores are relaxed at gpu scope: they bypass the L1 cache,
+and every element is read or written as a whole.
 
-Tries are bounded: a thread that has polled in vain sets the error word, goes on with the pattern, which is a NaN, and polls no
-more than once from then on; its program's results are NaN, which its neighbours do not wait for.
+The number of polls is bounded. A thread that times out sets the error word, continues with the pattern, a NaN, and from then on
+polls only once. The NaN results of its program are canonical, so that other programs do not wait for them.
 """
 
 import triton.language as tl
@@ -18,12 +18,12 @@ if INTERPRETED:
 
     @jit
     def _absent(x, width: tl.constexpr):
-        """How many elements are still the pattern."""
+        """Number of elements that are still the pattern."""
         return tl.sum((tl.reshape(x, (x.numel,)).to(INTEGERS[width], bitcast=True) == -1).to(tl.int32), 0)
 
     @jit
     def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, BITS: tl.constexpr):
-        """As the compiled one below; ``polls`` is one number for the program."""
+        """Same as the compiled version below, with one limit per program instead of per element of ``polls``."""
         left = tl.max(tl.reshape(polls, (polls.numel,)), 0)
         found = ()
         failed = left < 0
@@ -40,7 +40,7 @@ if INTERPRETED:
 
     @jit
     def publish(pointers, value, mask, EACH: tl.constexpr, BITS: tl.constexpr):
-        """Store what others poll. A NaN becomes the canonical one, as in a GPU's arithmetic; this machine's keeps a user's bits."""
+        """Store a block that others poll. Makes NaNs canonical, as arithmetic on a GPU does; on a CPU they keep their payload."""
         wide = value.to(tl.float64 if value.dtype.is_fp64() else tl.float32)
         tl.store(pointers, tl.where(wide == wide, wide, float("nan")).to(value.dtype), mask=mask)
 
@@ -48,15 +48,15 @@ else:
     from triton.runtime.jit import constexpr_function
 
     WIDEST = 128
-    """Bits of a load or store of a thread."""
+    """Bits of the widest load or store of a thread."""
 
     @constexpr_function
     def _found(registers, bits):
-        """Lines that set the predicate p where an element in ``registers`` is the pattern.
+        """PTX that sets the predicate p if any element in the ``registers`` is the pattern.
 
-        Of 16 bits, two a register: a word w has a half that is all ones where (0xfffefffe - w) & w has the top bit of a half set,
-        which is the search for a zero half, of ~w. Of 32: the largest word. Of 64: the largest upper half, which in a number
-        or in a canonical NaN is not all ones. Two accumulators, for one would be a chain.
+        16 bits, two per register: a word w has a half with all bits one if (0xfffefffe - w) & w has the top bit of a half set (the
+        usual test for a zero half, applied to ~w). 32 bits: the largest word is compared. 64 bits: the largest upper half is, which
+        in a number or a canonical NaN is not all ones. Two accumulators, a and b, halve the chain of dependent instructions.
         """
         lines = ["mov.b32 a, 0; mov.b32 b, 0;"]
         for k in range(registers):
@@ -72,9 +72,9 @@ else:
 
     @constexpr_function
     def _poll_ptx(count, each, bits):
-        """``count`` operands of ``each`` elements a thread, of which 16 bytes in a row are neighbours in memory.
+        """PTX of `poll` for ``count`` operands of ``each`` elements per thread, every 16 bytes of them contiguous in memory.
 
-        Of the addresses that belong to a load the first counts; the others die in the assembler.
+        A 16-byte load uses the address of its first element; ptxas removes the unused other addresses.
         """
         elements, at_once = count * each, WIDEST // bits
         registers = elements * bits // max(bits, 32)
@@ -97,7 +97,7 @@ else:
         return "\n".join(lines)
 
     REGISTER = {16: "r", 32: "f", 64: "d"}
-    """What inline assembly calls the register of a number; two of 16 bits share one."""
+    """Register constraint of inline assembly by bits per element; two 16-bit elements share a register."""
 
     @constexpr_function
     def _poll_registers(count, each, bits):
@@ -110,10 +110,10 @@ else:
 
     @jit
     def poll(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH: tl.constexpr, BITS: tl.constexpr):
-        """Load ``COUNT`` blocks of pointers until no element is the pattern, at most ``polls`` times (a block, int32).
+        """Load ``COUNT`` blocks of pointers until no element is the pattern, at most ``polls`` times.
 
-        ``EACH``: elements a thread of each block, whole 16 bytes of which are neighbours in memory. Returns the blocks, and what
-        is left of ``polls``: 0 after a failure.
+        ``polls``: int32 block of the same shape. ``EACH``: elements of a block per thread, every 16 bytes contiguous in memory.
+        Returns the blocks, then ``polls`` for the next call: unchanged, or 0 after a timeout.
         """
         addresses = ()
         for n in gl.static_range(COUNT):
@@ -127,7 +127,7 @@ else:
 
     @constexpr_function
     def _publish_ptx(each, bits):
-        """Stores of ``each`` neighbours a thread, 16 bytes at most in one."""
+        """PTX of `publish` for ``each`` elements per thread, contiguous in memory; stores of at most 16 bytes."""
         first = 2 * each
         registers = max(1, each * bits // max(bits, 32))
         wide = max(bits, 32) if each * bits >= 32 else 16
@@ -153,7 +153,7 @@ else:
 
     @jit
     def publish(pointers, value, mask, EACH: tl.constexpr, BITS: tl.constexpr):
-        """Store a block that others poll; ``EACH`` neighbours in memory a thread, all masked or none."""
+        """Store a block that others poll. A thread's ``EACH`` elements are contiguous in memory, all of them masked or none."""
         gl.inline_asm_elementwise(
             _publish_ptx(EACH, BITS), _publish_registers(EACH, BITS), (pointers.to(gl.int64), value, mask.to(gl.int32)),
             dtype=gl.int32, is_pure=False, pack=EACH,

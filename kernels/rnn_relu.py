@@ -1,7 +1,7 @@
-"""The Elman network with ReLU: torch.nn.RNN(nonlinearity="relu").
+"""The Elman network with ReLU, as in torch.nn.RNN(nonlinearity="relu").
 
-Every block is [units, batch]; gx, a, saved and dgates hold one. Formula: torch.nn.RNN's documentation, differentiated by hand.
-NaN stays NaN, as in torch.
+Blocks are [units, samples]; gx, a, saved and dgates have one each. Formula: torch.nn.RNN's documentation; gradient by hand.
+NaN propagates, as in torch.
 """
 
 import triton
@@ -12,7 +12,7 @@ from fusedrnn.kernels.cell import NUMBERS
 
 @triton.jit
 def step(gx, a, h, c, DIGITS: tl.constexpr):
-    """h' = max(gx + a, 0); saves h'."""
+    """h' = max(gx + a, 0). Saves h'."""
     x = gx[0] + a[0]
     new = tl.where(x < 0.0, 0.0, x)
     return new, c, (new,)
@@ -20,7 +20,7 @@ def step(gx, a, h, c, DIGITS: tl.constexpr):
 
 @triton.jit
 def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
-    """Gradient of the pre-activation, 0 where that was 0; h reaches the step through the product only."""
+    """Gradient of the pre-activation, 0 where h' is 0. h enters through the recurrent product only."""
     return (tl.where(saved[0] <= 0.0, 0.0, dh),), 0.0, dc
 
 

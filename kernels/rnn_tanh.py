@@ -1,6 +1,6 @@
-"""The Elman network with tanh: torch.nn.RNN's default.
+"""The Elman network with tanh, the default of torch.nn.RNN.
 
-Every block is [units, batch]; gx, a, saved and dgates hold one. Formula: torch.nn.RNN's documentation, differentiated by hand.
+Blocks are [units, samples]; gx, a, saved and dgates have one each. Formula: torch.nn.RNN's documentation; gradient by hand.
 """
 
 import triton
@@ -12,14 +12,14 @@ from fusedrnn.kernels.math import tanh
 
 @triton.jit
 def step(gx, a, h, c, DIGITS: tl.constexpr):
-    """h' = tanh(gx + a); saves h'."""
+    """h' = tanh(gx + a). Saves h'."""
     new = tanh(gx[0] + a[0], DIGITS)
     return new, c, (new,)
 
 
 @triton.jit
 def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
-    """Gradient of the pre-activation; h reaches the step through the product only."""
+    """Gradient of the pre-activation. h enters through the recurrent product only."""
     return (dh * (1.0 - saved[0] * saved[0]),), 0.0, dc
 
 

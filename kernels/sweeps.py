@@ -1,8 +1,8 @@
-"""The sweeps as functions of tensors: allocate, fill what is exchanged with the pattern, run, cut the padding off.
+"""Launchers of the sweeps: allocate, fill the exchanged tensors with the pattern of `poll`, launch, remove the padding.
 
-No autograd; the caller guarantees shapes and devices. Shapes: T steps, B samples, D directions, H units; G gates of weights and S
-values saved a unit (``gates`` and ``saved`` of `Cell`). Rows of what is exchanged are H rounded up to whole 16-byte loads; the
-units past H are written as zeros.
+No autograd; shapes and devices are not checked. T: steps, B: samples, D: directions, H: units, G: gates, S: saved values per unit
+(``gates`` and ``saved`` of `Cell`). Rows of exchanged tensors are padded from H to whole 16-byte loads; the padding is written as
+zeros.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from fusedrnn.kernels.tiles import Tiles
 from fusedrnn.operators.results import Backward, Dropout, Forward
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
-"""Bits of the significand, by which the gate functions are chosen (`math`)."""
+"""Bits of the significand of each dtype; they select the gate functions (`math`)."""
 LAUNCH = {"enable_fp_fusion": True, "maxnreg": 255}
-"""Options of every launch. The registers are told to the assembler, which left alone spills a few words to reach an occupancy
-that no sweep wants."""
+"""Options of every launch. ``maxnreg`` is set because by default ptxas spills a few registers for an occupancy that no sweep
+needs."""
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """float64 for float64, else float32."""
+    """Return the accumulation dtype: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def tf32() -> bool:
-    """Whether float32 products may be TF32's: torch's own switch for cuDNN's RNNs."""
+    """Whether float32 products may use TF32: torch's setting for cuDNN's RNNs."""
     return torch.backends.cudnn.allow_tf32
 
 
 def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
-    """What the kernels know of a filled-in row."""
+    """The constexpr ``TILES`` of a row whose sizes are filled in."""
     bits = dtype.itemsize * 8
     return Tiles(
         row.units, row.samples, row.warps, row.depth, row.chunks, row.group, row.weights,
@@ -51,21 +51,21 @@ def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
 
 
 def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """What a sweep carries from step to step, of its own: ``gradient``, or 0 if there is none."""
+    """A state that a sweep updates in place: a contiguous copy of ``gradient``, or zeros shaped as ``initial``, in ``dtype``."""
     if gradient is None:
         return initial.new_zeros(initial.shape, dtype=dtype)
     return gradient.to(dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def _unwritten(like: Tensor, *shape: int) -> Tensor:
-    """All ones in every bit: a NaN that no arithmetic makes."""
+    """A new tensor with all bits one, which `poll` takes for not yet written."""
     x = like.new_empty(shape)
     x.view(torch.uint8).fill_(255)
     return x
 
 
 def _first(h0: Tensor, W: int) -> Tensor:
-    """h_0 as (B, D, W), and 8 zeros. A NaN of the user's may be the pattern: it becomes another."""
+    """h_0 (D, B, H) as (B, D, W), then 8 zeros, flat. Replaces NaNs: one in the user's tensor might be the pattern of `poll`."""
     D, B, H = h0.shape
     first = h0.new_zeros(D * B * W + WHOLE)
     rows = first[: D * B * W].view(B, D, W).transpose(0, 1)[..., :H]
@@ -83,9 +83,9 @@ def _launch(
     drop: Dropout | None,
     **constants: bool,
 ) -> None:
-    """Launch a sweep with its tensors, of which the first has the dtype and the device, and its sizes T B D H.
+    """Launch a sweep; if B is 0, do nothing.
 
-    Nothing is launched without samples.
+    ``tensors``: the kernel's tensor arguments before error_ptr; the first one has the dtype and device. ``sizes``: T, B, D, H.
     """
     T, B, D, H = sizes
     if not B:
@@ -120,7 +120,7 @@ def _launch(
 
 
 def _cut(x: Tensor, H: int) -> Tensor:
-    """The first H of the last dimension, contiguous."""
+    """Return the first H elements of the last dimension, contiguous."""
     return x[..., :H].contiguous()
 
 
@@ -140,8 +140,8 @@ def forward(
     """Run the forward sweep of ``cell``, a name in `CELLS`.
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
-    ``row`` says how to launch, by default as the table chooses; ``save`` keeps the gates for the backward; with ``drop``
-    the output after dropout is written beside the output.
+    ``row``: launch configuration, by default chosen from the table. ``save``: keep the gates for the backward sweep. ``drop``:
+    also return the output after dropout.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
@@ -185,9 +185,9 @@ def backward(
     row: Row | None = None,
     drop: Dropout | None = None,
 ) -> Backward:
-    """Run the backward sweep; arguments as ``forward`` took and returned them, gradients shaped as what they belong to.
+    """Run the backward sweep on arguments and results of ``forward``; a gradient has the shape of its tensor.
 
-    Absent gradients of the final states are None. With ``drop``, ``d_output`` is the gradient of the output after dropout.
+    d_h_n, d_cells and d_c_n may be None. With ``drop``, ``d_output`` is the gradient of the output after dropout.
     """
     T, B, D, H = output.shape
     kind = CELLS[cell]

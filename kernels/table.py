@@ -1,8 +1,8 @@
-"""The launch table: where the weights lie and which tiles run a sweep, one frozen row a case, a reason beside each.
+"""The launch table: for every case where the weights are kept and which tile sizes are used, with the reason.
 
-No GPU has measured these rows. Their reasons are compile facts (registers, spills, shared memory, instructions and cycles of the
-time loop, read off the machine code that Triton 3.7.1 makes for absent chips) and say so. `python -m benchmarks.aot` reads them
-again.
+No row has been measured on a GPU. The reasons come from compiled code: registers, spills, shared memory, instructions and cycles
+of the time loop in the machine code that Triton 3.7.1 generates, without the GPU, for each chip. `python -m benchmarks.aot`
+reproduces them.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from fusedrnn.backends.chips import SHARED_BYTES, SMALLEST_SHARED
 from fusedrnn.kernels.cell import NUMBERS
 
 PLACES = ("alone", "registers", "shared", "streamed")
-"""Where the weights lie, the most preferred first: in registers, of one program that has all units or of several; in shared memory;
-or in the caches, loaded at every step."""
+"""Where the weights are kept, in order of preference: in registers of one program that has all units; in registers of several
+programs; in shared memory; in global memory, loaded through the caches at every step."""
 REGISTERS = 65_536
-"""Of one SM, every capability here (CUDA C++ Programming Guide); a thread has at most 255 of them."""
+"""32-bit registers of one SM at every supported capability (CUDA C++ Programming Guide); a thread has at most 255."""
 ROOM = 188
-"""Of a thread's registers, as `registers` counts them: what the rest of a sweep leaves on sm_80, which spills before the others."""
+"""Upper limit for `registers`: what the rest of a sweep leaves of a thread's registers on sm_80, which spills before the others."""
 WHOLE = 8
-"""Numbers to which rows of what is polled are padded: whole loads of 16 bytes, of any dtype."""
+"""Rows of polled tensors are padded to a multiple of this many elements: whole 16-byte loads for any dtype."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """How to launch a sweep.
+    """A launch configuration of a sweep.
 
     Attributes:
-        units: that a program owns, with all their gates.
-        samples: that a program serves.
-        depth: of a chunk of the recurrent product: columns of a warp's part of it.
-        chunks: that cover a warp's part; 0 in the table, and for streamed weights, whose loop runs as long as H needs.
-        weights: where they lie, one of `PLACES`.
-        warps: a program, among which the product is dealt out.
-        group: chunks of the operand that are polled together; 0 in the table: as many as registers have room for.
-        reason: why.
-        per_sm: programs that certainly run on one SM at the same time.
+        units: units per program, with all their gates.
+        samples: samples per program.
+        depth: width of a chunk: columns of the recurrent product that a warp loads at a time.
+        chunks: chunks per warp; 0 in the table, where H is not known, and for streamed weights, whose loop depends on H.
+        weights: where the weights are kept, one of `PLACES`.
+        warps: warps per program; each computes a part of the columns of the product.
+        group: chunks of the operand that are polled together; 0 in the table: as many as the registers allow.
+        reason: why this configuration.
+        per_sm: programs that are guaranteed to run on one SM at the same time.
     """
 
     units: int
@@ -56,13 +56,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table.
+    """A row of the launch table and the cases that it serves.
 
     Attributes:
         numbers: "16-bit", "tf32", "exact" (float32 without TF32) or "fp64" products; "any" in the interpreter.
         widest: the largest H.
-        row: how.
-        without: the sweep and cell that it does not serve.
+        row: the launch configuration.
+        without: a (sweep, cell) that it does not serve.
     """
 
     numbers: str
@@ -127,7 +127,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("fp64", ANY, Row(16, 8, 4, 0, "streamed", 8, 1,
         "float64, in the same simple way; chunks of 8 spill more than 100 bytes (LSTM forward)")),
 )  # fmt: skip
-"""In order of preference: the first place that fits; within it lanes that run at once, then the fewest waves, then the order."""
+"""`choose` takes the first place that fits; within it lanes that run at once, then fewest waves, then the order of the table."""
 
 INTERPRETED: tuple[Entry, ...] = (
     Entry("any", 16, Row(16, 16, 16, 1, "alone", 1, 1,
@@ -142,7 +142,7 @@ INTERPRETED: tuple[Entry, ...] = (
 
 
 def kind_of(dtype: torch.dtype, tf32: bool) -> str:
-    """Which products serve a dtype, as `Entry.numbers` names them."""
+    """The kind of products of a dtype, a value of `Entry.numbers`."""
     if dtype in (torch.float16, torch.bfloat16):
         return "16-bit"
     if dtype == torch.float64:
@@ -151,7 +151,7 @@ def kind_of(dtype: torch.dtype, tf32: bool) -> str:
 
 
 def unserved(capability: tuple[int, int] | None) -> str | None:
-    """Why the sweeps do not run on a chip, or None: they need instructions of NVIDIA's from sm_80 on, or the interpreter."""
+    """Why the sweeps do not run on a device, or None. They need NVIDIA's sm_80 or newer, or the interpreter (None)."""
     if torch.version.hip:
         return "expected a GPU of NVIDIA's, got one of AMD's"
     if capability is not None and capability < (8, 0):
@@ -162,7 +162,7 @@ def unserved(capability: tuple[int, int] | None) -> str | None:
 def candidates(
     sweep: str, cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool
 ) -> Iterator[Row]:
-    """The rows that can serve a call: filled in so that they cover H, with room for them on the chip."""
+    """Yield the rows that can serve a call and fit on the chip, with the sizes that depend on H filled in."""
     room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
     for entry in INTERPRETED if capability is None else TABLE:
         if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or entry.without == (sweep, cell):
@@ -191,11 +191,11 @@ def choose(
 ) -> Row:
     """The row for a sweep ("forward" or "backward") of `cell`, with the tile sizes that depend on H filled in.
 
-    `capability` is the device's, None in the interpreter; `multiprocessors` is how many SMs it has; `tf32` whether float32
-    products may be TF32's.
+    `capability` is the device's, None in the interpreter; `multiprocessors` its number of SMs; `tf32` whether float32 products
+    may use TF32.
 
     Raises:
-        RuntimeError: the sweeps do not run on such a chip.
+        RuntimeError: the sweeps do not run on this device.
     """
     reason = unserved(capability)
     if reason is not None:
@@ -203,7 +203,7 @@ def choose(
     fitting = list(candidates(sweep, cell, dtype, H, capability, tf32))
     for place in PLACES:
         rows = [row for row in fitting if row.weights == place]
-        if place != "streamed" and capability is not None:  # streamed takes a launch a step where lanes cannot wait
+        if place != "streamed" and capability is not None:  # streamed may use one launch per step instead
             rows = [row for row in rows if fits(row, H, multiprocessors)]
         if rows:
             return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))
@@ -211,33 +211,33 @@ def choose(
 
 
 def padded(H: int) -> int:
-    """H rounded up to whole loads of 16 bytes: how wide a row of what is polled is."""
+    """H rounded up to whole 16-byte loads: the row width of polled tensors."""
     return -(-H // WHOLE) * WHOLE
 
 
 def even(row: Row, H: int) -> bool:
-    """Whether a filled-in row's chunks cover a row of what is polled and nothing more."""
+    """Whether the chunks of a filled-in row cover exactly the `padded` width."""
     return padded(H) == row.warps * row.depth * row.chunks
 
 
 def fits(row: Row, H: int, multiprocessors: int) -> bool:
-    """Whether the programs of a lane certainly run at the same time, so that they may wait for each other."""
+    """Whether all programs of a lane are guaranteed to run at the same time, so that they may wait for each other."""
     return slices(row, H) <= multiprocessors * row.per_sm
 
 
 def waves(row: Row, H: int, B: int, D: int, multiprocessors: int) -> int:
-    """Launches, one after the other, in which all lanes (batch tiles of all directions) have had their turn."""
+    """Number of launches, one after the other, that run all lanes (batch tiles of all directions)."""
     together = max(1, multiprocessors * row.per_sm // slices(row, H))
     return -(-(-(-B // row.samples) * D) // together)
 
 
 def slices(row: Row, H: int) -> int:
-    """Programs of a lane: enough for H units, of which those past H write the padding."""
+    """Programs per lane: enough for H units; the units past H write the padding."""
     return -(-H // row.units)
 
 
 def shared_bytes(row: Row, cell: str, itemsize: int) -> int:
-    """Shared memory that a program takes at most, in either sweep: the warps' parts of the products, what is handed on, weights."""
+    """Bytes of shared memory per program, at most, in either sweep: partial products of the warps, states handed on, weights."""
     gates, tile = NUMBERS[cell].gates, row.units * row.samples
     parts = gates * tile * max(itemsize, 4)
     if row.weights == "alone":
@@ -247,13 +247,13 @@ def shared_bytes(row: Row, cell: str, itemsize: int) -> int:
 
 
 def filled(row: Row, H: int) -> Row:
-    """The row with as many chunks as cover H: one of a program that is alone, none counted where weights are streamed."""
+    """The row with ``chunks`` set so that they cover H: 1 for "alone", 0 (not counted) for "streamed"."""
     counts = {"alone": 1, "streamed": 0}
     return replace(row, chunks=counts.get(row.weights, -(-H // (row.warps * row.depth))))
 
 
 def registers(row: Row, sweep: str, cell: str) -> int:
-    """Of a thread, for its weights, the operands that it polls together with their addresses, and the backward's gradients."""
+    """Registers per thread for weights, operands polled together with their addresses and, in the backward, gradients."""
     gates = NUMBERS[cell].gates
     kept = gates * (row.chunks if row.weights in ("alone", "registers") else 1)
     units = row.units // row.warps if row.weights == "alone" else row.units
@@ -262,14 +262,14 @@ def registers(row: Row, sweep: str, cell: str) -> int:
 
 
 def operands(row: Row, sweep: str, cell: str) -> int:
-    """Chunks that a filled-in row polls at a step: of the state, or of every gate's gradient."""
+    """Chunks that a filled-in row polls per step: of the state, or in the backward of the gradients of all gates."""
     return row.chunks * (NUMBERS[cell].gates if sweep == "backward" else 1)
 
 
 def grouped(row: Row, sweep: str, cell: str) -> Row | None:
-    """The row with its chunks polled in as few groups as registers have room for, alike in size.
+    """The row with ``group`` set: the fewest groups, of about equal size, that fit in registers.
 
-    None where registers have room for none, or where fewer than 8 warps cannot poll all together.
+    None if not even one chunk fits, or if all chunks do not fit at once and there are fewer than 8 warps.
     """
     if row.group:
         return row

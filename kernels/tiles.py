@@ -1,13 +1,13 @@
-"""The product of both sweeps: where values lie, the weights' places, the exchanged operand, the meeting of the warps' parts.
+"""The matrix product of both sweeps: layouts, loading of weights and exchanged operand, reduction over the warps.
 
 A program multiplies its slice of weights, a few units of each gate, by the exchanged state (forward) or gradients (backward) of
-its samples. K, the width of the product, is dealt out to the warps: operands have a leading dimension of one part a warp. Both
-operands lie in registers in the order that the product takes, neighbours of K in one thread, so that every load of the operand is
-16 bytes. The parts meet once, through shared memory.
+its samples. K, the inner dimension of the product, is split over the warps: operands have a leading dimension with one part per
+warp. Both operands are in registers in the layout of the product, with adjacent columns of K in one thread, so that every load of
+the operand is 16 bytes. The parts are summed once, through shared memory.
 
-Weights stay in registers where they fit, else in shared memory, else they are loaded at every step, from the first-level cache or
-the second. A layer of few units is one program's alone: its units are dealt out to the warps instead of K, and what others would
-poll is handed on in shared memory.
+Weights stay in registers if they fit, else in shared memory; else they are loaded at every step, from the L1 or L2 cache. A layer
+of few units runs in one program ("alone"): its units instead of K are split over the warps, and the operand of the next step is
+handed on in shared memory instead of polled.
 """
 
 from typing import Any, NamedTuple
@@ -19,18 +19,18 @@ from fusedrnn.kernels.poll import poll, publish
 
 
 class Tiles(NamedTuple):
-    """How a program is cut, passed to the kernels whole, as the constant ``TILES``.
+    """Tile sizes and layouts of a program, passed to the kernels as the constexpr ``TILES``.
 
     Attributes:
-        units: of each gate; samples: columns of the operand.
-        warps: among which K is dealt out, or the units of a program that is alone.
-        depth: of a chunk: columns of K in a part that are loaded together.
-        chunks: that cover K in every part; 0 for streamed weights, whose loop runs as long as H needs.
+        units: units of each gate; samples: columns of the operand.
+        warps: warps of a program; they split K, or the units if the program is alone.
+        depth: width of a chunk: columns of K in a part that are loaded together.
+        chunks: chunks that cover K in every part; 0 for streamed weights, whose loop depends on H.
         group: chunks of the operand that are polled together.
         weights: "alone" (in registers, all units in one program), "registers", "shared" or "streamed".
-        tensor: whether the product is the tensor cores' (16-bit types, TF32), else of single multiplications and additions.
-        even: whether the chunks cover a row of the operand and nothing more.
-        bits: of a number.
+        tensor: whether the product uses tensor cores (16-bit types, TF32), else elementwise multiplications and additions.
+        even: whether the chunks cover exactly one row of the operand.
+        bits: bits per element.
     """
 
     units: int
@@ -46,7 +46,7 @@ class Tiles(NamedTuple):
 
     @property
     def cache_key(self) -> str:
-        """What Triton's cache on disk knows a constant by: without it, edited layouts would be served stale."""
+        """Key of this constexpr in Triton's disk cache; covers the layouts, so that an edit of them leads to a recompilation."""
         found = (
             self.sums,
             self.left,
@@ -62,12 +62,12 @@ class Tiles(NamedTuple):
 
     @property
     def alone(self) -> bool:
-        """Whether nothing is exchanged between programs."""
+        """Whether one program has all units, so that programs exchange nothing."""
         return self.weights == "alone"
 
     @property
     def parts(self) -> int:
-        """Into how many K is dealt out."""
+        """Number of parts that K is split into."""
         return 1 if self.alone else self.warps
 
     @property
@@ -79,24 +79,24 @@ class Tiles(NamedTuple):
 
     @property
     def terms(self) -> Any:
-        """Layout of the single products [part, unit, k, sample], all k of a chunk in one thread."""
+        """Layout of the elementwise products [part, unit, k, sample], all k of a chunk in one thread."""
         across = self.warps // self.parts
         each = [1, self.units // (8 * across), self.depth, self.samples // 4]
         return gl.BlockedLayout(each, [1, 8, 1, 4], [self.parts, across, 1, 1], [2, 1, 3, 0])
 
     @property
     def left(self) -> Any:
-        """Layout of weights [part, unit, k]; a thread's loads of 16 bytes are the product's own order with this width."""
+        """Layout of weights [part, unit, k]; with this width of k, a thread's 16-byte loads are in the order of the product."""
         return gl.DotOperandLayout(0, self.sums, 128 // self.bits) if self.tensor else gl.SliceLayout(3, self.terms)
 
     @property
     def stored(self) -> Any:
-        """Layout of weights in shared memory: pieces of 16 bytes, so placed that eight rows' lie in different banks."""
+        """Layout of weights in shared memory: 16-byte vectors, swizzled so that those of eight rows are in different banks."""
         return gl.SwizzledSharedLayout(128 // self.bits, 1, 8, [2, 1, 0])
 
     @property
     def handed(self) -> Any:
-        """Likewise of an operand [part, k, sample] that is handed on in shared memory."""
+        """The same for an operand [part, k, sample] that is handed on in shared memory."""
         return gl.SwizzledSharedLayout(128 // self.bits, 1, 8, [1, 2, 0])
 
     @property
@@ -106,36 +106,36 @@ class Tiles(NamedTuple):
 
     @property
     def polled(self) -> int:
-        """Elements a thread of a chunk of the operand."""
+        """Elements per thread of a chunk of the operand."""
         return self.depth * self.samples // (32 if self.tensor else 4)
 
     @property
     def each(self) -> int:
-        """Units a thread, neighbours in memory."""
+        """Units per thread, contiguous in memory."""
         return max(1, self.units * self.samples // (32 * self.warps))
 
     @property
     def meeting(self) -> Any:
-        """Layout in which a thread adds up all parts of its units."""
+        """Layout [part, unit, sample] of the reduction: a thread has all parts of its units."""
         lanes = self.units // self.each
         return gl.BlockedLayout([self.parts, self.each, 1], [1, lanes, 32 // lanes], [1, 1, self.warps], [1, 2, 0])
 
     @property
     def met(self) -> Any:
-        """Layout of the parts in shared memory: a thread's units are neighbours, in banks of their own for every sample."""
+        """Layout of the parts in shared memory; if alone, a thread's units are contiguous, swizzled over the banks by sample."""
         if self.alone:
             return gl.SwizzledSharedLayout(4, 1, 8, [1, 2, 0])
         return gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0])
 
     @property
     def own(self) -> Any:
-        """Layout of a program's units and samples, [unit, sample]."""
+        """Layout [unit, sample] of a program's units and samples."""
         return gl.SliceLayout(0, self.meeting)
 
 
 @jit
 def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
-    """0 to SIZE - 1 along one of three dimensions, the others of size 1."""
+    """0 to SIZE - 1 along dimension DIM of three; the others have size 1."""
     if DIM == 0:
         return gl.arange(0, SIZE, layout=gl.SliceLayout(1, gl.SliceLayout(2, layout))).expand_dims(1).expand_dims(2)
     elif DIM == 1:
@@ -146,10 +146,10 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 
 @jit
 def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
-    """Where program (slice, lane) is.
+    """Indices of program (slice, lane).
 
-    Direction; a 64-bit 1; first unit; units and samples, which of them exist, their rows in (B, D) and places in (D, B, H); and
-    the operand's rows, past B those of the last sample.
+    Returns direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the mask of those
+    inside H and B, their rows in (B, D), their offsets in (D, B, H), and the operand's rows in (B, D), clamped to the last sample.
     """
     lane = lane_begin + gl.program_id(0) // n_slices
     d = lane // n_tiles
@@ -166,19 +166,19 @@ def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
 
 @jit
 def rows_at(step, T, B, D, row, d):
-    """Where ``row``s of (B, D) are in (T, B, D) at a step of direction ``d``; the reverse one takes its steps from T - 1 back."""
+    """Rows in (T, B, D) at ``step`` of direction ``d`` for ``row``s in (B, D). Direction 1 runs from t = T - 1 to 0."""
     return (step + d * (T - 1 - 2 * step)).to(gl.int64) * B * D + row
 
 
 @jit
 def count_chunks(H, TILES: tl.constexpr):
-    """Chunks of streamed weights that cover H in every part."""
+    """Number of chunks per part that cover H, for streamed weights."""
     return (H + TILES.parts * TILES.depth - 1) // (TILES.parts * TILES.depth)
 
 
 @jit
 def columns(H, layout: tl.constexpr, DIM: tl.constexpr, TILES: tl.constexpr):
-    """Columns of the first chunk of every part, K along dimension ``DIM``; the next chunk's are ``TILES.depth`` further on."""
+    """Columns of K of the first chunk of every part, along dimension ``DIM``; the next chunk starts ``TILES.depth`` later."""
     if TILES.weights == "streamed":
         width = count_chunks(H, TILES) * TILES.depth
     else:
@@ -188,7 +188,7 @@ def columns(H, layout: tl.constexpr, DIM: tl.constexpr, TILES: tl.constexpr):
 
 @jit
 def slice_of(w_ptr, first_unit, row_stride, gate_stride, H, TILES: tl.constexpr):
-    """A program's slice of weights: what `load_tile` needs to find them."""
+    """A program's slice of the weights for `load_tile`: row pointers, mask of rows, columns, stride between gates, H."""
     LEFT: tl.constexpr = TILES.left
     units = along(TILES.units, LEFT, 1) + first_unit
     return w_ptr + units * row_stride, units < H, columns(H, LEFT, 2, TILES), gate_stride, H
@@ -196,7 +196,7 @@ def slice_of(w_ptr, first_unit, row_stride, gate_stride, H, TILES: tl.constexpr)
 
 @jit
 def load_tile(w, gate, chunk, TILES: tl.constexpr):
-    """A chunk of the slice ``w`` of a gate, [part, unit, k]; zeros outside H."""
+    """Load a chunk of a gate's weights of slice ``w``, [part, unit, k]; zeros outside H."""
     rows, there, column, gate_stride, H = w
     k = column + chunk * TILES.depth
     return gl.load(rows + (gate * gate_stride + k), mask=there & (k < H), other=0.0)
@@ -204,7 +204,7 @@ def load_tile(w, gate, chunk, TILES: tl.constexpr):
 
 @jit
 def resident(w, GATES: tl.constexpr, TILES: tl.constexpr):
-    """The slice's chunks, gate by gate, in their place for the whole time loop; none if they are streamed."""
+    """Load all chunks of the slice, gate by gate, into registers or shared memory for the whole time loop; () if streamed."""
     tiles = ()
     if TILES.weights != "streamed":
         CHUNKS: tl.constexpr = TILES.chunks
@@ -224,9 +224,9 @@ def multiply(
     accs, tiles, w, x_ptr, lane, i, chunks, polls,
     COUNT: tl.constexpr, FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, RESULTS: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """The sums with the products of ``COUNT`` chunks of the operand from chunk ``i`` on; and the polls left."""
+    """Add the products of ``COUNT`` chunks of the operand, from chunk ``i`` on, to ``accs``. Returns the sums and ``polls``."""
     column, W, zeros_ptr, error_ptr, launch_id, boxes = lane
-    if TILES.weights == "streamed":  # before the polls, so that both ways from the second-level cache are gone at once
+    if TILES.weights == "streamed":  # before polling, so that the two L2 latencies overlap
         tiles = ()
         for r in gl.static_range(RESULTS):
             tiles = tiles + (load_tile(w, FIRST + r + i // chunks, i % chunks, TILES),)
@@ -267,14 +267,14 @@ def products(
     FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr,
     ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    """Products of gates from FIRST on: ``RESULTS`` gates times one operand, or the sum of ``OPERANDS`` gates times their own.
+    """Multiply the weights of the gates from FIRST on by the operand. Returns ``RESULTS`` blocks [unit, sample], and ``polls``.
 
-    The operand of every sample is at ``x_ptr``, a gate W after the one before; ``lane``: columns, W, eight zeros that are read
-    past W, what `poll` needs, and the boxes of `make_boxes`, of which the operands are those from FIRST_BOX on. Returns
-    ``RESULTS`` blocks [unit, sample], and the polls left.
+    Forward: ``RESULTS`` gates times one operand. Backward: the sum of ``OPERANDS`` gates, each times an operand of that gate.
+    ``x_ptr``: operand row of every sample; operands of different gates are W apart. ``lane``: columns, W, 8 zeros to read past
+    W, error_ptr and launch_id for `poll`, and the boxes of `make_boxes`, of which the operands' begin at FIRST_BOX.
     """
     if TILES.alone:
-        barrier()  # what was handed on is there
+        barrier()  # the operand handed on is visible to all warps
     accs = ()
     for _ in gl.static_range(RESULTS):
         accs = accs + (gl.full([TILES.parts, TILES.units, TILES.samples], 0, ACC, TILES.sums),)
@@ -298,13 +298,13 @@ def products(
     for r in gl.static_range(RESULTS):
         blocks = blocks + (gl.sum(boxes[r].load(TILES.meeting), 0),)
     if not TILES.alone:
-        barrier()  # the next step's parts go where these lay
+        barrier()  # the next step reuses the shared memory of the parts
     return blocks, polls
 
 
 @jit
 def make_boxes(first, COUNT: tl.constexpr, TILES: tl.constexpr):
-    """Boxes for ``COUNT`` operands of a program that is alone, each with the block ``first`` in it; else none."""
+    """If alone, shared memory ("boxes") for ``COUNT`` operands, each initialised with the block ``first``; else ()."""
     boxes = ()
     if TILES.alone:
         for _ in gl.static_range(COUNT):
@@ -316,7 +316,7 @@ def make_boxes(first, COUNT: tl.constexpr, TILES: tl.constexpr):
 
 @jit
 def hand_on(pointers, block, state, mask, boxes, BOX: tl.constexpr, TILES: tl.constexpr):
-    """Store a block where the lane polls it. A program that is alone finds ``state`` in its box, after the next barrier."""
+    """Store ``block`` where the lane polls it. If alone, also put ``state`` into its box, to be read after the next barrier."""
     if TILES.alone:
         gl.store(pointers, block, mask=mask)
         boxes[BOX].store(state.expand_dims(0))
@@ -326,7 +326,7 @@ def hand_on(pointers, block, state, mask, boxes, BOX: tl.constexpr, TILES: tl.co
 
 @jit
 def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr):
-    """``COUNT`` blocks that lie H apart, as they are stored; zeros where masked."""
+    """Load ``COUNT`` blocks that are H apart, in the storage dtype; zeros where masked."""
     blocks = ()
     for i in gl.static_range(COUNT):
         blocks = blocks + (gl.load(ptr + offsets + i * H, mask=mask, other=0.0),)
@@ -335,14 +335,14 @@ def load_gates(ptr, offsets, H, mask, COUNT: tl.constexpr):
 
 @jit
 def store_gates(ptr, offsets, H, mask, blocks, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """The inverse: block i at slot FIRST + i."""
+    """Store ``COUNT`` blocks H apart: block i at position FIRST + i."""
     for i in gl.static_range(COUNT):
         gl.store(ptr + offsets + (FIRST + i) * H, blocks[i].to(ptr.dtype.element_ty), mask=mask)
 
 
 @jit
 def widened(blocks, COUNT: tl.constexpr, ACC: tl.constexpr):
-    """Blocks in the accumulation dtype. Not where they are loaded: that would wait for the loads there."""
+    """Convert blocks to ``ACC``. Done where they are used: directly after the load it would wait for the load."""
     wide = ()
     for i in gl.static_range(COUNT):
         wide = wide + (blocks[i].to(ACC),)

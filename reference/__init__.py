@@ -1,1 +1,1 @@
-"""The textbook: plain PyTorch cells, loops and helpers, the specification that every kernel is tested against."""
+"""The reference implementation: cells, time loops and helpers in plain PyTorch, against which every kernel is tested."""

@@ -1,7 +1,7 @@
-"""Dropout whose mask is a function of (seed, element index) alone, so that it is never stored: the backward computes it again.
+"""Dropout with a mask that depends only on (seed, element index), so that the backward recomputes it instead of storing it.
 
-Element i of a tensor, counted in row-major order of its shape whatever its strides, is kept where its random word (see
-`philox.random_words`) is at least p * 2^32. What is dropped is exactly zero, also where it was NaN or infinite.
+Element i of a tensor, in row-major order of its shape for any strides, is kept if its random word (see `philox.random_words`) is at
+least p * 2^32. A dropped element is exactly zero, also if it was NaN or infinite.
 """
 
 import math
@@ -12,11 +12,11 @@ from torch import Tensor
 from .philox import random_words
 
 CHUNK = 1 << 18
-"""Elements at a time on a CPU, so that a round's words stay in the cache; elsewhere 64 times as many, because launches cost."""
+"""Elements per chunk on a CPU, so that the words stay in its cache; on a GPU 64 times as many, to have fewer kernel launches."""
 
 
 def threshold(p: float) -> int:
-    """The smallest word that is kept: p * 2^32 rounded, at most 2^32 - 1; `p` = 0 keeps every word, `p` = 1 none (2^32)."""
+    """The smallest word that is kept: p * 2^32, rounded, at most 2^32 - 1; for `p` = 1 it is 2^32, so that no word is kept."""
     return 1 << 32 if p == 1 else min(round(p * 2**32), (1 << 32) - 1)
 
 
@@ -26,8 +26,8 @@ def kept(seed: Tensor, p: float, count: int, first: int = 0) -> Tensor:
     Args:
         seed: one int64, any of the 2^64.
         p: probability of dropping an element, 0 to 1.
-        count: how many.
-        first: index of the first.
+        count: number of elements.
+        first: index of the first element.
 
     Returns:
         (count,) booleans on the device of `seed`.
@@ -49,25 +49,25 @@ def counter_dropout(x: Tensor, p: float, seed: Tensor, shared_dims: int = 0) -> 
         x: any shape, floating point.
         p: probability of dropping an element, 0 to 1.
         seed: one int64 on the device of `x`.
-        shared_dims: the first so many dimensions share one mask, indexed by the other ones; 1 for a time-major sequence is
-            variational dropout (Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent neural
-            networks", 2016).
+        shared_dims: number of leading dimensions that share one mask, which has the other dimensions; 1 for a time-major
+            sequence is variational dropout (Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent
+            neural networks", 2016).
 
     Returns:
-        The shape and dtype of `x`.
+        A tensor with the shape and dtype of `x`.
     """
     shape = x.shape[shared_dims:]
     return _drop(x, kept(seed, p, math.prod(shape)).view(shape), p)
 
 
 def bias_relu_dropout(x: Tensor, bias: Tensor, p: float, seed: Tensor) -> Tensor:
-    """Dropout of max(x + bias, 0), rounded once; `bias` has the last dimension of `x`, the rest is as for `counter_dropout`."""
+    """Dropout of max(x + bias, 0), rounded once. `bias` has the size of the last dimension of `x`; see `counter_dropout`."""
     wide = _computed_in(x.dtype)
     return _drop(torch.relu(x.to(wide) + bias.to(wide)), kept(seed, p, x.numel()).view(x.shape), p).to(x.dtype)
 
 
 def bias_relu_dropout_gradient(grad: Tensor, y: Tensor, p: float) -> Tensor:
-    """Gradient of x given that of y = `bias_relu_dropout(x, ...)`: y is zero exactly where nothing flows back."""
+    """Gradient of x from the gradient `grad` of y = `bias_relu_dropout(x, ...)`: it is zero exactly where y is zero."""
     if p == 1:
         return torch.zeros_like(grad)
     wide = _computed_in(grad.dtype)

@@ -1,19 +1,19 @@
-"""Inverted dropout (Srivastava et al., "Dropout: a simple way to prevent overfitting", 2014), drawn from torch's generator."""
+"""Inverted dropout (Srivastava et al., "Dropout: a simple way to prevent overfitting", 2014) with torch's random generator."""
 
 import torch
 from torch import Tensor
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
-    """Zero each element with probability `p` and scale the rest by 1 / (1 - p), which keeps the expectation.
+    """Zero each element with probability `p` and scale the rest by 1 / (1 - p), which preserves the expected value.
 
     Args:
         x: any shape, floating point.
         p: probability of dropping an element, 0 to 1.
-        training: False returns `x` itself, as p = 0 does.
+        training: if False, return `x` itself, as for p = 0.
 
     Returns:
-        The shape and dtype of `x`.
+        A tensor with the shape and dtype of `x`.
 
     Raises:
         ValueError: `p` is not a probability.

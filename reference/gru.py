@@ -36,7 +36,7 @@ def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | No
     """One step of the GRU whose reset gate acts before the recurrent product.
 
     The form of Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014, arXiv:1406.1078),
-    with z as the share of the old state, as there::
+    in which z is the weight of the previous state::
 
         r = sigmoid(gx_r + W_hr h + b_hr)
         z = sigmoid(gx_z + W_hz h + b_hz)

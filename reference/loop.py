@@ -1,9 +1,9 @@
-"""The time loop, for any cell: one layer over a whole sequence, all its directions.
+"""The time loop for any cell: one layer over a whole sequence, in one or two directions.
 
 Direction 0 reads t = 0..T-1, direction 1 reads t = T-1..0 (Schuster & Paliwal, "Bidirectional recurrent neural
-networks", 1997). With `lengths`, a sample's state is carried unchanged through its padding, t >= lengths[b], so that
-direction 1 really starts at lengths[b] - 1; there the trace is zero, and whatever the input holds, NaN included,
-reaches neither results nor gradients.
+networks", 1997). With `lengths`, a sample's state does not change in its padding, t >= lengths[b], so that direction 1
+starts at lengths[b] - 1. In the padding the trace is zero, and the input, even NaN, has no effect on results and
+gradients.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,11 +27,11 @@ def over_time(
         cell: one step of one direction.
         gx: input of every step, (T, B, D, G*H).
         initial: state tensors, each (D, B, *).
-        weights: what the cell takes after its state, each (D, ...) or None.
-        lengths: steps of each sample, (B,) integers from 0 to T; None is T for all.
+        weights: arguments of the cell after its state, each (D, ...) or None.
+        lengths: number of steps of each sample, (B,) integers from 0 to T; None means T for all.
 
     Returns:
-        The trace, every state of every step, each (T, B, D, *), and the final state, each (D, B, *).
+        The trace, the state tensors of every step, each (T, B, D, *), and the final state, each (D, B, *).
     """
     active = None if lengths is None else active_steps(lengths, gx.shape[0]).unsqueeze(-1)  # (T, B, 1)
     if active is not None:
@@ -55,7 +55,7 @@ def over_time(
 
 
 def active_steps(lengths: Tensor, steps: int) -> Tensor:
-    """Mark the steps before each sample's length: (T, B) booleans from (B,) integers."""
+    """Return (T, B) booleans: whether a step is before the end of its sample, from (B,) integers."""
     return torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths
 
 
@@ -68,12 +68,12 @@ def _one_direction(
     *,
     reverse: bool,
 ) -> tuple[State, State]:
-    """Return every state, each (T, B, *), in the order of time, and the state after the last step taken."""
+    """Return the state tensors of every step, each (T, B, *), ordered by t, and the state after the last computed step."""
     trace: list[State] = []
     times = range(len(gx))
     for t in reversed(times) if reverse else times:
         new = cell(gx[t], *state, *weights)
-        if active is not None:  # past the end of its sequence a sample keeps its state
+        if active is not None:  # in its padding a sample keeps its state
             new = tuple(torch.where(active[t], after, before) for after, before in zip(new, state, strict=True))
         state = new
         trace.append(state)

@@ -19,7 +19,7 @@ def lstm_cell(
     "Learning to forget" (2000) and, with `w_hr`, the recurrent projection of Sak, Senior & Beaufays (2014,
     arXiv:1402.1128)::
 
-        i, f, o = sigmoid(gx + W_hh h + b_hh)      each with its own rows
+        i, f, o = sigmoid(gx + W_hh h + b_hh)      each gate with its rows of gx, W_hh, b_hh
         g = tanh(gx_g + W_hg h + b_hg)
         c' = f * c + i * g
         h' = o * tanh(c')                          with a projection W_hr (o * tanh(c'))

@@ -1,4 +1,4 @@
-"""What an experiment does between the gradient and the next step: clipping and stochastic gradient descent."""
+"""Gradient clipping by global norm, and stochastic gradient descent."""
 
 from collections.abc import Iterable
 
@@ -12,11 +12,11 @@ def clip_gradients_(params: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients, in place, so that their global norm is at most `max_norm`.
 
     Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks" (2013), algorithm 1:
-    ``g <- g * max_norm / ||g||`` where ``||g|| > max_norm``. Parameters without a gradient are passed over.
+    ``g <- g * max_norm / ||g||`` where ``||g|| > max_norm``. Parameters without a gradient are skipped.
 
     Args:
-        params: parameters, any iterable, one device.
-        max_norm: the threshold.
+        params: any iterable of parameters on one device.
+        max_norm: largest norm after clipping.
 
     Returns:
         The norm before clipping, a scalar tensor.
@@ -36,7 +36,7 @@ def sgd_(params: Iterable[Tensor], lr: float) -> None:
     """Take one step of stochastic gradient descent in place, ``w <- w - lr * g`` (Robbins & Monro 1951).
 
     Args:
-        params: parameters, any iterable; those without a gradient stay as they are.
+        params: any iterable of parameters; those without a gradient are not changed.
         lr: learning rate.
     """
     for p in params:

@@ -6,7 +6,7 @@ from torch.nn.functional import linear
 
 
 def rnn_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None) -> Tensor:
-    """One step of the tanh network: ``h' = tanh(gx + W_hh h + b_hh)``.
+    """One step of the RNN with tanh: ``h' = tanh(gx + W_hh h + b_hh)``.
 
     Args:
         gx: input side of the pre-activation, ``x W_ih^T + b_ih``, (B, H).

@@ -1,7 +1,7 @@
-"""Deep and bidirectional networks: layers composed from the input to the output.
+"""Deep and bidirectional networks: a stack of layers.
 
 Layers are stacked as in Graves, Mohamed & Hinton, "Speech recognition with deep recurrent neural networks" (2013):
-each reads the outputs, both directions side by side, of the one below.
+the input of a layer is the output of the layer below, both directions concatenated.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch.nn.functional import linear
 from .loop import State, active_steps
 
 Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[State, State]]
-"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (trace, final states)``, shapes as in `reference.sweep`: the trace is every
-state of every step, h first, whose trace is the output."""
+"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (trace, final states)``, shapes as in `reference.sweep`: the trace has the
+state tensors of every step; the first, h, is the output."""
 
 Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[State, State]]
 """``layer(x, states, directions, lengths) -> (trace, final states)``: an input projection and a sweep."""
 
 Between = Callable[[int, Tensor], Tensor]
-"""``between(k, output)``: what the layer after layer k reads of its output; dropout, for instance."""
+"""``between(k, output)``: applied to the output of layer k before the next layer reads it, for instance dropout."""
 
 
 class LayerWeights(NamedTuple):
-    """The weights of one direction of one layer; I is its input width, G its number of gates."""
+    """The weights of one direction of one layer; I is its input size, G its number of gates."""
 
     w_ih: Tensor  # (G*H, I)
     w_hh: Tensor  # (G*H, P)
@@ -37,9 +37,9 @@ class LayerWeights(NamedTuple):
 
 
 def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
-    """Project the input of every step, ``x W_ih^T + b_ih``, as one matrix product.
+    """Compute ``x W_ih^T + b_ih`` of all steps as one matrix product.
 
-    Token ids stand for one-hot rows of width I: their product is a gather of the columns of `w_ih`.
+    Token ids stand for one-hot rows of size I: their product gathers columns of `w_ih`.
 
     Args:
         x: (T, B, I) in the dtype of the weights, or ids from 0 to I - 1, (T, B) int64.
@@ -56,7 +56,7 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
 
 
 def layer_of(sweep: Sweep) -> Layer:
-    """Put the input projection of all directions, as one product, in front of a sweep."""
+    """Make a layer from a sweep: the input projection of all directions as one product, then the sweep."""
 
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
@@ -90,18 +90,18 @@ def run_layers(
 
     Args:
         layer: one layer, for instance `layer_of` a sweep.
-        x: (T, B, I), or ids (T, B); see `project`. What it holds past `lengths` has no effect.
+        x: (T, B, I), or ids (T, B); see `project`. Its values past `lengths` have no effect.
         states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
-        layers: the weights, a list over layers of a list over directions.
-        between: what happens to the output of every layer but the last.
-        lengths: steps of each sample, (B,) integers from 0 to T on the device of `x`; None is T for all.
+        layers: the weights, one list per layer with one entry per direction.
+        between: applied to the output of every layer but the last.
+        lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `x`; None means T for all.
         all_states: whether to return the traces.
 
     Returns:
         The last layer's output, (T, B, D*P); the final states, shaped as `states`; and, if `all_states`, the trace of every
-        layer, its states of every step before `between`, each (T, B, D*P or D*H).
+        layer, its state tensors of every step before `between`, each (T, B, D*P or D*H).
     """
-    if lengths is not None:  # 0 * NaN is NaN in the gradient of W_ih, so padding is cleared before the product
+    if lengths is not None:  # padding is zeroed first: 0 * NaN would be NaN in the gradient of W_ih
         active = active_steps(lengths, x.shape[0])
         x = torch.where(active.unsqueeze(-1) if x.is_floating_point() else active, x, 0)
     finals, traces = [], []
@@ -119,18 +119,18 @@ def run_layers(
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Stack the directions' weights along a new first dimension; that of a single direction is not copied."""
+    """Stack the weights of the directions along a new first dimension; for a single direction it is a view."""
     if len(parts) == 1:
         return parts[0].unsqueeze(0)
     copy = torch.stack(tuple(parts))
-    is_matrix = copy.dim() > 2  # a bias enters no gradient
+    is_matrix = copy.dim() > 2  # no gradient depends on a bias
     if is_matrix and copy.requires_grad:
         _refuse_backward_after_change(copy, parts)
     return copy
 
 
 def _refuse_backward_after_change(copy: Tensor, parts: Sequence[Tensor]) -> None:
-    """Raise a RuntimeError in the backward if one of `parts` has been changed in place since, as autograd does of all it needs."""
+    """Raise a RuntimeError in the backward if one of `parts` was changed in place, as autograd does for tensors that it saves."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return
     tracked = [part for part in parts if not part.is_inference()]
@@ -144,6 +144,6 @@ def _refuse_backward_after_change(copy: Tensor, parts: Sequence[Tensor]) -> None
 
 
 def stacked_if_any(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """Stack what every direction has or none has."""
+    """Stack an optional weight, which all directions have or none has (None)."""
     present = [part for part in parts if part is not None]
     return stacked(present) if present else None

@@ -1,8 +1,8 @@
-"""The sweeps: one recurrent layer over a whole sequence, all its directions together.
+"""The sweeps: one recurrent layer over a whole sequence, in one or two directions.
 
-A sweep takes the input side of the pre-activations for all steps at once, so that only the recurrent half is
-sequential. Sizes: T steps, B batch, D directions (1 or 2), G gates, H hidden, P width of h (H without a projection).
-Direction 1 runs backwards in time; `lengths` ends each sample where it ends (see `loop`): past it the output is zero.
+A sweep takes the input-side pre-activations of all steps, so that only the recurrent product is sequential. Sizes:
+T steps, B batch, D directions (1 or 2), G gates, H hidden, P size of h (H without a projection). Direction 1 runs
+backwards in time. With `lengths`, the output of a sample is zero past its length (see `loop`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .rnn import rnn_cell
 def rnn_sweep(
     gx: Tensor, h0: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Sweep the vanilla cell (Elman 1990) over a sequence.
+    """Run the vanilla RNN cell (Elman 1990) over a sequence.
 
     Args:
         gx: ``x W_ih^T + b_ih``, (T, B, D, H).
         h0: initial state, (D, B, H).
         w_hh: recurrent weights, (D, H, H).
         b_hh: recurrent bias, (D, H).
-        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
+        lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
@@ -47,15 +47,15 @@ def gru_sweep(
     *,
     reset_after: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Sweep the GRU over a sequence.
+    """Run the GRU over a sequence.
 
     Args:
         gx: ``x W_ih^T + b_ih``, (T, B, D, 3H).
         h0: initial state, (D, B, H).
         w_hh: recurrent weights, (D, 3H, H).
         b_hh: recurrent bias, (D, 3H).
-        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
-        reset_after: the form of `torch.nn.GRU`; False is the form of Cho et al. (2014).
+        lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
+        reset_after: True is the GRU of `torch.nn.GRU`, False that of Cho et al. (2014).
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
@@ -78,7 +78,7 @@ def lstm_sweep(
     w_hr: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sweep the LSTM over a sequence.
+    """Run the LSTM over a sequence.
 
     Args:
         gx: ``x W_ih^T + b_ih``, (T, B, D, 4H).
@@ -87,7 +87,7 @@ def lstm_sweep(
         w_hh: recurrent weights, (D, 4H, P).
         b_hh: recurrent bias, (D, 4H).
         w_hr: projection of h, (D, P, H).
-        lengths: steps of each sample, (B,) integers from 0 to T on the device of `gx`; None is T for all.
+        lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
 
     Returns:
         Every h_t, (T, B, D, P), every c_t, (T, B, D, H), and the final states, (D, B, P) and (D, B, H), in the dtype

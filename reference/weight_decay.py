@@ -1,7 +1,7 @@
-"""The two ways to shrink weights in an optimiser's step, after Loshchilov & Hutter, "Decoupled weight decay regularization" (2019).
+"""Coupled and decoupled weight decay, after Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), and Adam.
 
-Coupled: the gradient of the L2 penalty, lambda w, joins the gradient before the step, and an adaptive optimiser rescales it with
-the rest. Decoupled: the weights shrink by lr lambda w beside the step. For plain SGD both are the same; for Adam they are not.
+Coupled: the gradient of the L2 penalty, lambda w, is added to the gradient before the step, so that an adaptive optimiser rescales
+it too. Decoupled: lr lambda w is subtracted from the weights directly. Both are the same for plain SGD, but not for Adam.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ class Adam:
     """Adam (Kingma & Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1).
 
     ``m <- b1 m + (1 - b1) g``, ``v <- b2 v + (1 - b2) g^2``, ``w <- w - lr m^ / (sqrt(v^) + eps)`` with ``m^ = m / (1 - b1^t)``
-    and ``v^ = v / (1 - b2^t)`` at step t. With ``add_l2_gradients_`` before each step it is what `torch.optim.Adam` does with
-    ``weight_decay``, with ``decay_`` it is `torch.optim.AdamW`.
+    and ``v^ = v / (1 - b2^t)`` at step t. With ``add_l2_gradients_`` before each step it equals `torch.optim.Adam` with
+    ``weight_decay``, with ``decay_`` `torch.optim.AdamW`.
 
     Args:
-        params: parameters; those without a gradient stay as they are.
+        params: parameters; those without a gradient are not changed.
         lr: learning rate.
-        betas: decay of the two averages.
-        eps: keeps the quotient finite.
+        betas: decay rates of the two moving averages.
+        eps: added to the denominator for numerical stability.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Adam:
 
     @torch.no_grad()
     def step_(self) -> None:
-        """Take one step in place."""
+        """Update the parameters in place."""
         b1, b2 = self.betas
         for k, p in enumerate(self.params):
             if p.grad is None:

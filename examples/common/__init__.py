@@ -1,1 +1,1 @@
-"""What the experiments share: the command line, output folders, figures, tables, progress bars and metrics."""
+"""Shared by the experiments: command line, output folders, figures, tables, progress bars and metrics."""

@@ -1,4 +1,4 @@
-"""What the values of command line options may be."""
+"""Types of command line options."""
 
 import argparse
 import math
@@ -8,7 +8,7 @@ import torch
 
 
 def positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]:
-    """Make a parser of finite numbers above zero, whole ones where `kind` is int."""
+    """Return an argparse type for finite numbers above zero, integers if `kind` is int."""
 
     def parse(text: str) -> int | float:
         try:
@@ -24,14 +24,14 @@ def positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]
 
 
 def seed(text: str) -> int:
-    """Parse what torch takes as a seed."""
+    """Parse a seed for torch."""
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
     return int(text)
 
 
 def device_name(text: str) -> str:
-    """Check that the device is of a kind that the examples run on, and is there."""
+    """Check that the name is "auto", or a CPU or CUDA device that exists."""
     if text == "auto":
         return text
     try:
@@ -48,7 +48,7 @@ def device_name(text: str) -> str:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn what `device_name` let through into a device; "auto" is CUDA where there is one."""
+    """Convert a name checked by `device_name` to a device; "auto" is CUDA if available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

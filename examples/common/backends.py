@@ -1,10 +1,10 @@
-"""Which backend runs a cell: the one that was asked for, but for a cell that it does not have."""
+"""The backend of a cell: the requested one, unless it does not support the cell."""
 
 from functools import cache
 
 
 def backend_for(cell: str, backend: str) -> str:
-    """Return `backend`, or "reference" for the plain RNN on Triton, which has no kernel for it, and say so."""
+    """Return `backend`, or "reference", with a printed note, for the plain RNN, which has no Triton kernel."""
     if (cell, backend) != ("rnn", "triton"):
         return backend
     _tell()

@@ -1,4 +1,4 @@
-"""Which experiments there are: every script in examples/, described by the first line of its docstring."""
+"""The list of experiments: every script in examples/, with the first line of its docstring."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ OTHERS = ("__init__", "__main__", "ddp", "report")
 
 
 def experiments() -> dict[str, str]:
-    """Return name to description, in order of the names, without importing the scripts."""
+    """Return descriptions by name, sorted by name, without importing the scripts."""
     return {path.stem: _first_line(path) for path in sorted(FOLDER.glob("*.py")) if path.stem not in OTHERS}
 
 

@@ -1,5 +1,5 @@
-"""The one exception that a user of the examples sees."""
+"""The exception for errors that a user of the examples can fix."""
 
 
 class UserError(Exception):
-    """What was asked for cannot be done; the message is one line and says what was expected and what came."""
+    """A request cannot be fulfilled; the message is one line with what was expected and what was given."""

@@ -1,4 +1,4 @@
-"""Figures without a display: made, drawn into and written as PNG."""
+"""Figures without a display, written as PNG."""
 
 import io
 from pathlib import Path
@@ -11,16 +11,16 @@ from .fonts import families
 
 
 def new_figure(width: float = 7, height: float = 4.5) -> Figure:
-    """Make a figure (inches) that lays itself out; text in it may be Chinese, passed through `fonts.legible`."""
-    matplotlib.rcParams["font.family"] = list(families())  # read when text is made, so it must stay set
+    """Make a figure (size in inches) with constrained layout; pass Chinese text through `fonts.legible` first."""
+    matplotlib.rcParams["font.family"] = list(families())  # read when text is created, so it must stay set
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write the figure aside as PNG and rename it over `path`.
+    """Write the figure as PNG to a temporary file and rename it to `path`.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the file cannot be written.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)

@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of the new one."""
+"""Atomic writing of files, and output directories."""
 
 import os
 import tempfile
@@ -8,10 +8,10 @@ from .errors import UserError
 
 
 def prepare_directory(path: Path) -> None:
-    """Make the output directory, and prove that it can be written to before hours are spent on what goes in.
+    """Create the output directory and check that it is writable before the experiment starts.
 
     Raises:
-        UserError: it cannot be made or written to.
+        UserError: it cannot be created or is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -22,19 +22,19 @@ def prepare_directory(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to a file aside, then rename it over `path`; on any failure nothing is left aside.
+    """Write `content` to a temporary file and rename it to `path`; on failure remove the temporary file.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the file cannot be written.
     """
-    aside = path.with_name(path.name + ".part")
+    temporary = path.with_name(path.name + ".part")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise UserError(f"expected to write {path}, got: {error.strerror}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

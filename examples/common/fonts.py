@@ -1,4 +1,4 @@
-"""Chinese text in figures: a font that has it, or its code points; never empty boxes."""
+"""Chinese text in figures: an installed font that supports it, else code points instead of empty boxes."""
 
 import contextlib
 import logging
@@ -13,15 +13,15 @@ CHINESE = (
 )  # fmt: skip
 
 
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it warns of a font that has one weight only
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it warns about fonts with a single weight
 
 
 @cache
 def families() -> tuple[str, ...]:
-    """Return the fonts to draw with: matplotlib's own, then the first Chinese one that is installed."""
+    """Return the font families: matplotlib's default, then the first installed Chinese one."""
     found = _chinese()
     if not found:
-        _look_again()
+        _add_new_fonts()
         found = _chinese()
     return ("DejaVu Sans", *found[:1])
 
@@ -31,16 +31,16 @@ def _chinese() -> list[str]:
     return [name for name in CHINESE if name in listed]
 
 
-def _look_again() -> None:
-    """Add what has been installed since matplotlib wrote its list of fonts, which it keeps for good."""
+def _add_new_fonts() -> None:
+    """Add fonts that were installed after matplotlib cached its list of fonts."""
     known = {entry.fname for entry in font_manager.fontManager.ttflist}
     for path in set(font_manager.findSystemFonts()) - known:
-        with contextlib.suppress(RuntimeError, OSError):  # no font that can be drawn with
+        with contextlib.suppress(RuntimeError, OSError):  # not a usable font
             font_manager.fontManager.addfont(path)
 
 
 def legible(text: str) -> str:
-    """Return `text` with every character that none of the fonts has written as its code point, such as U+5206."""
+    """Return `text` with every character that no font has replaced by its code point, such as U+5206."""
     known = _characters()
     spelled = (character if ord(character) in known else f" U+{ord(character):04X} " for character in text)
     return "".join(spelled).replace("  ", " ").strip()

@@ -1,4 +1,4 @@
-"""What a run leaves for programs to read."""
+"""Machine-readable results of a run."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from .files import write_whole
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Name the versions that decide a result, None where a package is missing; `packages` are further ones."""
+    """Return the versions of the packages that affect a result and of `packages`, None if not installed."""
     return {
         "fusedrnn": fusedrnn.__version__,
         "torch": torch.__version__,
@@ -25,10 +25,10 @@ def versions(*packages: str) -> dict[str, str | None]:
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a record as JSON; tensors and arrays become lists, paths text, and inf and nan the words.
+    """Write a record as JSON; tensors and arrays become lists, paths, inf and nan become strings.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the file cannot be written.
     """
     write_whole(path, (json.dumps(_plain(record), ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode())
 

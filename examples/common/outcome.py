@@ -1,4 +1,4 @@
-"""What every experiment ends with: a table, a conclusion, its figures and metrics.json."""
+"""The output of an experiment: a table, a conclusion, figures and metrics.json."""
 
 import argparse
 import time
@@ -16,13 +16,13 @@ from .tables import Row, format_table
 
 @dataclass(frozen=True)
 class Data:
-    """Where the data came from: `source` says it in words; `is_fallback` if it stands in for the real data."""
+    """The origin of the data: `source` in words; `is_fallback` if it replaces the real data."""
 
     source: str
     is_fallback: bool = False
 
     def announce(self) -> None:
-        """Say what the experiment runs on, loudly if it is not the real thing."""
+        """Print the origin of the data, highlighted if it is fallback data."""
         if self.is_fallback:
             print("!" * 100)
             print(f"FALLBACK DATA, not the published experiment: {self.source}")
@@ -32,13 +32,13 @@ class Data:
 
 
 class Experiment:
-    """One run of an experiment, from its options to the files it leaves."""
+    """One run of an experiment, from its options to its output files."""
 
     def __init__(self, name: str, options: argparse.Namespace, data: Data) -> None:
-        """Make the output folder, say what the data are and start the clock.
+        """Create the output folder, print the origin of the data and start the timer.
 
         Raises:
-            UserError: the folder cannot be made or written to.
+            UserError: the folder cannot be created or is not writable.
         """
         prepare_directory(options.out)
         self.name, self.options, self.data = name, options, data
@@ -54,17 +54,17 @@ class Experiment:
         conclusion: str,
         packages: Sequence[str] = (),
     ) -> None:
-        """Print the table and the conclusion; write the figures and then metrics.json, which names them.
+        """Print the table and the conclusion; write the figures, then metrics.json with their names.
 
         Args:
-            results: the measured numbers, as the tests read them.
-            table: the rows a person reads, all with the same columns.
-            figures: file name, such as "errors.png", to figure.
-            conclusion: one paragraph, made from the measured numbers.
-            packages: further packages whose versions matter.
+            results: the measured numbers.
+            table: the rows to print, all with the same columns.
+            figures: figures by file name, such as "errors.png".
+            conclusion: one paragraph, formatted from the measured numbers.
+            packages: further packages whose versions are recorded.
 
         Raises:
-            UserError: the disk refuses.
+            UserError: a file cannot be written.
         """
         out = self.options.out
         for file, figure in figures.items():

@@ -1,4 +1,4 @@
-"""How every script ends: an exit code, and one line where something is wrong."""
+"""Exit codes and error messages of the scripts."""
 
 import functools
 import sys
@@ -11,17 +11,17 @@ from .errors import UserError
 
 
 class Main(Protocol):
-    """What a script and a test call."""
+    """The type of a decorated `main`."""
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
-        """Run with these arguments, None being the command line's; return the exit code."""
+        """Run with these arguments, by default those of the command line; return the exit code."""
 
 
 def program(name: str) -> Callable[[Callable[[Sequence[str] | None], int | None]], Main]:
-    """Decorate a `main(arguments)`: it returns 0, 2 after a user's error (one line on stderr), 130 after Ctrl-C.
+    """Decorate a `main(arguments)` to return its code or 0; 2 after a user's error, printed in one line; 130 after Ctrl-C.
 
     Args:
-        name: what stands before the error, such as "polynomial.py".
+        name: prefix of the error message, such as "polynomial.py".
     """
 
     def decorate(main: Callable[[Sequence[str] | None], int | None]) -> Main:

@@ -1,4 +1,4 @@
-"""A progress bar for whatever takes more than a moment."""
+"""Progress bars."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -9,8 +9,8 @@ T = TypeVar("T")
 
 
 def progress(work: Iterable[T], description: str, unit: str = "epoch") -> "tqdm[T]":
-    """Go through `work` under a bar on stderr, which appears after half a second and leaves nothing behind.
+    """Iterate over `work` with a progress bar on stderr, which appears after half a second and is removed at the end.
 
-    Numbers go beside it with ``bar.set_postfix(loss=...)``, lines above it with ``bar.write(...)``.
+    ``bar.set_postfix(loss=...)`` shows numbers in the bar; ``bar.write(...)`` prints lines above it.
     """
     return tqdm(work, desc=description, unit=unit, delay=0.5, leave=False, dynamic_ncols=True)

@@ -1,4 +1,4 @@
-"""Results as rows, printed in columns."""
+"""Tables of results, printed in columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ Row = dict[str, Any]  # column to value; the first row names the columns
 
 
 def format_cell(value: Any) -> str:
-    """Write a value as it stands in a table: numbers to four digits, None as a dash."""
+    """Format a value for a table: floats with four significant digits, None as a dash."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Lay rows out in columns, text to the left and numbers to the right."""
+    """Format rows in columns, with text left-aligned and numbers right-aligned."""
     if not rows:
         return ""
     names = list(rows[0])

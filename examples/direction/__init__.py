@@ -1,1 +1,1 @@
-"""Labelling with one direction and with two; `examples/bidirectional.py` puts the parts together."""
+"""Sequence labelling with one and two directions; the parts of `examples/bidirectional.py`."""

@@ -1,9 +1,8 @@
-"""A task whose answer lies ahead, and what can be known of it without looking there.
+"""A labelling task that depends on later input, with the best possible result from the past alone.
 
-The symbols x_1 .. x_T form a Markov chain: each is the one before with probability `stay`, else any other one, all alike.
-The label of step t is x_{t+k}. Who has read x_1 .. x_t knows the chain, not its future, and can do no better than guess
-the likeliest x_{t+k}: that is right with probability max_j (P^k)_{ij}, the same for every i here. Who reads both ways
-reads the label.
+The symbols x_1 .. x_T form a Markov chain: each equals the previous one with probability `stay`, else it is one of the others
+with equal probability. The label of step t is x_{t+k}. From x_1 .. x_t alone, the best prediction is the most probable x_{t+k},
+which is right with probability max_j (P^k)_{ij}, the same for every i here. A bidirectional net also reads the label.
 """
 
 from typing import NamedTuple
@@ -13,23 +12,23 @@ from torch import Generator, Tensor
 
 
 class Chain(NamedTuple):
-    """The chain and how far ahead its labels lie."""
+    """The Markov chain; a label is the symbol `ahead` steps later."""
 
     symbols: int = 8
     stay: float = 0.7
     ahead: int = 2
 
     def transition(self) -> Tensor:
-        """Return P, (symbols, symbols) float64: row i holds the probabilities of what follows i."""
+        """Return P, (symbols, symbols) float64: row i has the probabilities of the symbol after i."""
         other = (1 - self.stay) / (self.symbols - 1)
         return torch.full((self.symbols,) * 2, other, dtype=torch.float64).fill_diagonal_(self.stay)
 
     def ceiling(self) -> float:
-        """Return the accuracy of the best guess from the past alone."""
+        """Return the best accuracy possible from the past alone."""
         return float(torch.linalg.matrix_power(self.transition(), self.ahead).amax(1).mean())
 
     def floor(self) -> float:
-        """Return the perplexity of who knows the past: exp of the entropy of x_{t+k} given x_t."""
+        """Return the lowest perplexity possible from the past alone: exp of the entropy of x_{t+k} given x_t."""
         entropy = torch.special.entr(torch.linalg.matrix_power(self.transition(), self.ahead)).sum(1).mean()
         return float(entropy.exp())
 
@@ -45,5 +44,5 @@ class Chain(NamedTuple):
 
 
 def noise(symbols: int) -> Chain:
-    """Return a text of independent characters, all alike, whose labels are their successors: nothing can predict it."""
+    """Return a chain of independent, uniform characters labelled with the next one, which cannot be predicted."""
     return Chain(symbols, stay=1 / symbols, ahead=1)

@@ -1,4 +1,4 @@
-"""A net that labels every step, with one direction or two, its training and its examination."""
+"""A net that labels every step, with one direction or two, its training and evaluation."""
 
 import math
 from typing import NamedTuple, Protocol
@@ -12,18 +12,18 @@ from fusedrnn import FusedGRU, FusedLSTM
 
 
 class Source(Protocol):
-    """Where sequences come from: a chain or a text."""
+    """A source of labelled sequences: a chain or a text."""
 
     @property
     def symbols(self) -> int:
-        """How many different symbols there are."""
+        """Number of different symbols."""
 
     def draw(self, steps: int, batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return symbols, (steps or a few more, batch) int64, and the labels of the first `steps` of them."""
 
 
 class Labeller(nn.Module):
-    """Symbols (T, B) int64 in, scores of each step's label (T, B, symbols) out."""
+    """Map symbols, (T, B) int64, to scores of the label of every step, (T, B, symbols)."""
 
     def __init__(self, cell: str, symbols: int, hidden: int, *, bidirectional: bool, backend: str) -> None:
         super().__init__()
@@ -32,17 +32,17 @@ class Labeller(nn.Module):
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), symbols)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score every step."""
+        """Return the scores of the labels."""
         return self.head(self.recurrent(x)[0])
 
 
 class Result(NamedTuple):
-    """What a labeller showed."""
+    """Training losses and evaluation of a labeller."""
 
-    loss: list[float]  # of each training step, on new sequences
-    accuracy: float  # on further new sequences, as all below
+    loss: list[float]  # of every training step, on new sequences
+    accuracy: float  # on new sequences, as all fields below
     perplexity: float
-    last_accuracy: float  # of the last step of a sequence that ends there, so that its label is not in the input
+    last_accuracy: float  # of the last step, whose label is not in the input
     last_perplexity: float
     reads_ahead: float  # largest change of a score when only later symbols change; 0 for a model of the past
 
@@ -58,7 +58,7 @@ def train(
     name: str,
     lr: float = 0.01,
 ) -> list[float]:
-    """Train by Adam on new sequences in every update; return the losses."""
+    """Train with Adam, on new sequences in every update; return the losses."""
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     losses = []
     for _ in (bar := progress(range(updates), name, unit="update")):
@@ -76,7 +76,7 @@ def train(
 def examine(
     model: Labeller, source: Source, losses: list[float], *, steps: int, batch: int, generator: Generator
 ) -> Result:
-    """Grade the model on new sequences, at their ends, and after a change of what comes later."""
+    """Evaluate the model on new sequences, on their last steps, and after a change of later symbols."""
     x, labels = source.draw(steps, batch, generator)
     accuracy, perplexity = _grade(model(x)[:steps], labels)
     last_accuracy, last_perplexity = _grade(model(x[:steps])[-1:], labels[-1:])

@@ -1,4 +1,4 @@
-"""Real lyrics as labelled sequences: each character's label is the next one."""
+"""Song lyrics as labelled sequences: the label of a character is the next one."""
 
 from typing import NamedTuple
 
@@ -15,14 +15,14 @@ class Text(NamedTuple):
     symbols: int
 
     def draw(self, steps: int, batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Return windows at random places, (steps + 1, batch) int64, and the next characters of all but the last step."""
+        """Return random windows, (steps + 1, batch) int64, and the labels of their first `steps` characters."""
         starts = torch.randint(len(self.ids) - steps, (batch,), generator=generator)
         x = self.ids[starts + torch.arange(steps + 1).unsqueeze(1)]
         return x, x[1:]
 
 
 def lyrics() -> tuple[Text, Text]:
-    """Return three quarters of the default lyrics to learn, and the rest to be examined on; one vocabulary."""
+    """Return three quarters of the default lyrics for training and the rest for evaluation, with one vocabulary."""
     corpus = load_corpus("default", 10**6)
     cut = len(corpus.ids) * 3 // 4
     symbols = len(corpus.vocabulary)

@@ -1,1 +1,1 @@
-"""How gradients flow through depth and time; `examples/gradients.py` and `examples/deep.py` put the parts together."""
+"""Gradient flow through depth and time; the parts of `examples/gradients.py` and `examples/deep.py`."""

@@ -1,4 +1,4 @@
-"""The activations under comparison with their derivatives."""
+"""The compared activation functions and their derivatives."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -12,21 +12,21 @@ from .recurrent import Case, Net
 
 
 class Training(NamedTuple):
-    """One value a step."""
+    """Lists with one value per update."""
 
     loss: list[float]
     gradient: list[float]  # global norm before clipping
-    step: list[float]  # how far the parameters moved
+    step: list[float]  # norm of the change of the parameters
 
 
 def train(threshold: float, backend: str, *, updates: int, seed: int, lr: float = 0.1, steps: int = 30) -> Training:
-    """Teach a net to remember a sign, told in the first step, to the last; W_hh starts as 2 x orthogonal.
+    """Train a net to output at the last step a sign given at the first; W_hh starts as 2 x orthogonal.
 
     Args:
-        threshold: largest global norm of the gradient; infinity does not clip.
-        backend: of the net.
-        updates: steps of gradient descent, each on 32 new sequences.
-        seed: of weights and sequences.
+        threshold: largest global norm of the gradient; infinity means no clipping.
+        backend: backend of the net.
+        updates: number of steps of gradient descent, each on 32 new sequences.
+        seed: random seed of weights and sequences.
         lr: learning rate.
         steps: length of a sequence.
     """
@@ -34,7 +34,7 @@ def train(threshold: float, backend: str, *, updates: int, seed: int, lr: float 
     net = Net(Case("rnn", scale=2.0), 1, 32, backend)
     head = nn.Linear(32, 1).double()
     parameters = [*net.parameters(), *head.parameters()]
-    losses, gradients, moved = [], [], []
+    losses, gradients, lengths = [], [], []
     for _ in range(updates):
         x = 0.1 * torch.randn(steps, 32, 1, dtype=torch.float64)
         sign = torch.randint(2, (32, 1)) * 2.0 - 1
@@ -47,5 +47,5 @@ def train(threshold: float, backend: str, *, updates: int, seed: int, lr: float 
         gradients.append(clip_gradients_(parameters, threshold).item())
         sgd_(parameters, lr)
         losses.append(loss.item())
-        moved.append((nn.utils.parameters_to_vector(parameters).detach() - before).norm().item())
-    return Training(losses, gradients, moved)
+        lengths.append((nn.utils.parameters_to_vector(parameters).detach() - before).norm().item())
+    return Training(losses, gradients, lengths)

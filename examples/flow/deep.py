@@ -1,4 +1,4 @@
-"""What a minibatch is to the layers of a language model: how much signal goes up, how much gradient comes down."""
+"""Signal and gradient in the layers of a language model on one minibatch."""
 
 from typing import NamedTuple
 
@@ -13,19 +13,19 @@ from fusedrnn.reference.stack import LayerWeights
 
 
 class Reach(NamedTuple):
-    """One value a layer, from the input up; norms are over everything that the layer has."""
+    """One value per layer, from the input up; norms are over all elements of the layer."""
 
     signal: Tensor  # root mean square of the outputs: (layers,)
     gradient: Tensor  # norm of dL/d(outputs): (layers,)
     weights: Tensor  # norm of dL/d(weights and biases): (layers,)
-    head: float  # norm of dL/d(bias of the scores), which no layer can shrink
-    back: Tensor  # norm of d(the last step's loss)/d(outputs) by how many steps before: (layers, steps)
+    head: float  # norm of dL/d(bias of the output layer), which passes through no recurrent layer
+    back: Tensor  # norm of d(loss of the last step)/d(outputs) by steps back: (layers, steps)
 
 
 def measure(model: CharModel, inputs: Tensor, labels: Tensor) -> Reach:
-    """Send a minibatch, (steps, batch) int64 ids, up from the zero state, and the gradient of its loss back down.
+    """Run a minibatch, (steps, batch) int64 ids, from the zero state, and backpropagate its loss.
 
-    The layers run one by one, so that what passes between them can be looked at.
+    The layers run one by one, so that their outputs and the gradients of these are available.
     """
     layers = [LayerWeights(*weights) for weights in model.recurrent.all_weights]
     outputs, x = [], inputs
@@ -48,7 +48,7 @@ def measure(model: CharModel, inputs: Tensor, labels: Tensor) -> Reach:
 
 
 def _run(model: CharModel, x: Tensor, layer: LayerWeights) -> Tensor:
-    """Run one layer of the model: (steps, batch, hidden)."""
+    """Run one layer of the model; returns (steps, batch, hidden)."""
     if isinstance(model.recurrent, ScratchRNN):
         return run_plain(x, None, [layer])[0]
     if isinstance(model.recurrent, FusedLSTM):

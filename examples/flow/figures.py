@@ -18,11 +18,11 @@ from .time import Decay
 Pair = tuple[str, str]  # activation, initialisation
 COLOURS = {initialisation: f"C{number}" for number, initialisation in enumerate(VARIANCE)}
 DOTS = {"linestyle": "", "marker": "o", "markersize": 3.5}
-RINGS = {**DOTS, "markersize": 8, "fillstyle": "none"}  # where another initialisation gives the same
+RINGS = {**DOTS, "markersize": 8, "fillstyle": "none"}  # for an initialisation with the same values as another
 
 
 def draw_depth(flows: Mapping[Pair, Flow], theory: Mapping[Pair, Tensor]) -> Figure:
-    """Draw the gradient's size by layer: dots measured, lines theory."""
+    """Plot the gradient norm by layer: measured (dots) and theory (lines)."""
     figure = new_figure(10, 7)
     for axes, activation in zip(figure.subplots(2, 2, sharex=True).flat, ACTIVATIONS, strict=True):
         for initialisation, colour in COLOURS.items():
@@ -39,7 +39,7 @@ def draw_depth(flows: Mapping[Pair, Flow], theory: Mapping[Pair, Tensor]) -> Fig
 
 
 def draw_singular(flows: Mapping[Pair, Flow], width: int) -> Figure:
-    """Draw the range of the Jacobian's singular values by the number of layers it spans."""
+    """Plot the range of the Jacobian's singular values by the number of layers it spans."""
     figure = new_figure(10, 7)
     for axes, activation in zip(figure.subplots(2, 2, sharex=True).flat, ACTIVATIONS, strict=True):
         for initialisation in ("xavier", "orthogonal"):
@@ -60,7 +60,7 @@ def draw_singular(flows: Mapping[Pair, Flow], width: int) -> Figure:
 
 
 def draw_time(decays: Mapping[str, Decay]) -> Figure:
-    """Draw the gradient's size by distance in time: dots measured, lines theory."""
+    """Plot the gradient norm by distance in time: measured (dots) and theory (lines)."""
     figure = new_figure(12, 5)
     plain, gated = figure.subplots(1, 2, sharey=True)
     for number, (name, decay) in enumerate(decays.items()):
@@ -81,12 +81,12 @@ def draw_time(decays: Mapping[str, Decay]) -> Figure:
 
 
 def draw_training(clipped: Training, unclipped: Training, symmetric: Mapping[str, Symmetry]) -> Figure:
-    """Draw the length of the steps with and without clipping, and training from symmetric starts."""
+    """Plot the length of the steps with and without clipping, and the loss from symmetric initial weights."""
     figure = new_figure(12, 5)
     left, right = figure.subplots(1, 2)
     for name, training in {"not clipped": unclipped, "clipped to norm 1": clipped}.items():
         left.semilogy([min(step, 1e30) for step in training.step], label=name)
-    left.set_title("how far the parameters move")
+    left.set_title("change of the parameters per update")
     left.set_xlabel("update")
     left.set_ylabel("length of the step")
     left.set_ylim(1e-3, 1e12)

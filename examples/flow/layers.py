@@ -1,4 +1,4 @@
-"""Gradients and Jacobians of a deep random network, measured."""
+"""Measured gradients and Jacobians of a deep random network."""
 
 from typing import NamedTuple
 
@@ -10,22 +10,22 @@ from .initial import initial_weight
 
 
 class Flow(NamedTuple):
-    """What one network shows."""
+    """Measurements of one network."""
 
     gradient: Tensor  # mean over the batch of |dL/dh_l|^2 from the input, l = 0, to the output, l = depth: (depth + 1,)
-    singular: Tensor  # singular values, falling, of the Jacobian of the output by h_l, for each l: (depth + 1, width)
+    singular: Tensor  # singular values, descending, of d(output)/d(h_l) for every l: (depth + 1, width)
 
 
 def measure(activation: str, initialisation: str, width: int, depth: int, batch: int, generator: Generator) -> Flow:
-    """Send a random batch through h_l = phi(W_l h_{l-1}) and a random gradient of norm about 1 back.
+    """Run a random batch through h_l = phi(W_l h_{l-1}) and backpropagate a random gradient of norm about 1.
 
     Args:
         activation: a name in `activations.ACTIVATIONS`.
         initialisation: a name in `initial.VARIANCE`.
         width: units of every layer.
         depth: number of layers.
-        batch: samples; the Jacobian is that of the first one.
-        generator: of weights, batch and gradient.
+        batch: number of samples; the Jacobian is that of the first.
+        generator: random generator of weights, batch and gradient.
     """
     function, derivative = ACTIVATIONS[activation]
     weights = [initial_weight(initialisation, width, generator) for _ in range(depth)]

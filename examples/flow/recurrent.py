@@ -1,4 +1,4 @@
-"""The recurrent nets whose gradients are followed through time, and the slopes and gates that decide them."""
+"""Recurrent nets for the measurement of gradients through time, with the factors of their derivatives and gates."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,10 @@ State = tuple[Tensor, ...]  # (h,) or (h, c), each (1, B, H)
 
 
 class Case(NamedTuple):
-    """A cell and how it starts; None leaves a value as torch.nn draws it, U(-1/sqrt(H), 1/sqrt(H))."""
+    """A cell and its initialisation; None keeps that of torch.nn, U(-1/sqrt(H), 1/sqrt(H))."""
 
     cell: str  # rnn, gru or lstm
-    scale: float | None = None  # the plain RNN's W_hh becomes this times a random orthogonal matrix
+    scale: float | None = None  # W_hh of the plain RNN is this times a random orthogonal matrix
     gate_bias: float | None = None  # of the gate that keeps the state: z of the GRU, f of the LSTM
 
 
@@ -34,7 +34,7 @@ CASES = {
 
 
 class Net(nn.Module):
-    """One recurrent layer in float64, called with a tuple of states for every cell."""
+    """One recurrent layer in float64 whose state is a tuple for every cell."""
 
     def __init__(self, case: Case, input_size: int, hidden_size: int, backend: str) -> None:
         super().__init__()
@@ -48,18 +48,18 @@ class Net(nn.Module):
                 self.layer.bias_hh_l0[hidden_size : 2 * hidden_size] = 0
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run x (T, B, I) from `state`: every h_t, (T, B, H), and the last state."""
+        """Run x, (T, B, I), from `state`; return every h_t, (T, B, H), and the last state."""
         output, last = self.layer(x, state if self.cell == "lstm" else state[0])
         return output, last if self.cell == "lstm" else (last,)
 
     def zero_state(self, batch: int) -> State:
-        """Return zeros."""
+        """Return a state of zeros."""
         zeros = self.layer.weight_hh_l0.new_zeros(1, batch, self.layer.hidden_size)
         return (zeros, zeros.clone()) if self.cell == "lstm" else (zeros,)
 
     @torch.no_grad()
     def kept(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return what a unit hands on by itself in each step, (T, B, H): tanh' of the plain RNN, else z or f."""
+        """Return the factor of the gradient from step to step, (T, B, H): tanh' of the plain RNN, else the gate z or f."""
         if self.cell == "rnn":
             return 1 - output**2
         rows = slice(self.layer.hidden_size, 2 * self.layer.hidden_size)

@@ -1,4 +1,4 @@
-"""Hidden units that start alike stay alike: they get the same gradient in every step."""
+"""Symmetry: hidden units with equal initial weights stay equal, because they get the same gradient in every step."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ STARTS = ("zero", "constant", "random")
 
 
 class Symmetry(NamedTuple):
-    """What training from one kind of start came to."""
+    """Results of training from one kind of initial weights."""
 
     loss: list[float]  # after every step
     spread: float  # largest difference between two hidden units' outputs, over all samples
@@ -20,12 +20,12 @@ class Symmetry(NamedTuple):
 
 
 def train(start: str, steps: int, generator: Generator, width: int = 16, lr: float = 0.1) -> Symmetry:
-    """Fit a wavy surface over the plane with two hidden tanh layers.
+    """Fit sin(2 x_1) cos(x_2) with two hidden tanh layers.
 
     Args:
         start: "zero" (all weights 0), "constant" (all weights of a layer 1 / fan_in) or "random" (Glorot).
-        steps: of gradient descent on all 256 samples.
-        generator: of samples and random weights.
+        steps: number of steps of gradient descent on all 256 samples.
+        generator: random generator of samples and weights.
         width: units of a hidden layer.
         lr: learning rate.
     """

@@ -1,14 +1,14 @@
-"""Backpropagation through time, measured: the gradient of a loss at the last step by the state k steps before.
+"""Gradients through time: the gradient of a loss at the last step with respect to the state k steps before.
 
 In the plain RNN one step back is dL/dh_{t-1} = W_hh^T ((1 - h_t^2) * dL/dh_t), so (Pascanu, Mikolov & Bengio 2013)::
 
-    |dL/dh_{t-1}| <= sigma_max(W_hh) * max_i(1 - h_ti^2) * |dL/dh_t|                    a bound, always
-    |dL/dh_{t-1}| ~ rho(W_hh) * sqrt(mean_i (1 - h_ti^2)^2) * |dL/dh_t|                 in the long run
+    |dL/dh_{t-1}| <= sigma_max(W_hh) * max_i(1 - h_ti^2) * |dL/dh_t|                    upper bound
+    |dL/dh_{t-1}| ~ rho(W_hh) * sqrt(mean_i (1 - h_ti^2)^2) * |dL/dh_t|                 estimate for many steps
 
-The estimate takes the spectral radius rho, because the same matrix acts in every step, and an average derivative.
+The estimate uses the spectral radius rho, because every step multiplies by the same matrix, and an average derivative.
 
-In the gated cells the state also passes by the gate alone, dc_{t-1} = f_t dc_t in the LSTM and dh_{t-1} = z_t dh_t + ... in
-the GRU (Hochreiter & Schmidhuber 1997; Cho et al. 2014): a gate near 1 keeps the gradient.
+In the gated cells the gradient also passes through the gate alone, dc_{t-1} = f_t dc_t in the LSTM and dh_{t-1} = z_t dh_t + ...
+in the GRU (Hochreiter & Schmidhuber 1997; Cho et al. 2014): a gate near 1 preserves the gradient.
 """
 
 from typing import NamedTuple
@@ -20,20 +20,20 @@ from .recurrent import Case, Net
 
 
 class Decay(NamedTuple):
-    """Gradient norms over the distance, log10, mean over samples: each (len(distances),)."""
+    """log10 of gradient norms by distance, mean over samples: each (len(distances),)."""
 
-    distances: Tensor  # steps between the state and the loss, rising from 0
+    distances: Tensor  # steps between the state and the loss, ascending from 0
     measured: Tensor
-    theory: Tensor  # the plain RNN's estimate; what the gate alone keeps for the others
+    theory: Tensor  # estimate of the plain RNN; for the gated cells the gate alone
     bound: Tensor | None  # of the plain RNN
     worst: float | None  # largest measured / bound over samples and distances above 0; above 1 would refute the bound
 
 
 def measure(case: Case, backend: str, *, steps: int, stride: int, hidden: int, batch: int, seed: int) -> Decay:
-    """Follow the gradient of v . h_T, v random of norm 1, back to every `stride`-th state.
+    """Compute the gradient of v . h_T, v random of norm 1, with respect to every `stride`-th state.
 
-    The sequence runs in pieces of `stride` steps, so that the states between them are tensors of their own with a
-    gradient of their own; the state of an LSTM is h and c together.
+    The sequence runs in pieces of `stride` steps, so that the states between them are separate tensors whose gradients
+    autograd returns. The state of an LSTM is (h, c).
     """
     torch.manual_seed(seed)
     net = Net(case, 8, hidden, backend)
@@ -47,7 +47,7 @@ def measure(case: Case, backend: str, *, steps: int, stride: int, hidden: int, b
         states.append(state)
     loss = (direction * states[-1][0][0]).sum()
     parts = [part for state in states for part in state]
-    gradients = torch.autograd.grad(loss, parts, allow_unused=True)  # the last c has no say in h
+    gradients = torch.autograd.grad(loss, parts, allow_unused=True)  # the last c does not affect h
     squares = torch.stack([torch.zeros(batch) if g is None else g[0].pow(2).sum(1) for g in gradients])  # (parts, B)
     norms = squares.view(len(states), -1, batch).sum(1).sqrt().flip(0)  # (distances, B), the loss first
     kept = net.kept(x, torch.cat(outputs).detach()).flip(0)  # (T, B, H), the last step first
@@ -64,5 +64,5 @@ def measure(case: Case, backend: str, *, steps: int, stride: int, hidden: int, b
 
 
 def _running(log_gain: Tensor) -> Tensor:
-    """Add up the steps' gains, (T, B), from the loss backwards: (T + 1, B), the first row zero."""
+    """Return the cumulative sum of log gains, (T, B), from the loss backwards: (T + 1, B), the first row zero."""
     return torch.cat([torch.zeros_like(log_gain[:1]), log_gain.cumsum(0)])

@@ -1,1 +1,1 @@
-"""The parts of the house price experiment; `examples/house_prices.py` puts them together."""
+"""The parts of `examples/house_prices.py`."""

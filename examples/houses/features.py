@@ -1,4 +1,4 @@
-"""From tables to numbers."""
+"""Conversion of the tables to numeric features."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from .tables import KEY, LABEL, Tables
 
 @dataclass(frozen=True)
 class Houses:
-    """Features (n, features) and (m, features), prices (n,), all float32; the names of the features; test's Ids."""
+    """Features, (n, features) and (m, features), prices, (n,), all float32; names of the features; Ids of the test houses."""
 
     train: Tensor
     prices: Tensor
@@ -21,11 +21,11 @@ class Houses:
 
 
 def prepare(tables: Tables) -> Houses:
-    """Standardise numeric columns over both tables, a missing value becoming the mean, 0; make the rest one-hot.
+    """Standardise numeric columns over both tables, with 0 (the mean) for missing values; one-hot encode the others.
 
-    Each column of text gets a further indicator for "missing". (pandas reads the text None as missing, so MasVnrType
-    has four indicators, and Kaggle's files give 330 features.) Test features, which are known when the model is
-    trained, take part in the means and in the list of categories, as in the competition; prices take part in nothing.
+    Each text column has one more indicator for "missing". (pandas reads the text None as missing, so MasVnrType has four
+    indicators, and Kaggle's files give 330 features.) Means and categories include the test features, which are known in
+    the competition when the model is trained; prices are not used.
     """
     labels = tables.train[LABEL]
     both = pd.concat([tables.train.drop(columns=[KEY, LABEL]), tables.test.drop(columns=[KEY])], ignore_index=True)

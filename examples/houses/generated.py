@@ -1,7 +1,7 @@
-"""A made-up housing market, for whoever has no copy of Kaggle's tables, which may not be passed on.
+"""A generated housing data set, in place of Kaggle's tables, which may not be redistributed.
 
-It has their traits: columns of numbers and of text, skewed areas, rare categories (some in one table only), values
-that are missing at random and values that are missing because there is nothing to describe.
+It resembles them: numeric and text columns, skewed areas, rare categories (some in one table only), values that are
+missing at random and values that are missing because the house lacks the feature.
 """
 
 import numpy as np
@@ -32,12 +32,12 @@ QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]
 
 
 def generate_tables() -> Tables:
-    """Make the tables, the same at every call."""
+    """Generate the tables, the same in every call."""
     draw = np.random.default_rng(2016)
     houses = _houses(draw, TRAIN + TEST)
     train, test = houses[:TRAIN].copy(), houses[TRAIN:].drop(columns=[LABEL])
-    train.loc[train.index[7], "RoofMatl"] = "Membran"  # a category that the test table never shows
-    test.loc[test.index[5], "Exterior1st"] = "ImStucc"  # and one that only the test table shows
+    train.loc[train.index[7], "RoofMatl"] = "Membran"  # a category that is not in the test table
+    test.loc[test.index[5], "Exterior1st"] = "ImStucc"  # and one that is only in the test table
     source = f"a generated house table, {TRAIN} + {TEST} houses, {train.shape[1] - 2} columns; real ones: --data DIR"
     return Tables(train, test, source, is_fallback=True)
 
@@ -111,17 +111,17 @@ def _houses(draw: np.random.Generator, n: int) -> pd.DataFrame:
 
 
 def _gaps(draw: np.random.Generator, values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Let a share of the values be missing, at random."""
+    """Make a share of the values missing at random."""
     return np.where(draw.random(len(values)) < share, np.nan, values.round())
 
 
 def _text(values: NDArray[np.str_], *, present: NDArray[np.bool_]) -> pd.Series:
-    """Let the values be missing where there is nothing to describe."""
+    """Make values missing where the feature is not `present`."""
     return pd.Series(values, dtype="object").where(present)
 
 
 def _idle_text(draw: np.random.Generator, categories: list[str], n: int) -> pd.Series:
-    """Draw categories, each a fifth as frequent as the one before."""
+    """Draw categories, each a fifth as frequent as the previous one."""
     share = 0.2 ** np.arange(len(categories))
     values = draw.choice(categories, n, p=share / share.sum())
     return _text(values, present=values != "-")

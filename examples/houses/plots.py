@@ -11,12 +11,12 @@ from .training import Fold
 
 
 def plot(folds: Sequence[Fold]) -> Figure:
-    """Draw the folds' scores over epochs, and predicted over true prices of the houses that were held out."""
+    """Plot the scores of the folds over epochs, and predicted over true prices of the held-out houses."""
     figure = new_figure(11, 4.5)
     curves, scatter = figure.subplots(1, 2)
     for number, fold in enumerate(folds):
         epochs = range(1, len(fold.train) + 1)
-        curves.semilogy(epochs, fold.train, "C0", lw=1, label=None if number else "fitted houses, a line a fold")
+        curves.semilogy(epochs, fold.train, "C0", lw=1, label=None if number else "training houses, one line per fold")
         curves.semilogy(epochs, fold.valid, "C1--", lw=1, label=None if number else "held-out houses")
     curves.set_xlabel("epoch")
     curves.set_ylabel("root mean squared error of the log price")
@@ -30,10 +30,10 @@ def plot(folds: Sequence[Fold]) -> Figure:
     predicted = torch.cat([fold.predicted for fold in folds]).clamp(min=1) / 1000
     scatter.plot(prices, predicted, ".", ms=3, alpha=0.5)
     ends = [prices.min().item(), prices.max().item()]
-    scatter.plot(ends, ends, "k-", lw=1, label="as it should be")
+    scatter.plot(ends, ends, "k-", lw=1, label="prediction = price")
     scatter.set_ylim(0, ends[1])
     scatter.set_xlabel("price, thousand dollars")
-    scatter.set_ylabel("predicted by a fold that did not see it, thousand dollars")
+    scatter.set_ylabel("predicted when held out, thousand dollars")
     scatter.grid(alpha=0.3)
     scatter.legend()
     return figure

@@ -1,4 +1,4 @@
-"""Reading Kaggle's two CSV files, and saying in one line what is wrong with them."""
+"""Reading and checking Kaggle's two CSV files; errors are one line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ from pandas.api.types import is_numeric_dtype
 from examples.common.errors import UserError
 
 LABEL, KEY = "SalePrice", "Id"
-LARGEST = 1e12  # of any number in the tables: its square is still a float32
+LARGEST = 1e12  # limit for numbers in the tables, whose squares must fit in float32
 NAMES = {"train": ("train.csv", "kaggle_house_pred_train.csv"), "test": ("test.csv", "kaggle_house_pred_test.csv")}
 SHA1 = {"585e9cc93e70b39160e7921475f9bcd7d31219ce", "fa19780a7b011d9b009e8bff8e99922a8ee2eb90"}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Two tables with the same features; `train` has the column SalePrice besides, both have Id."""
+    """Two tables with the same features and the column Id; `train` also has SalePrice."""
 
     train: pd.DataFrame
     test: pd.DataFrame
@@ -29,7 +29,7 @@ def read_tables(folder: Path) -> Tables:
     """Read train.csv and test.csv (or kaggle_house_pred_train.csv and ..._test.csv) and check them.
 
     Raises:
-        UserError: a file is missing, no CSV in UTF-8, empty, or its columns are not those of the competition.
+        UserError: a file is missing, empty, not a CSV in UTF-8, or has other columns than the competition.
     """
     paths = {part: _find(folder, names) for part, names in NAMES.items()}
     train, test = (_read(path) for path in paths.values())
@@ -49,7 +49,7 @@ def _find(folder: Path, names: tuple[str, ...]) -> Path:
 def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, encoding="utf-8")
-    except (OSError, ValueError) as error:  # ValueErrors: ParserError, EmptyDataError, a wrong encoding
+    except (OSError, ValueError) as error:  # ParserError, EmptyDataError and a wrong encoding are ValueErrors
         reason = " ".join(str(error).split())
         raise UserError(f"expected a CSV file in UTF-8, got {path}: {reason}") from error
     if table.empty:

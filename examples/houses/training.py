@@ -1,4 +1,4 @@
-"""A linear model of prices, trained by Adam and judged by folds."""
+"""A linear model of prices, trained by Adam and evaluated by cross-validation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ EPOCHS, BATCH, LR = 100, 64, 5.0
 
 @dataclass(frozen=True)
 class Fold:
-    """Log-RMSE after every epoch on fitted and held-out houses, and the final prices of the held-out ones, (k,)."""
+    """Log-RMSE after every epoch on training and held-out houses; true and predicted prices of the held-out houses, (k,)."""
 
     train: list[float]
     valid: list[float]
@@ -23,15 +23,15 @@ class Fold:
 
 
 def log_rmse(predicted: Tensor, prices: Tensor) -> float:
-    """Return sqrt(mean((log predicted - log price)^2)), a price below 1 being taken as 1: Kaggle's score."""
+    """Return Kaggle's score, sqrt(mean((log predicted - log price)^2)), with predictions of at least 1."""
     return mse_loss(predicted.clamp(min=1).log(), prices.log()).sqrt().item()
 
 
 def fit(features: Tensor, prices: Tensor, after_epoch: Callable[[nn.Linear], None] = lambda model: None) -> nn.Linear:
-    """Train nn.Linear from N(0, 0.01^2) on squared error, a step a minibatch of 64, for 100 epochs.
+    """Train nn.Linear from N(0, 0.01^2) on the squared error, with minibatches of 64, for 100 epochs.
 
-    The rate of 5 is no slip: prices are in the hundred thousands, and Adam moves each weight by about the rate. 1,900
-    steps of 5 are few all the same: the dearest houses are still predicted too cheap at the end, as the figure shows.
+    The learning rate is as high as 5 because prices are in the hundred thousands and Adam changes each weight by about the
+    rate per step. Even so 1,900 steps are few: the most expensive houses are still underestimated, as the figure shows.
     """
     model = nn.Linear(features.shape[1], 1)
     for parameter in model.parameters():
@@ -47,14 +47,14 @@ def fit(features: Tensor, prices: Tensor, after_epoch: Callable[[nn.Linear], Non
 
 
 def predict(model: nn.Linear, features: Tensor) -> Tensor:
-    """Return the prices that the model gives to (n, features), (n,)."""
+    """Return the predicted prices, (n,), for features (n, features)."""
     with torch.no_grad():
         prices: Tensor = model(features).squeeze(1)
     return prices
 
 
 def fit_fold(houses: Houses, k: int, folds: int, seed: int) -> Fold:
-    """Train on all houses but the k-th of `folds` parts, in the file's order, and judge by that part."""
+    """Train on all houses except the k-th of `folds` parts, in the order of the file, and evaluate on that part."""
     torch.manual_seed(seed)
     parts = torch.arange(len(houses.prices)).tensor_split(folds)
     held_out = parts[k]

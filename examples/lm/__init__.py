@@ -1,1 +1,1 @@
-"""The parts of the character language model; `examples/lyrics.py` puts them together."""
+"""The character language model: the parts of `examples/lyrics.py`."""

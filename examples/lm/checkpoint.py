@@ -1,4 +1,4 @@
-"""A training run on disk, as it stood at the end of an epoch."""
+"""Checkpoints: the state of a training run at the end of an epoch, on disk."""
 
 import io
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ FORMAT = "fusedrnn-lyrics-2"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything from which a run continues to the same numbers. Tensors are on the CPU when loaded."""
+    """The complete state of a run, so that a resumed run gives the same numbers. Loaded tensors are on the CPU."""
 
     settings: dict[str, Any]
     vocabulary: str
@@ -26,16 +26,16 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     sampler: Tensor  # state of the generator that shuffles windows
-    perplexity: list[float]  # one an epoch: their number is the number of epochs trained
+    perplexity: list[float]  # one per epoch trained
     samples: list[dict[str, str | int]]
     seconds: float
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint aside and rename it over `path`.
+    """Write the checkpoint to a temporary file and rename it to `path`.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the file cannot be written.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **vars(checkpoint)}, buffer)
@@ -43,10 +43,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; tensors and plain values only, so a file from a stranger runs no code.
+    """Read a checkpoint, tensors and plain values only, so that an untrusted file cannot run code.
 
     Raises:
-        UserError: the file is missing, truncated, or no checkpoint of this example.
+        UserError: the file is missing, truncated, or not a checkpoint of this example.
     """
     try:
         content = path.read_bytes()
@@ -54,7 +54,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"expected a checkpoint file, got {path}: {error.strerror}") from error
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever unpickling bytes that are no checkpoint comes to
+    except Exception as error:  # unpickling arbitrary bytes can raise anything
         raise UserError(f"expected a whole checkpoint of lyrics.py, got {path}: truncated or another kind") from error
     names = {field.name for field in fields(Checkpoint)}
     ours = isinstance(loaded, dict) and loaded.pop("format", None) == FORMAT and set(loaded) == names

@@ -1,4 +1,4 @@
-"""Several training runs on one text, side by side."""
+"""Comparison of several training runs on one text."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from .settings import Settings
 
 
 def train_all(variants: Mapping[str, Settings], corpus: Corpus) -> dict[str, Run]:
-    """Train a run of each of the settings to its last epoch, under a bar of its own; return them under the same names."""
+    """Train one run per settings to its last epoch, each with a progress bar; return the runs by name."""
     runs = {}
     for name, settings in variants.items():
         runs[name] = run = Run(settings, corpus)
@@ -24,6 +24,6 @@ def train_all(variants: Mapping[str, Settings], corpus: Corpus) -> dict[str, Run
 
 
 def frequency_perplexity(corpus: Corpus) -> float:
-    """Return exp of the entropy of the text's characters: the best that a model without any context can do."""
+    """Return exp of the entropy of the characters: the lowest perplexity of a model without context."""
     share = torch.bincount(corpus.ids).double() / len(corpus.ids)
     return math.exp(torch.special.entr(share).sum().item())

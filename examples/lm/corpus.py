@@ -25,7 +25,7 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """Fingerprint of the text, by which a resumed run knows that it continues on the same one."""
+        """Hash of the text, to check that a resumed run uses the same one."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -33,8 +33,8 @@ def load_corpus(source: str, max_chars: int) -> Corpus:
     """Read the first `max_chars` characters of a text, line breaks turned into spaces.
 
     Args:
-        source: "default", "published", or the path of a UTF-8 text or of a zip with one in it.
-        max_chars: how many characters to keep.
+        source: "default", "published", or the path of a UTF-8 text file or of a zip with one.
+        max_chars: number of characters to keep.
 
     Raises:
         UserError: the file is missing, unreadable, empty or not UTF-8, or the zip is broken.
@@ -55,7 +55,7 @@ def load_corpus(source: str, max_chars: int) -> Corpus:
 
 def _locate(source: str) -> Path:
     if source == "published":
-        from .published import fetch_published  # which needs pooch; a GPU machine may lack it
+        from .published import fetch_published  # imported here: pooch may not be installed on a GPU machine
 
         return fetch_published()
     return DEFAULT if source == "default" else Path(source)

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request, not as an exception in the middle of something."""
+"""Ctrl-C as a request that the training loop polls, instead of an exception at any point."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ class Stopped(Exception):  # noqa: N818  (not an error: the user asked for it)
 
 
 class StopRequest:
-    """Set by the first Ctrl-C; the training loop asks after every minibatch."""
+    """Set by the first Ctrl-C; the training loop checks it after every minibatch."""
 
     def __init__(self) -> None:
         self.made = False
@@ -24,9 +24,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C into a request; a second one interrupts at once, as usual.
+    """Turn the first Ctrl-C into a request; a second one raises KeyboardInterrupt as usual.
 
-    A program that was started deaf to Ctrl-C, as by nohup or by a shell's script in the background, stays so.
+    If the program was started with SIGINT ignored, for instance by nohup or in the background, it stays ignored.
     """
     request = StopRequest()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

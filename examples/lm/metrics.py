@@ -1,4 +1,4 @@
-"""What a run leaves for programs to read."""
+"""The metrics file and the conclusion of a run."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,16 +10,16 @@ from .run import Run
 
 
 def conclude(run: Run) -> str:
-    """Say what the run came to, from its numbers."""
+    """Summarise the results of the run in a paragraph."""
     settings, epochs = run.settings, len(run.perplexity)
     size = f"layers {settings.layers}, hidden {settings.hidden}"
     if not epochs:
         return "No epoch was finished."
     return (
         f"{settings.cell} ({size}, {settings.sampling} sampling, {settings.optimizer}): "
-        f"perplexity {run.perplexity[0]:.4g} after the first epoch, {run.perplexity[-1]:.4g} after {epochs}, at the lowest "
-        f"{min(run.perplexity):.4g}. Character frequencies alone would give {frequency_perplexity(run.corpus):.4g}. This is the "
-        "training text: the figure says how well it was memorised."
+        f"perplexity {run.perplexity[0]:.4g} after the first epoch, {run.perplexity[-1]:.4g} after {epochs}; the lowest is "
+        f"{min(run.perplexity):.4g}. Character frequencies alone would give {frequency_perplexity(run.corpus):.4g}. Perplexity "
+        "is measured on the training text: it shows how well the text was memorised."
     )
 
 
@@ -30,7 +30,7 @@ def write_metrics(path: Path, run: Run) -> None:
         "experiment": "lyrics",
         "data": f"{len(corpus.text)} characters, {len(corpus.vocabulary)} different ones, corpus {name}",
         "data_is_fallback": False,
-        "table": [{"epoch": epoch, "perplexity": run.perplexity[epoch - 1]} for epoch in _told(run)],
+        "table": [{"epoch": epoch, "perplexity": run.perplexity[epoch - 1]} for epoch in _reported(run)],
         "figures": ["perplexity.png"] if run.perplexity else [],
         "conclusion": conclude(run),
         "settings": asdict(run.settings),
@@ -47,8 +47,8 @@ def write_metrics(path: Path, run: Run) -> None:
     write_json(path, record)
 
 
-def _told(run: Run) -> list[int]:
-    """List the epochs that were reported on, the first and the last among them."""
+def _reported(run: Run) -> list[int]:
+    """Return the reported epochs, including the first and the last."""
     epochs = len(run.perplexity)
     return sorted(
         {*range(run.settings.report_every, epochs + 1, run.settings.report_every), *[1, epochs][: 2 * epochs]}

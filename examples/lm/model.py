@@ -1,4 +1,4 @@
-"""The language model: a recurrent net over characters, and a linear layer that scores the next one."""
+"""The language model: a recurrent net over characters and a linear output layer."""
 
 from typing import cast
 
@@ -20,11 +20,11 @@ State = tuple[Tensor, ...]  # (h,) or (h, c), each (layers, batch, hidden)
 
 
 class CharModel(nn.Module):
-    """Ids of characters in, scores of the next character out.
+    """Maps character ids to scores of the next character.
 
-    The weights start as N(0, 0.01^2) and the biases as 0; `init` "xavier" makes the recurrent weights N(0, 1 / hidden). The
-    textbook's cells have one bias a gate where torch.nn's have two, so the second one, b_hh, stays at zero: the model is
-    exactly the textbook's.
+    Weights are initialised from N(0, 0.01^2), with `init` "xavier" the recurrent weights from N(0, 1 / hidden); biases are 0. The
+    textbook's cells have one bias per gate where torch.nn's have two, so b_hh is fixed at zero: the model is exactly the
+    textbook's.
     """
 
     def __init__(self, recurrent: nn.Module, hidden: int, vocabulary_size: int, init: str = "normal") -> None:
@@ -41,17 +41,17 @@ class CharModel(nn.Module):
                     parameter.requires_grad_(False)
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Read (steps, batch) int64 ids; return scores (steps, batch, vocabulary) and the state after the last step."""
+        """Map ids, (steps, batch) int64, to scores, (steps, batch, vocabulary), and the state after the last step."""
         hx = state[0] if state is not None and len(state) == 1 else state
         output, last = self.recurrent(ids, hx)
         return self.head(output), last if isinstance(last, tuple) else (last,)
 
 
 def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
-    """Build the model of these settings on its device; the weights come from torch's seed.
+    """Build the model of these settings on its device; weights are drawn from torch's default generator.
 
     Raises:
-        UserError: the backend cannot serve the cell, and why.
+        UserError: the backend cannot run the cell.
     """
     sizes = (vocabulary_size, settings.hidden, settings.layers)
     recurrent: nn.Module
@@ -68,10 +68,10 @@ def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
 
 @torch.no_grad()
 def generate(model: CharModel, vocabulary: Vocabulary, prefix: str, length: int = 50) -> str:
-    """Continue `prefix` by `length` characters, each time taking the likeliest next one.
+    """Continue `prefix` by `length` characters with greedy decoding.
 
     Raises:
-        UserError: the prefix is empty or has a character that the model has never seen.
+        UserError: the prefix is empty or has a character outside the vocabulary.
     """
     if not prefix:
         raise UserError("expected a prefix of at least one character, got none")

@@ -1,4 +1,4 @@
-"""The two optimisers of the experiment behind one small interface."""
+"""The two optimisers of the experiment with a common interface."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -12,26 +12,26 @@ DEFAULT_LR = {"sgd": 100.0, "adam": 0.01}
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of an optimiser."""
+    """The interface that the training loop needs."""
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     def step(self) -> object:
-        """Change the parameters by their gradients."""
+        """Update the parameters."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
+        """Return the state of the optimiser."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state of the optimiser."""
 
 
 class SGD:
-    """Plain gradient descent as in the textbook; it remembers nothing.
+    """Plain gradient descent as in the textbook, without state.
 
-    A rate of 100 looks absurd. But the gradients are clipped to a global norm of 0.01 first, and their norm before is
-    0.2 to 1.3, so clipping acts on every step: what is made is a step of length 100 x 0.01 = 1 along the gradient.
+    The learning rate is as high as 100 because gradients are clipped to a global norm of 0.01 first. Their norm before
+    clipping is 0.2 to 1.3, so every step has length 100 x 0.01 = 1 along the gradient.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
@@ -39,20 +39,20 @@ class SGD:
         self.lr = lr
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     def step(self) -> None:
-        """Take p <- p - lr * gradient."""
+        """Update p <- p - lr * gradient."""
         sgd_(self.parameters, self.lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the empty memory."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the empty memory back."""
+        """Do nothing: there is no state."""
 
 
 def build_optimizer(name: str, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:

@@ -12,7 +12,7 @@ LINE = 40  # characters of text below a figure
 
 
 def plot_perplexity(path: Path, perplexity: list[float], title: str, frequencies: float, text: str = "") -> None:
-    """Draw perplexity over epochs on a log axis into a PNG; below it the beginning of a text that the model wrote."""
+    """Plot perplexity over epochs on a log axis to a PNG, with the beginning of a generated text below it."""
     figure = new_figure()
     axes = figure.subplots()
     draw_curves(axes, {"the model": perplexity}, title, frequencies)
@@ -22,7 +22,7 @@ def plot_perplexity(path: Path, perplexity: list[float], title: str, frequencies
 
 
 def draw_curves(axes: Any, curves: Mapping[str, Sequence[float]], title: str, frequencies: float | None = None) -> None:
-    """Draw named curves over epochs on a log axis; `frequencies` is the perplexity of a model without context."""
+    """Plot named curves over epochs on a log axis; `frequencies` is the perplexity of a model without context."""
     for name, curve in curves.items():
         axes.semilogy(range(1, len(curve) + 1), curve, marker="." if len(curve) < 10 else "", label=name)
     if frequencies is not None:

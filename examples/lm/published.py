@@ -1,4 +1,4 @@
-"""The lyrics that the textbook trains on: fetched for whoever asks, never shipped, for they are under copyright."""
+"""The textbook's lyrics: downloaded on request, not part of the package, because they are under copyright."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ SHA256 = "3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043"
 
 
 def fetch_published() -> Path:
-    """Return the path of the published corpus in the user's cache, downloading it the first time.
+    """Return the path of the published corpus in the user's cache; download it the first time.
 
     Raises:
-        UserError: there is no network, or what came has another sha256.
+        UserError: the download failed, or the file has another sha256.
     """
     try:
         downloader = pooch.HTTPDownloader(timeout=30)

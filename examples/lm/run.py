@@ -1,4 +1,4 @@
-"""A training run: everything that changes while it trains, how to freeze it and how to thaw it."""
+"""A training run: its state, and conversion to and from a checkpoint."""
 
 import copy
 import time
@@ -19,7 +19,7 @@ from .training import train_epoch
 
 
 class Run:
-    """The model, its optimiser, the random generators, and what has been measured so far."""
+    """The model, its optimiser, the random generator, and the measurements so far."""
 
     def __init__(self, settings: Settings, corpus: Corpus) -> None:
         self.settings = settings
@@ -36,7 +36,7 @@ class Run:
         self.seconds = 0.0
 
     def train_epoch(self, progress: Callable[[int], None]) -> None:
-        """Train one epoch and note its perplexity."""
+        """Train one epoch and record its perplexity."""
         start = time.perf_counter()
         carry = self.settings.sampling == "consecutive"
         perplexity = train_epoch(
@@ -46,7 +46,7 @@ class Run:
         self.seconds += time.perf_counter() - start
 
     def write_samples(self, prefixes: tuple[str, ...]) -> list[str]:
-        """Let the model continue each prefix, keep the texts and return them."""
+        """Generate a text from each prefix, record the texts and return them."""
         texts = [generate(self.model, self.corpus.vocabulary, prefix) for prefix in prefixes]
         epoch = len(self.perplexity)
         self.samples += [
@@ -55,7 +55,7 @@ class Run:
         return texts
 
     def freeze(self) -> Checkpoint:
-        """Copy the run as it stands; training on leaves the copy alone."""
+        """Return a copy of the state, which further training does not change."""
         return Checkpoint(
             settings=asdict(self.settings),
             vocabulary=self.corpus.vocabulary.characters,
@@ -69,10 +69,10 @@ class Run:
         )
 
     def thaw(self, checkpoint: Checkpoint) -> None:
-        """Become the run that was frozen.
+        """Restore the state of a checkpoint.
 
         Raises:
-            UserError: that run had other settings or another text, so its numbers would not go on.
+            UserError: the checkpoint has other settings or another text.
         """
         for name, expected in checkpoint.settings.items():
             if name not in FREE and expected != (got := getattr(self.settings, name)):

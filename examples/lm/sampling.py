@@ -1,7 +1,7 @@
 """Minibatches of a long text, time-major: inputs and labels (steps, batch) int64, labels one character later.
 
-Both ways are those of the textbook experiment. An epoch reads (nearly) every character once; what does not fill
-a minibatch is dropped.
+Both methods are those of the textbook. An epoch reads (nearly) every character once; an incomplete last minibatch is
+dropped.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def consecutive(ids: Tensor, batch_size: int, steps: int) -> Batches:
-    """Cut the text into `batch_size` long rows and walk along them together.
+    """Split the text into `batch_size` long rows and read them in parallel.
 
-    Minibatch k+1 goes on where minibatch k ended, in every row, so the state may be carried from one to the next.
+    Minibatch k+1 continues every row where minibatch k ended, so the state may be carried from one to the next.
     """
     row_length = len(ids) // batch_size
     columns = ids[: batch_size * row_length].view(batch_size, row_length).t().contiguous()  # (row_length, batch)
@@ -27,9 +27,9 @@ def consecutive(ids: Tensor, batch_size: int, steps: int) -> Batches:
 
 
 def shuffled(ids: Tensor, batch_size: int, steps: int, generator: torch.Generator) -> Batches:
-    """Cut the text into windows of `steps` that do not overlap, and take them in random order.
+    """Split the text into non-overlapping windows of `steps` characters, in random order.
 
-    Neighbouring minibatches have nothing to do with each other, so each must start from the zero state.
+    Successive minibatches are unrelated, so each must start from the zero state.
     """
     windows = torch.randperm((len(ids) - 1) // steps, generator=generator).to(ids.device)
     within = torch.arange(steps, device=ids.device).unsqueeze(1)  # (steps, 1)
@@ -39,10 +39,10 @@ def shuffled(ids: Tensor, batch_size: int, steps: int, generator: torch.Generato
 
 
 def epoch_size(sampling: str, characters: int, batch_size: int, steps: int) -> int:
-    """Return how many minibatches an epoch has.
+    """Return the number of minibatches per epoch.
 
     Raises:
-        UserError: the text is too short for even one.
+        UserError: the text is too short for one minibatch.
     """
     if sampling == "consecutive":
         count = (characters // batch_size - 1) // steps

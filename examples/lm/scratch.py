@@ -1,4 +1,4 @@
-"""The plain recurrent net of Elman (1990), run by the textbook loop or by torch."""
+"""The plain RNN of Elman (1990), run by the reference loop or by torch."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from fusedrnn.reference.sweep import rnn_sweep
 
 
 class ScratchRNN(nn.RNN):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), layer on layer, with the parameters of `torch.nn.RNN`.
+    """Stacked layers of h' = tanh(W_ih x + b_ih + W_hh h + b_hh), with the parameters of `torch.nn.RNN`.
 
-    Called like the fused modules: x (steps, batch, input_size), or ids (steps, batch) int64, and h0
-    (layers, batch, hidden_size) or None give the outputs (steps, batch, hidden_size) and the last h of every layer.
+    Called like the fused modules with x, (steps, batch, input_size), or ids, (steps, batch) int64, and h0,
+    (layers, batch, hidden_size), or None. Returns outputs, (steps, batch, hidden_size), and the last h of every layer.
 
     Args:
         input_size, hidden_size, num_layers: as for `torch.nn.RNN`.
-        backend: "reference" or "auto" for the textbook's loop, "aten" for torch's own. There is no kernel for this cell.
+        backend: "reference" or "auto" for the reference loop, "aten" for torch's. There is no kernel for this cell.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, backend: str = "auto") -> None:
@@ -35,7 +35,7 @@ class ScratchRNN(nn.RNN):
 
 
 def run_plain(x: Tensor, h0: Tensor | None, layers: Sequence[LayerWeights]) -> tuple[Tensor, Tensor]:
-    """Run plain layers by the textbook's loop; arguments and results as for `ScratchRNN`."""
+    """Run plain layers by the reference loop; arguments and results as for `ScratchRNN`."""
     if h0 is None:
         w_hh = layers[0].w_hh
         h0 = w_hh.new_zeros(len(layers), x.shape[1], len(w_hh))

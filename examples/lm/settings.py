@@ -1,11 +1,11 @@
-"""What a run is asked to do."""
+"""The settings of a run."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides the numbers of a run, and a few things that do not (`FREE`)."""
+    """All settings that determine the results of a run, and a few that do not (`FREE`)."""
 
     cell: str
     backend: str

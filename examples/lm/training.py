@@ -24,19 +24,18 @@ def train_epoch(
     carry_state: bool,
     progress: Callable[[int], None],
 ) -> float:
-    """Train on every minibatch once and return the perplexity, exp of the mean cross-entropy a character.
+    """Train on every minibatch once and return the perplexity, exp of the mean cross-entropy per character.
 
-    The state that enters a minibatch is a number, not a function of the weights: it is detached, so gradients stop at
-    the minibatch's first step. It is the state that the minibatch before ended in (`carry_state`: the text goes on), or
-    zero.
+    The initial state of a minibatch is the detached last state of the previous one with `carry_state`, else zero; gradients
+    stop at the first step of the minibatch.
 
     Args:
-        model: the model, changed in place.
-        optimizer: makes the step from the clipped gradients.
+        model: the model, updated in place.
+        optimizer: updates the parameters with the clipped gradients.
         batches: pairs of inputs and labels, (steps, batch) int64.
         clip: largest global norm of the gradients.
-        carry_state: whether the minibatches follow each other in the text.
-        progress: called after every minibatch with the number of characters read; may raise to stop.
+        carry_state: whether a minibatch continues the text of the previous one.
+        progress: called after every minibatch with its number of characters; may raise to stop.
 
     Raises:
         UserError: training has diverged.
@@ -58,8 +57,8 @@ def train_epoch(
 
 
 def perplexity(total: Tensor, characters: int) -> float:
-    """Return exp(total / characters): the number of equally likely characters that would surprise as much."""
+    """Return exp(total / characters), the number of equally likely characters with the same cross-entropy."""
     mean = total.item() / characters
-    if not mean < 700:  # exp overflows from here on; and NaN is not smaller either
+    if not mean < 700:  # exp would overflow, or the mean is NaN
         raise UserError(f"expected training to lower the loss, got {mean:.4g} a character: lower --lr or --clip")
     return math.exp(mean)

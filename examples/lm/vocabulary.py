@@ -1,4 +1,4 @@
-"""Characters to numbers and back."""
+"""Mapping between characters and ids."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ from examples.common.errors import UserError
 
 
 class Vocabulary:
-    """The characters of a text, sorted, so that the same text gives the same numbers in every run.
+    """The characters of a text, sorted, so that the same text gives the same ids in every run.
 
-    (A Python `set` of strings comes in another order in every process: built from one, no run could be repeated.)
+    (The order of a Python `set` of strings differs between processes, so runs would not be reproducible.)
     """
 
     def __init__(self, text: Iterable[str]) -> None:
@@ -22,7 +22,7 @@ class Vocabulary:
         return len(self.characters)
 
     def missing(self, text: str) -> str:
-        """Return the characters of `text` that the vocabulary lacks, each once, in order of appearance."""
+        """Return the characters of `text` outside the vocabulary, each once, in order of appearance."""
         return "".join(dict.fromkeys(character for character in text if character not in self._index))
 
     def encode(self, text: str) -> Tensor:

@@ -1,1 +1,1 @@
-"""The parts of the dropout experiment; `examples/dropout_mlp.py` puts them together."""
+"""The parts of `examples/dropout_mlp.py`."""

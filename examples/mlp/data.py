@@ -1,4 +1,4 @@
-"""Images and labels: Fashion-MNIST where it is to be had, scikit-learn's digits where not."""
+"""Images and labels: Fashion-MNIST if available, else scikit-learn's digits."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from . import fashion
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels from 0 to 1, (n, pixels) float32, and labels 0 to 9, (n,) int64; to train on, and to test on."""
+    """Training and test images: pixels from 0 to 1, (n, pixels) float32, and labels 0 to 9, (n,) int64."""
 
     train: Tensor
     train_labels: Tensor
@@ -22,7 +22,7 @@ class Images:
     test_labels: Tensor
 
     def some(self, n: int, seed: int) -> "Images":
-        """Keep `n` random training images, and the test images."""
+        """Return `n` random training images, and all test images."""
         places = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))[:n]
         return replace(self, train=self.train[places], train_labels=self.train_labels[places])
 
@@ -35,11 +35,11 @@ def load_images(source: str) -> tuple[Images, Data]:
     """Load the images that --data asks for.
 
     Args:
-        source: a folder with Fashion-MNIST's files, "digits", or "auto": the Debian package's folder if it is there, else
-            a download, else the digits.
+        source: a folder with Fashion-MNIST's files, "digits", or "auto": the Debian package's folder if it exists, else a
+            download, else the digits.
 
     Raises:
-        UserError: the folder asked for does not hold Fashion-MNIST.
+        UserError: the folder does not contain Fashion-MNIST.
     """
     if source == "digits":
         return digits(), Data("scikit-learn's 1,797 digits of 8 x 8 pixels, as asked for", is_fallback=True)
@@ -53,7 +53,7 @@ def load_images(source: str) -> tuple[Images, Data]:
 
 
 def digits() -> Images:
-    """Return scikit-learn's digits, the first 1,437 to train on and the last 360, by other writers, to test on."""
+    """Return scikit-learn's digits: the first 1,437 for training, the last 360, by other writers, for test."""
     from sklearn.datasets import load_digits
 
     pixels, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))

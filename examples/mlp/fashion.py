@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017): four files, known by the sha256 of what is in them."""
+"""Fashion-MNIST (Xiao, Rasul & Vollgraf 2017): four files, verified by the sha256 of their unzipped content."""
 
 import gzip
 import hashlib
@@ -14,31 +14,31 @@ from torch import Tensor
 from examples.common.errors import UserError
 
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-SHA256 = {  # of the unzipped content: the .gz files differ from source to source
+SHA256 = {  # of the unzipped content: .gz files differ between sources
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts them
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # folder of the package dataset-fashion-mnist
 
-Arrays = tuple[Tensor, Tensor, Tensor, Tensor]  # train images (n, 784) uint8 and labels (n,) uint8, test likewise
+Arrays = tuple[Tensor, Tensor, Tensor, Tensor]  # training images, (n, 784) uint8, and labels, (n,) uint8; then test
 
 
 def from_folder(folder: Path) -> Arrays:
     """Read the four files from a folder, zipped or not.
 
     Raises:
-        UserError: one is missing, broken or another than the published one.
+        UserError: a file is missing, corrupt, or not the published one.
     """
     return _tensors({name: _content(folder, name) for name in SHA256})
 
 
 def download() -> Arrays:
-    """Read the four files from the user's cache, fetching them the first time.
+    """Read the four files from the user's cache; download them the first time.
 
     Raises:
-        UserError: there is no network, or what came is not what was published.
+        UserError: the download failed, or a file is not the published one.
     """
     contents = {}
     for name, sha256 in SHA256.items():

@@ -1,4 +1,4 @@
-"""One network, written three ways: by hand, with torch.nn, and with the fused function."""
+"""One network in three implementations: from scratch, with torch.nn, and with the fused function."""
 
 from itertools import pairwise
 
@@ -12,10 +12,10 @@ HIDDEN, CLASSES = 256, 10
 
 
 class Scratch(nn.Module):
-    """Two hidden layers of 256, each followed by max(., 0) and dropout, then ten scores.
+    """Two hidden layers of 256 units, each followed by ReLU and dropout, then ten scores.
 
-    Dropout draws one number a call, torch's generator deciding, and that number decides the mask, as in the fused
-    function: so both drop the same units.
+    Every call of dropout draws a seed from torch's generator, which determines the mask, as in the fused function; so
+    both drop the same units.
     """
 
     def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
@@ -26,15 +26,15 @@ class Scratch(nn.Module):
         self.drop = drop
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score images, (n, inputs) to (n, 10)."""
+        """Map images, (n, inputs), to scores, (n, 10)."""
         for p, w, b in zip(self.drop, self.weights, self.biases, strict=False):
             x = self.hidden(x @ w.T, b, p)
         scores: Tensor = x @ self.weights[-1].T + self.biases[-1]
         return scores
 
     def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
-        """Add the bias, cut at 0 and drop with probability p when training."""
-        x = (product + b).relu()  # not clamp, whose gradient passes where the sum is exactly 0
+        """Apply bias, ReLU and, in training, dropout with probability p."""
+        x = (product + b).relu()  # not clamp, whose gradient is not zero where the sum is exactly 0
         if not self.training or p == 0:
             return x
         seed = torch.randint(-(1 << 63), (1 << 63) - 1, (1,), dtype=torch.int64, device=x.device)
@@ -42,19 +42,19 @@ class Scratch(nn.Module):
 
 
 class Fused(Scratch):
-    """The same, each hidden layer's bias, ReLU and dropout being one call."""
+    """The same network with bias, ReLU and dropout of a hidden layer in one fused call."""
 
     def __init__(self, inputs: int, drop: tuple[float, float], backend: str) -> None:
         super().__init__(inputs, drop)
         self.backend = backend
 
     def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
-        """Do it in one read and one write where there is a kernel."""
+        """Apply bias, ReLU and dropout; in one pass if the backend has a kernel."""
         return bias_relu_dropout(product, b, p, self.training, backend=self.backend)
 
 
 class Torch(nn.Sequential):
-    """The same with torch.nn, whose dropout has random numbers of its own."""
+    """The same network with torch.nn, whose dropout draws other random numbers."""
 
     def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
         one, two = drop
@@ -65,7 +65,7 @@ class Torch(nn.Sequential):
 
 
 def build(way: str, inputs: int, drop: tuple[float, float], backend: str, seed: int) -> nn.Module:
-    """Build a network "from scratch", "torch.nn" or "fused": weights N(0, 0.01^2), the same for a seed, biases 0."""
+    """Build a network "from scratch", "torch.nn" or "fused": weights N(0, 0.01^2), determined by the seed; biases 0."""
     model: nn.Module
     if way == "fused":
         model = Fused(inputs, drop, backend)

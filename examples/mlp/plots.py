@@ -13,7 +13,7 @@ STYLES = {"from scratch": "C0-", "torch.nn": "C2-", "fused": "C1:", "no dropout"
 
 
 def plot(published: dict[str, Curve], scarce: Mapping[str, Sequence[Curve]], titles: tuple[str, str]) -> Figure:
-    """Draw the published run's accuracies, and accuracy and loss of the runs on few images."""
+    """Plot the accuracies of the published run, and accuracy and loss of the runs on few images."""
     figure = new_figure(13, 4.3)
     first, second, third = figure.subplots(1, 3)
     for name, curve in published.items():
@@ -31,7 +31,7 @@ def plot(published: dict[str, Curve], scarce: Mapping[str, Sequence[Curve]], tit
                 epochs, np.median(values, axis=0), colour, label=f"{name}: median and range of {len(curves)} seeds"
             )
             late += values[:, -len(epochs) // 3 :].flatten().tolist()
-        room = 0.4 * (max(late) - min(late))  # what goes on before is another story
+        room = 0.4 * (max(late) - min(late))  # the axis shows the range of the last third of the epochs
         axes.set_ylim(min(late) - room, max(late) + room)
         axes.set_title(titles[1])
     second.set_ylabel("test accuracy")

@@ -1,4 +1,4 @@
-"""Training the network and watching what it knows of images that it has not seen."""
+"""Training of the network, with evaluation on the test images after every epoch."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ LR = 100 / 256
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train on how many images; whether the learning rate falls from 100/256 to 0 on the way."""
+    """Number of images and epochs, batch size, and whether the learning rate decays from 100/256 to 0."""
 
     images: int
     epochs: int
@@ -26,7 +26,7 @@ class Plan:
 
 @dataclass
 class Curve:
-    """After every epoch: accuracy while training (dropout on, weights on the move), and accuracy and loss in test."""
+    """Per epoch: accuracy during training (with dropout, while weights change), and test accuracy and loss."""
 
     train: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)
@@ -34,9 +34,9 @@ class Curve:
 
 
 def train(model: nn.Module, images: Images, seed: int, plan: Plan, name: str) -> Curve:
-    """Train by SGD on the mean cross-entropy; the seed decides the minibatches and what is dropped.
+    """Train by SGD on the mean cross-entropy; the seed determines minibatches and dropout masks.
 
-    The published rate is 100, on a loss whose gradient is divided by the batch size a second time: 100/256 here.
+    The published learning rate is 100, for a gradient that is divided by the batch size twice: 100/256 here.
     """
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -60,7 +60,7 @@ def train(model: nn.Module, images: Images, seed: int, plan: Plan, name: str) ->
 
 @torch.no_grad()
 def judge(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy, nothing being dropped."""
+    """Return accuracy and mean cross-entropy without dropout."""
     model.eval()
     scores = model(images)
     return (scores.argmax(dim=1) == labels).double().mean().item(), cross_entropy(scores, labels).item()

@@ -1,1 +1,1 @@
-"""The parts of the polynomial experiment; `examples/polynomial.py` puts them together."""
+"""The parts of `examples/polynomial.py`."""

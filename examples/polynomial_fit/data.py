@@ -1,4 +1,4 @@
-"""Samples of the cubic that the experiment hides and finds again."""
+"""Samples of the cubic polynomial that the experiment fits."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Samples:
     y: Tensor
 
     def __getitem__(self, places: Tensor | slice) -> "Samples":
-        """Pick some of the samples."""
+        """Return a subset of the samples."""
         return Samples(self.x[places], self.y[places])
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from .data import Samples, powers
 
 @dataclass(frozen=True)
 class Fit:
-    """What gradient descent found, and the mean squared errors after every epoch (inf from where it diverged)."""
+    """Parameters found by gradient descent, and mean squared errors after every epoch (inf after divergence)."""
 
     weights: list[float]
     bias: float
@@ -22,7 +22,7 @@ class Fit:
 
 
 def fit_by_descent(train: Samples, test: Samples, degree: int, epochs: Iterable[int], seed: int) -> Fit:
-    """Train nn.Linear on the powers of x: squared error, SGD with rate 0.01, minibatches of min(10, n), shuffled."""
+    """Train nn.Linear on powers of x: squared error, SGD with learning rate 0.01, shuffled minibatches of min(10, n)."""
     torch.manual_seed(seed)
     inputs, labels = powers(train.x, degree).float(), train.y.float().unsqueeze(1)
     net = nn.Linear(degree, 1)
@@ -41,7 +41,7 @@ def fit_by_descent(train: Samples, test: Samples, degree: int, epochs: Iterable[
 def squared_errors(train: Samples, test: Samples, degree: int) -> Tensor:
     """Fit by least squares on `train`; return the squared error of every sample of `test`, (len(test),).
 
-    Gradient descent would do for degree 3, but its rate would have to shrink with every further power.
+    Gradient descent would need a smaller learning rate for every degree above 3.
     """
     columns, others = (torch.nn.functional.pad(powers(s.x, degree), (1, 0), value=1.0) for s in (train, test))
     solution = torch.linalg.lstsq(columns, train.y.unsqueeze(1), driver="gelsd").solution

@@ -13,7 +13,7 @@ from .selection import DEGREES, Choice
 
 
 def plot_curves(fits: dict[str, Fit]) -> Figure:
-    """Draw train and test error over epochs, a panel a case."""
+    """Plot training and test error over epochs, one panel per case."""
     figure = new_figure(11, 4)
     panels = figure.subplots(1, len(fits))
     for axes, (case, fit) in zip(panels, fits.items(), strict=True):
@@ -29,7 +29,7 @@ def plot_curves(fits: dict[str, Fit]) -> Figure:
 
 
 def plot_selection(choices: Mapping[str, Sequence[Choice]]) -> Figure:
-    """Draw error over degree for the first draw, and how often each rule chose which degree in all draws."""
+    """Plot error over degree for the first draw, and how often each rule selected each degree in all draws."""
     figure = new_figure(11, 4)
     panels = figure.subplots(1, len(choices) + 1)
     for (way, made), style in zip(choices.items(), ("-", "--"), strict=True):

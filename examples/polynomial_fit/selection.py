@@ -1,4 +1,4 @@
-"""Choosing the degree with data that the fit has not seen."""
+"""Selection of the degree with held-out data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ DEGREES = range(1, 10)
 
 @dataclass(frozen=True)
 class Choice:
-    """Errors by degree, and the degrees chosen from the held-out ones.
+    """Errors by degree, and the degrees selected by the held-out errors.
 
-    `lowest` is the degree of lowest error. From degree 3 on the errors differ by chance only, so chance decides among
-    them; `simplest` is the lowest degree whose error is within one standard error of the lowest (Breiman, Friedman,
-    Olshen & Stone, "Classification and regression trees", 1984, section 3.4.3).
+    `lowest` is the degree with the lowest error; from degree 3 on, the errors differ by chance only. `simplest` is the
+    lowest degree whose error is within one standard error of the lowest error (Breiman, Friedman, Olshen & Stone,
+    "Classification and regression trees", 1984, section 3.4.3).
     """
 
     train: list[float]
@@ -28,13 +28,13 @@ class Choice:
 
 
 def by_validation_set(train: Samples, validation: Samples) -> Choice:
-    """Judge each degree by the samples of one validation set."""
+    """Evaluate every degree on one validation set."""
     held_out = [squared_errors(train, validation, degree) for degree in DEGREES]
     return _choose(train, [e.mean() for e in held_out], [e.std() / len(validation) ** 0.5 for e in held_out])
 
 
 def by_folds(samples: Samples, folds: int, generator: torch.Generator) -> Choice:
-    """Judge each degree by `folds` validation sets, each sample being in exactly one of them."""
+    """Evaluate every degree by cross-validation with `folds` folds."""
     parts = torch.randperm(len(samples), generator=generator).chunk(folds)
     means = torch.stack([_fold_means(samples, parts, degree) for degree in DEGREES])  # (degrees, folds)
     return _choose(samples, means.mean(dim=1).unbind(), (means.std(dim=1) / folds**0.5).unbind())

@@ -1,1 +1,1 @@
-"""The parts of the environment shift experiment; `examples/environment_shift.py` puts them together."""
+"""The parts of `examples/environment_shift.py`."""

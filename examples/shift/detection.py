@@ -1,4 +1,4 @@
-"""Tests of "nothing has shifted": each returns the probability of as large a difference by chance alone."""
+"""Tests of the null hypothesis that nothing has shifted; each returns a p-value."""
 
 import numpy as np
 from scipy.stats import binomtest, chi2_contingency
@@ -8,7 +8,7 @@ from .worlds import Array, Labels
 
 
 def by_predictions(source: Labels, target: Labels, classes: int) -> float:
-    """Compare how often the classifier predicts each class, before and after: no labels of the target needed.
+    """Compare the frequencies of the predicted classes on source and target; needs no target labels.
 
     A chi-squared test of homogeneity (black box shift detection, Lipton, Wang & Smola 2018).
     """
@@ -18,10 +18,11 @@ def by_predictions(source: Labels, target: Labels, classes: int) -> float:
 
 
 def by_inputs(source: Array, target: Array) -> float:
-    """Try to tell source from target inputs: no labels needed.
+    """Test whether a classifier can separate source from target inputs; needs no labels.
 
-    A classifier is fitted to every other input; if nothing has shifted it is right about half of the rest (Lopez-Paz &
-    Oquab, "Revisiting classifier two-sample tests", 2017). It is linear, so it sees shifts of the mean. Equal numbers.
+    A classifier is fitted to every other input; without a shift its accuracy on the rest is about one half (Lopez-Paz &
+    Oquab, "Revisiting classifier two-sample tests", 2017). It is linear, so it detects shifts of the mean. Source and
+    target need equal numbers.
     """
     both, origin = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
     classifier = LogisticRegression(max_iter=1000).fit(both[::2], origin[::2])
@@ -30,6 +31,6 @@ def by_inputs(source: Array, target: Array) -> float:
 
 
 def by_errors(source_wrong: Array, target_wrong: Array) -> float:
-    """Compare how often the classifier is wrong before and after: this needs labels of the target."""
+    """Compare the classifier's error rates on source and target; needs target labels."""
     counts = [[wrong.sum(), len(wrong) - wrong.sum()] for wrong in (source_wrong, target_wrong)]
     return float(chi2_contingency(counts).pvalue)

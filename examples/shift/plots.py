@@ -21,7 +21,7 @@ BARS = {
 
 
 def plot_accuracies(studies: Mapping[str, Sequence[Study]]) -> Figure:
-    """Draw mean accuracies, a group a world, with the standard deviation over the draws."""
+    """Plot mean accuracies, one group per world, with the standard deviation over the draws."""
     figure = new_figure(10, 4.5)
     axes = figure.subplots()
     for number, (name, (label, colour)) in enumerate(BARS.items()):
@@ -31,13 +31,13 @@ def plot_accuracies(studies: Mapping[str, Sequence[Study]]) -> Figure:
     axes.set_xticks(range(len(studies)), labels=list(studies))
     axes.set_ylim(0.4, 1.05)
     axes.set_ylabel("accuracy")
-    axes.set_title("what a shift costs, and what weighting wins back")
+    axes.set_title("accuracy under shift, without and with weighting")
     axes.legend(ncols=3, loc="upper right")
     return figure
 
 
 def plot_worlds(studies: Mapping[str, Sequence[Study]], seed: int) -> Figure:
-    """Draw the target's samples and the classifiers' lines, and under label shift the weights, of the first draw."""
+    """Plot target samples and decision boundaries, and for label shift the weights, of the first draw."""
     figure = new_figure(13, 4.5)
     covariate, label, concept = figure.subplots(1, 3)
     for axes, name in ((covariate, "covariate shift"), (concept, "concept shift")):
@@ -61,7 +61,7 @@ def _scatter(axes: Axes, name: str, lines: dict[str, Array], seed: int) -> None:
         axes.plot(*target.x[target.y == number].T, mark, color="0.4", ms=3, label=f"target, class {number}")
     across = np.array([-3.0, 3.0])
     styles = {"plain": ("C3-", 5), "weighted by inputs": ("C0-", 2), "trained on the target": ("C2--", 2)}
-    for line, (style, width) in styles.items():  # where nothing is won, the second lies on the first
+    for line, (style, width) in styles.items():  # without a gain the second coincides with the first
         a, b, c = lines[line][0]
         axes.plot(across, -(c + a * across) / b, style, lw=width, label=line)
     axes.set_xlim(-3, 3)

@@ -1,4 +1,4 @@
-"""Four pairs of worlds, made so that exactly one thing differs between training (source) and use (target)."""
+"""Four pairs of distributions in which at most one thing differs between training (source) and use (target)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class Samples:
     y: Labels
 
     def __getitem__(self, part: slice) -> "Samples":
-        """Pick some of the samples."""
+        """Return a subset of the samples."""
         return Samples(self.x[part], self.y[part])
 
 
 @dataclass(frozen=True)
 class World:
-    """How samples come about before and after the shift, and the true p_target / p_source of inputs and labels."""
+    """Samplers before and after the shift, and the true ratios p_target / p_source of inputs and labels."""
 
     source: Callable[[np.random.Generator, int], Samples]
     target: Callable[[np.random.Generator, int], Samples]
@@ -42,12 +42,12 @@ def _inputs(draw: np.random.Generator, n: int, middle: float) -> Array:
 
 
 def _bent(draw: np.random.Generator, x: Array) -> Labels:
-    """Label by a curve: 1 above the parabola x_2 = x_1^2, blurred."""
+    """Draw labels that are likely 1 above the parabola x_2 = x_1^2, by a logistic model."""
     return _coin(draw, 4 * (x[:, 1] - x[:, 0] ** 2))
 
 
 def _straight(draw: np.random.Generator, x: Array, angle: float) -> Labels:
-    """Label by a straight line through the inputs' middle, turned by `angle` degrees, blurred."""
+    """Draw labels from a logistic model of a line through the mean of the inputs, rotated by `angle` degrees."""
     turned = np.deg2rad(angle)
     return _coin(draw, 4 * (x[:, 0] * np.cos(turned) + x[:, 1] * np.sin(turned)))
 
