@@ -68,6 +68,11 @@ def test_a_wrong_hx_is_refused_while_packed_rows_are_traced(cell, rows):
         torch.compile(cell(3, 4), backend="aot_eager")(packed, (h, h) if cell is FusedLSTM else h)
 
 
+def test_compile_without_fullgraph(cell):
+    module, x = cell(3, 4), torch.randn(2, 2, 3)
+    torch.testing.assert_close(torch.compile(module, backend="eager")(x)[0], module(x)[0])
+
+
 def test_reset_before_compiles_too():
     module = FusedGRU(3, 4, reset_after=False)
     (x,), _ = given("floats")

@@ -139,21 +139,27 @@ def test_the_masks_of_two_layers_are_independent(seed):
     assert ((counts - expected) ** 2 / expected).sum() < 21.108
 
 
-def test_token_ids_drop_between_layers_too(backend):
-    module = build("gru", num_layers=2, dropout=P, backend=backend)
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_token_ids_drop_between_layers_too(kind, backend):
+    module = build(kind, num_layers=2, dropout=P, backend=backend)
     ids = torch.randint(0, I, (T, B))
     torch.manual_seed(7)
-    got = module(ids)[0]
+    output, states = module(ids)
     torch.manual_seed(7)
     one_hot = torch.nn.functional.one_hot(ids, I).double()
-    assert_close(got, by_hand(module, one_hot, seeds=seed_for(P, ids.device))[0])
+    expected = by_hand(module, one_hot, seeds=seed_for(P, ids.device))
+    assert_close(output, expected[0])
+    assert_close(h_of(states), expected[1])
+    assert not torch.equal(module(ids)[0], output)
 
 
 EVERY = {"dropout": P, "input_dropout": P, "weight_dropout": P, "variational": True}
 
 
-def test_evaluation_drops_nothing_and_draws_nothing(backend):
-    module = build("lstm", num_layers=2, backend=backend, **EVERY).eval()
+@pytest.mark.parametrize("options", [{"dropout": P}, EVERY], ids=["between layers", "every option"])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_evaluation_drops_nothing_and_draws_nothing(kind, options, backend):
+    module = build(kind, num_layers=2, backend=backend, **options).eval()
     x = torch.randn(T, B, I, dtype=torch.float64)
     before = torch.get_rng_state()
     got = module(x)[0]
