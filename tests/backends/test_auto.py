@@ -1,4 +1,4 @@
-"""What "auto" chooses and says: never the kernels on a chip that no GPU test has passed on, else as the cost model finds."""
+"""What "auto" chooses and reports: never the kernels on an unverified GPU, otherwise what the cost model finds faster."""
 
 import importlib
 import logging
@@ -67,7 +67,7 @@ def captured(monkeypatch, module, *args, **options):
     calls: list[Call] = []
     backends = importlib.import_module("fusedrnn.backends")
     monkeypatch.setattr(backends, "automatic", lambda call: calls.append(call) or "reference")
-    monkeypatch.setattr(direct, "run", lambda *_: None)  # the short way asks nobody
+    monkeypatch.setattr(direct, "run", lambda *_: None)  # the direct call makes no choice
     module(*args, **options)
     (call,) = calls
     assert isinstance(call, Call)

@@ -1,4 +1,4 @@
-"""The floor model: the facts it stands on, its arithmetic, torch's rules for cuDNN, and the choice that follows."""
+"""The cost model: the published numbers it uses, its arithmetic, torch's rules for cuDNN, and the resulting choice."""
 
 import dataclasses
 import subprocess

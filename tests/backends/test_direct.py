@@ -1,4 +1,4 @@
-"""The short way on a CPU: taken where nothing else is asked for, and nowhere else; the same results as the general way."""
+"""The direct call of torch's operators on a CPU: when it is used and when not, with the results of the general path."""
 
 import pytest
 import torch

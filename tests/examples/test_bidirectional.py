@@ -1,4 +1,4 @@
-"""Two directions: beyond the past's ceiling where the task allows it, and a leak where it does not."""
+"""Two directions: better than any model of the past alone in labelling, a leak of the answer in language modelling."""
 
 import math
 

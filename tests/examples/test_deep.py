@@ -1,4 +1,4 @@
-"""Six plain layers learn the frequencies of the characters and nothing else, and the gradients say why."""
+"""A plain RNN of six layers learns only the frequencies of the characters, and its gradients show why."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_the_gradient_fades_with_layers_and_with_steps(metrics):
     assert back.shape == (6, 15)
     assert (back[1:, 0] > 10 * back[:-1, 0]).all()
     assert back[4, 0] > 10 * back[4, 1] > 100 * back[4, 2] > 0
-    assert not back[5, 1:].any()  # the top layer's earlier outputs are read by nobody
+    assert not back[5, 1:].any()  # nothing reads the top layer's earlier outputs
 
 
 def test_the_conclusion_tells_the_measured_numbers(metrics):

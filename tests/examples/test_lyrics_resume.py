@@ -41,7 +41,7 @@ def test_a_resumed_run_gives_the_numbers_of_one_that_was_never_cut(song, tmp_pat
 
 @pytest.fixture
 def listening():
-    """SIGINT as a terminal's program has it, here and in children, whatever started the tests: nohup makes them deaf to it."""
+    """SIGINT raises KeyboardInterrupt here and in child processes, also if the tests were started with it ignored (nohup)."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -86,7 +86,7 @@ def test_a_second_ctrl_c_interrupts_at_once():
 
 
 @pytest.mark.usefixtures("listening")
-def test_a_program_started_deaf_to_ctrl_c_stays_so():
+def test_a_program_started_with_sigint_ignored_keeps_ignoring_it():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with stop_on_ctrl_c() as stop:
         signal.raise_signal(signal.SIGINT)

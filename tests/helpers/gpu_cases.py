@@ -1,4 +1,4 @@
-"""What the GPU tests share: layers at realistic sizes, and the budget that holds an implementation to the truth.
+"""Shared by the GPU tests: layers of realistic sizes, and the error allowed against float64.
 
 The truth is computed in float64 by plain torch operators; the budget is a multiple of the error that torch's own implementation
 makes in the same dtype on the same inputs.
@@ -15,7 +15,7 @@ CELLS = ("gru", "gru_before", "lstm")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 BUDGET = 1.5
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
+"""Half a unit in the last place of 1: the error of rounding a result once."""
 
 
 def capability():

@@ -1,4 +1,4 @@
-"""A cell is a value: the sweeps serve one that they have never heard of, and the compiler keeps cells apart."""
+"""The sweeps take a cell as a value: a new cell works without changes to them, and each is compiled separately."""
 
 import json
 import os

@@ -148,7 +148,7 @@ def test_a_second_launch_on_words_filled_again_is_safe(reads):
 @each
 @pytest.mark.parametrize("bound", [1, 2])
 @pytest.mark.parametrize("mortal", [(), (1,), (0, 1)], ids=["none", "one", "all"])
-def test_whoever_dies_the_others_end_and_no_nan_is_without_an_error(mortal, bound, reads):
+def test_if_a_program_dies_the_others_end_and_nan_comes_with_an_error(mortal, bound, reads):
     """Programs that live may be too late for each other, too."""
     halves, steps = BOTH, STEPS
     if len(reads) == 2:  # fewer states: words that become visible whole

@@ -26,7 +26,7 @@ NOWHERE = {arch: {"shared"} for arch in (80, 86, 120)}
 
 
 def compiled(tmp_path, *options):
-    """What `python -m benchmarks.aot` writes; kernels are compiled in a process of their own, for here they are interpreted."""
+    """The output of `python -m benchmarks.aot`, in a separate process because this one interprets the kernels."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
         "PYTHONPATH": os.pathsep.join(sys.path)
     }

@@ -1,4 +1,4 @@
-"""Polling and publishing by themselves in Triton's interpreter, for every width of a number."""
+"""Polling and publishing without a sweep in Triton's interpreter, for every size of a number."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ import triton.language as tl  # noqa: E402
 
 from fusedrnn.kernels import launch, poll  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="a GPU runs the PTX, which has tests of its own")
+pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="a GPU runs the PTX: see test_poll_ptx.py")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 
 

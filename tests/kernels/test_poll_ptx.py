@@ -1,4 +1,4 @@
-"""The PTX of polling and publishing: run here a thread at a time, and read in kernels compiled for a chip that is not there."""
+"""The PTX of polling and publishing: simulated here one thread at a time, and searched for in compiled kernels."""
 
 import json
 import os

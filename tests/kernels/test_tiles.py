@@ -1,4 +1,4 @@
-"""The tiles by themselves: products of every form against torch's, and what a thread holds of every row of the table."""
+"""Tiles without a sweep: products of every form against torch's, and what a thread holds in every row of the table."""
 
 import os
 import subprocess
@@ -108,7 +108,7 @@ def tiles_of_the_table():
         yield entry, sweeps.tiles_of(entry.row, 300, dtypes[entry.numbers], tf32=entry.numbers == "tf32")
 
 
-def test_a_threads_share_is_whole_loads_and_neighbours_inside_one_row():
+def test_a_thread_holds_whole_loads_of_neighbours_in_one_row():
     for entry, tiles in tiles_of_the_table():
         assert tiles.tensor == (entry.numbers in ("16-bit", "tf32"))
         assert tiles.polled * tiles.bits % 128 == 0

@@ -1,4 +1,4 @@
-"""The cells compute what torch.nn's compute, refuse what they refuse, and loop to what the layers compute."""
+"""The cells: results, gradients and errors of torch.nn's cells, and a loop over a cell equals a layer."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""torch.compile, torch.export and fake tensors take the modules whole, on every path that needs no GPU."""
+"""torch.compile, torch.export, torch.fx and fake tensors: one graph, equal results, open sizes, on every CPU path."""
 
 import pytest
 import torch

@@ -103,9 +103,7 @@ def test_transforms_give_what_torchs_give(pair, backend):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.torch.jit.script:DeprecationWarning"
-)  # torch's own forward mode compiles its formulas
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # from torch's forward mode
 def test_transforms_of_torch_func_agree_with_autograd(kind, path):
     backend, form = path
     module, x = kind(3, 4, backend=backend), INPUTS[form]()

@@ -34,7 +34,7 @@ def build(kind, **options):
 
 
 def by_hand(module, x, lengths=None, input_seed=None, weight_seeds=None, seeds=None):
-    """The module's layers one by one on the reference, and between them the textbook's dropout with the given seeds."""
+    """Run the module's layers one by one on the reference, with the reference's dropout of the given seeds between them."""
     shared = 1 if module.variational else 0
     if input_seed is not None:
         x = counter_dropout(x, module.input_dropout, input_seed, shared)
@@ -116,7 +116,7 @@ def test_the_mask_does_not_depend_on_the_layout(layout, backend):
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm-proj"])
-def test_every_weight_hh_loses_elements_of_its_own(kind, backend):
+def test_every_weight_hh_has_its_own_mask(kind, backend):
     module = build(kind, num_layers=2, weight_dropout=P, backend=backend)
     x = torch.randn(T, B, I, dtype=torch.float64)
     torch.manual_seed(7)

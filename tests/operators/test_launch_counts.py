@@ -1,4 +1,4 @@
-"""A training step takes a number of kernels that does not depend on how many steps the sequence has."""
+"""The number of kernels of a training step does not depend on the length of the sequence."""
 
 from collections import Counter
 
