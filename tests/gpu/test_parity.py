@@ -1,4 +1,4 @@
-"""On a real GPU: every row of the table, and whole modules, are as near to float64 as torch's own RNN is."""
+"""On a GPU: every row of the table, and whole modules, are as accurate as torch's RNN, measured against float64."""
 
 import copy
 

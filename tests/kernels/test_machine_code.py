@@ -22,7 +22,7 @@ from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E
 WIDTHS = (64, 128, 512, 2048)
 FLOATS = ("bf16", "tf32")
 NOWHERE = {arch: {"shared"} for arch in (80, 86, 120)}
-"""Places that these widths never take on a chip: where a GRU of H=2048 has no room, nothing between it and the registers has."""
+"""Places of the weights that no launch uses at these widths: where a GRU of H=2048 has no room, smaller places have none."""
 
 
 def compiled(tmp_path, *options):

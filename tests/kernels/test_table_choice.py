@@ -188,7 +188,7 @@ def test_a_row_may_be_without_a_sweep_of_a_cell():
 
 
 def test_registers_by_hand():
-    """16 of every chunk of a gate, half as much again as the samples for every operand polled at once, the gradients' samples."""
+    """Registers: 16 per chunk and gate, 1.5 times the samples per operand polled at once, and the gradients of the samples."""
     row = Row(16, 8, 64, 2, "registers", 8, 4)
     assert registers(row, "backward", "lstm") == 16 * 4 * 2 + 12 * 4 + 8
     assert registers(row, "forward", "lstm") == 16 * 4 * 2 + 12 * 2  # of 4 that may be polled at once, there are 2

@@ -41,7 +41,7 @@ def multiply_all(
 
 
 def between_nans(x):
-    """A copy whose first dimension's items have NaN between them, and the step from one to the next."""
+    """A copy with NaN between the items of the first dimension, and their stride."""
     wide = torch.full((len(x) + 1, x[0].numel() + 64), NAN, dtype=x.dtype)
     wide[:-1, 64:] = x.flatten(1)
     return wide.flatten()[64:], wide.shape[1]

@@ -18,7 +18,7 @@ GRU, LSTM, BOTH = ("gru",), ("lstm",), ("gru", "lstm")
 X = torch.randn(5, 2, 3)
 VERSION = ".".join(torch.__version__.split(".")[:2])
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of torch's own forward mode
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # from torch's forward mode
 
 
 def weights(module):
@@ -132,7 +132,7 @@ def reset_before(kind):
     yield module(X)[0], plain(X)[0]
 
 
-CASES = {  # what torch.nn cannot: its modules that fail, and with what
+CASES = {  # the modules of torch.nn that fail, and their error
     whole_graph: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),
     whole_graph_of_packed_rows: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),
     one_graph_for_every_length: (BOTH, "Attempted to wrap RNN, GRU, or LSTM"),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="on a GPU the pro
 
 
 class Operators(TorchDispatchMode):
-    """Lists the torch operators that take a kernel on a GPU, also those inside ours: no views, no memory that is left as it is."""
+    """Lists the torch operators that launch a kernel on a GPU, also inside our operators: no views, no uninitialised memory."""
 
     INSIDE = {  # noqa: RUF012
         torch.ops.fusedrnn.sweep.default: ops.sweep._init_fn,
