@@ -22,10 +22,10 @@ def path(request):
     return request.param
 
 
-def built(kind, path, *layers):
+def built(kind, path):
     """A module of 3 features and 4 units on the backend of the path, and an input of its form."""
     backend, form = path
-    return kind(3, 4, *layers, backend=backend), INPUTS[form]()
+    return kind(3, 4, backend=backend), INPUTS[form]()
 
 
 def grads(loss, wanted):
@@ -161,9 +161,8 @@ def test_a_change_in_place_before_the_backward_is_an_error(kind, path, what):
     loss = total(module(x, hx))
     with torch.no_grad():
         {"x": x, "x without gradient": x, "hx": flat(hx)[0]}.get(what, getattr(module, what, None)).add_(1)
-    with pytest.raises(
-        RuntimeError, match=r"modified (by an )?inplace" if what == "hx" else "modified by an inplace operation"
-    ):
+    message = r"modified (by an )?inplace" if what == "hx" else "modified by an inplace operation"
+    with pytest.raises(RuntimeError, match=message):
         loss.backward()
 
 
