@@ -1,4 +1,4 @@
-"""What "auto" chooses and says: never the kernels on a chip that no GPU test has passed on, else as the cost model finds."""
+"""What "auto" chooses and reports: never the kernels on an unverified GPU, otherwise what the cost model finds faster."""
 
 import logging
 import subprocess
@@ -66,7 +66,7 @@ def test_every_decision_is_logged_once_with_its_reason(caplog):
 def captured(monkeypatch, module, *args, **options):
     """The call that a module makes."""
     calls: list[Call] = []
-    monkeypatch.setattr(dispatch, "plain", lambda _: False)  # the short cut asks nobody
+    monkeypatch.setattr(dispatch, "plain", lambda _: False)  # the short cut makes no choice
     monkeypatch.setattr(dispatch, "decide", lambda call, _: calls.append(call) or dispatch.RULES[0])
     module(*args, **options)
     (call,) = calls

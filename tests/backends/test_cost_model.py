@@ -1,4 +1,4 @@
-"""The floor model: the facts it stands on, its arithmetic, torch's rules for cuDNN, and the choice that follows."""
+"""The cost model: the published numbers it uses, its arithmetic, torch's rules for cuDNN, and the resulting choice."""
 
 import dataclasses
 import subprocess
@@ -31,7 +31,7 @@ def test_imports_without_triton():
 
 @pytest.mark.parametrize("capability", CHIPS, ids=str)
 def test_peak_rates_are_whole_operations_a_clock_of_every_sm(capability):
-    """Dense peak = SMs x clock x a power of two of operations (data sheets round); a slip of unit or of sparsity shows."""
+    """Dense peak = SMs x clock x a power of two of operations, up to rounding in data sheets; a wrong unit or sparse peak shows."""
     chip = CHIPS[capability]
     for dtype in ("bf16", "tf32"):
         per_clock = chip.rates[dtype] / (chip.multiprocessors * chip.clock)
@@ -69,7 +69,7 @@ def test_step_by_hand():
 
 
 DERIVED = [(32, 256, 16, 0.95e-6), (64, 512, 16, 1.25e-6), (128, 1024, 64, 3.5e-6)]
-"""Samples, units, samples a program, and a step of the LSTM forward on the H100 as derived on its own, with a barrier."""
+"""Samples, units, samples per program, and the time of an LSTM forward step on the H100, derived separately, with a barrier."""
 
 
 @pytest.mark.parametrize(("B", "H", "samples", "derived"), DERIVED)

@@ -1,4 +1,4 @@
-"""The short cut for plain calls on a CPU: taken where nothing else is asked for, and nowhere else; results as without it."""
+"""The short cut for plain calls on a CPU: when it is used and when not, with the results of the general path."""
 
 import pytest
 import torch

@@ -1,31 +1,22 @@
 """The cells side by side: all learn, in the order of the published figures, as plain loops over torch.nn do."""
 
-import json
-
 import pytest
 import torch
+from example_runs import corpus_of, run_example
 from torch import nn
 
 from examples.cells import CELLS, SAMPLINGS, main
-from examples.lm.corpus import Corpus
 from examples.lm.options import build_parser, settings_of
 from examples.lm.run import Run
-from examples.lm.vocabulary import Vocabulary
 
 TINY = ["--hidden", "9", "--batch-size", "3", "--steps", "7"]
 
 
-def corpus_of(text: str) -> Corpus:
-    vocabulary = Vocabulary(text)
-    return Corpus(text, vocabulary, vocabulary.encode(text))
-
-
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
-    out = tmp_path_factory.mktemp("cells")
-    assert main(["--quick", "--out", str(out)]) == 0
-    assert (out / "cells.png").read_bytes().startswith(b"\x89PNG")
-    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    metrics = run_example(main, tmp_path_factory.mktemp("cells"))
+    assert set(metrics["figures"]) >= {"cells.png"}
+    return metrics
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

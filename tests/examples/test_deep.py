@@ -1,35 +1,26 @@
-"""Six plain layers learn the frequencies of the characters and nothing else, and the gradients say why."""
+"""A plain RNN of six layers learns only the frequencies of the characters, and its gradients show why."""
 
-import json
 import math
 
 import pytest
 import torch
+from example_runs import corpus_of, run_example
 from torch.nn.functional import cross_entropy
 
 from examples.deep import main
 from examples.flow.deep import measure
 from examples.lm.compare import frequency_perplexity
-from examples.lm.corpus import Corpus
 from examples.lm.options import build_parser, settings_of
 from examples.lm.run import Run
-from examples.lm.vocabulary import Vocabulary
 
 TINY = ["--hidden", "5", "--layers", "2", "--batch-size", "2", "--steps", "4"]
 
 
-def corpus_of(text: str) -> Corpus:
-    vocabulary = Vocabulary(text)
-    return Corpus(text, vocabulary, vocabulary.encode(text))
-
-
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
-    out = tmp_path_factory.mktemp("deep")
-    assert main(["--quick", "--out", str(out)]) == 0
-    for name in ("deep.png", "why.png"):
-        assert (out / name).read_bytes().startswith(b"\x89PNG")
-    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    metrics = run_example(main, tmp_path_factory.mktemp("deep"))
+    assert set(metrics["figures"]) >= {"deep.png", "why.png"}
+    return metrics
 
 
 def test_six_plain_layers_stay_at_the_frequencies(metrics):
@@ -57,7 +48,7 @@ def test_the_gradient_fades_with_layers_and_with_steps(metrics):
     assert back.shape == (6, 15)
     assert (back[1:, 0] > 10 * back[:-1, 0]).all()
     assert back[4, 0] > 10 * back[4, 1] > 100 * back[4, 2] > 0
-    assert not back[5, 1:].any()  # the top layer's earlier outputs are read by nobody
+    assert not back[5, 1:].any()  # nothing reads the top layer's earlier outputs
 
 
 def test_the_conclusion_tells_the_measured_numbers(metrics):

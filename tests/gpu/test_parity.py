@@ -1,4 +1,4 @@
-"""On a real GPU: every row of the table, and whole modules, are as near to float64 as torch's own RNN is."""
+"""On a GPU: every row of the table, and whole modules, are as accurate as torch's RNN, measured against float64."""
 
 import copy
 
@@ -47,7 +47,7 @@ def swept(engine, cell, p, up, *rows):
 @pytest.mark.parametrize("H", [8, 64, 100, 128, 256, 300, 512, 1024, 2048])
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float64], ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dtype, H, lengths):
+def test_every_row_that_fits_is_as_accurate_as_torch_operators(cell, dtype, H, lengths):
     from fusedrnn.kernels import sweeps
 
     T, B, D = SIZES if H <= 512 else (7, 17, 1)
@@ -76,7 +76,7 @@ def test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, dt
 )
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
-def test_modules_are_as_near_to_the_truth_as_torchs(cell, dtype, T, B, H, bidirectional):
+def test_modules_are_as_accurate_as_torchs(cell, dtype, T, B, H, bidirectional):
     ours = module(cell, 96, H, dtype, "triton", layers=2, bidirectional=bidirectional)
     exact = torchs(cell, ours).double()
     generator = torch.Generator(DEVICE).manual_seed(2)

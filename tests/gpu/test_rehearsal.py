@@ -1,4 +1,4 @@
-"""The GPU tests' own code, tried out in the interpreter at tiny sizes: a first run on a GPU is not its first run."""
+"""The code of the GPU tests, run at tiny sizes in the interpreter, so that mistakes in it show before a GPU is used."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ pytestmark = [
 @pytest.mark.parametrize("cell", CELLS)
 def test_rows_and_modules_are_held_to_the_budget(cell, monkeypatch):
     monkeypatch.setattr(parity, "SIZES", (3, 5, 2))
-    parity.test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(cell, torch.float32, 20, lengths=True)
-    parity.test_modules_are_as_near_to_the_truth_as_torchs(cell, torch.float32, 3, 2, 20, bidirectional=True)
+    parity.test_every_row_that_fits_is_as_accurate_as_torch_operators(cell, torch.float32, 20, lengths=True)
+    parity.test_modules_are_as_accurate_as_torchs(cell, torch.float32, 3, 2, 20, bidirectional=True)
 
 
 def test_a_wrong_row_is_not_within_the_budget(monkeypatch):
@@ -42,9 +42,7 @@ def test_a_wrong_row_is_not_within_the_budget(monkeypatch):
 
     monkeypatch.setattr(sweeps, "forward", slightly_wrong)
     with pytest.raises(AssertionError):
-        parity.test_every_row_that_fits_is_as_near_to_the_truth_as_torch_operators(
-            "gru", torch.float32, 20, lengths=False
-        )
+        parity.test_every_row_that_fits_is_as_accurate_as_torch_operators("gru", torch.float32, 20, lengths=False)
 
 
 def test_repeats_are_compared(monkeypatch):

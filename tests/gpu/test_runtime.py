@@ -81,7 +81,7 @@ def test_a_graph_replays_forward_and_backward(cell):
 
 
 def test_side_streams_and_two_models_at_once():
-    """Two models whose grids each want the whole GPU, launched side by side, again and again: right, and none times out."""
+    """Two models whose grids each fill the GPU, launched repeatedly on two streams: correct results and no time-out."""
     nets = [module(cell, 32, 1024, torch.bfloat16, "triton") for cell in ("gru", "lstm")]
     x = torch.randn(60, 32, 32, device=DEVICE, dtype=torch.bfloat16)
     alone = [net(x)[0] for net in nets]

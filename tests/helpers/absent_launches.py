@@ -39,7 +39,7 @@ VARIANTS = 1
 
 
 def needed():
-    """Every kernel that the jobs say they need."""
+    """Every kernel that the jobs need."""
     of_checks = [kernel for check in CHECKS for kernel in check.kernels()]
     of_cases = [kernel for case in CASES for kernel in of_case(case)]
     rest = [*of_tune(TUNE, CHIP, VARIANTS), *steps.kernels(STEP), micro.Micro()]
@@ -47,7 +47,7 @@ def needed():
 
 
 def run_jobs():
-    """What the worker runs for them, without the comparison of results that nothing has computed."""
+    """The worker's code for these jobs, without the comparison of results: nothing is computed here."""
     for check in CHECKS:
         ours = gate._ours(check, CPU)
         with allow_tf32(not check.exact):

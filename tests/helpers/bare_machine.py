@@ -7,7 +7,7 @@ ABSENT = (
     "pooch", "psutil", "pytest_benchmark", "pytest_timeout", "requests", "sb3_contrib", "scipy", "sklearn", "stable_baselines3",
     "torch_geometric", "tqdm", "urllib3", "x_transformers", "xdist",
 )  # fmt: skip
-"""What `make setup` installs beside those."""
+"""Packages that `make setup` installs in addition."""
 BLOCK = f"""
 import sys
 from importlib.machinery import PathFinder

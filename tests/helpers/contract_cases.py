@@ -1,5 +1,8 @@
-"""What the contract tests share: torch.nn's class beside ours, states in the right form, and what a call comes to."""
+"""Shared by the module tests: torch.nn's classes beside ours, inputs and states, losses, and comparisons of results."""
 
+import itertools
+
+import pytest
 import torch
 from torch import nn
 
@@ -8,6 +11,13 @@ from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
 LAYERS = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM)}
 CELLS = {"gru": (nn.GRUCell, FusedGRUCell), "lstm": (nn.LSTMCell, FusedLSTMCell)}
 BACKENDS = ("reference", "aten", "triton")
+INPUTS = {
+    "floats": lambda dtype=torch.float32: torch.randn(3, 2, 3, dtype=dtype),
+    "ids": lambda dtype=None: torch.tensor([[0, 2], [1, 1], [2, 0]]),
+}
+"""Small inputs of 3 features, (T, B, I) and token ids (T, B)."""
+PATHS = [*itertools.product(["aten", "reference"], INPUTS), ("triton", "floats")]
+"""Backends and forms of input that are differentiated differently: aten unrolls its loop for ids."""
 
 
 def is_lstm(module):
@@ -42,12 +52,28 @@ def tensors(result):
 
 
 def total(result):
-    """A loss that reads every number of a result."""
+    """A loss that depends on every number of a result."""
     return sum(t.sin().sum() for t in tensors(result))
 
 
+def agree(theirs, ours, *args, **options):
+    """Check that both modules return the same types, shapes and, up to rounding, numbers; return the result of ours."""
+    expected, got = theirs(*args, **options), ours(*args, **options)
+    assert type(got) is type(expected) is tuple
+    assert type(got[1]) is type(expected[1])
+    for a, b in zip(tensors(got), tensors(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-6)
+    return got
+
+
+def some_on_triton(names, cases, chosen):
+    """Parametrise over `backend` and the cases; on triton, which is interpreted and slow, only over the chosen cases."""
+    found = [(b, *case) for b in BACKENDS for case in cases if b != "triton" or case in chosen]
+    return pytest.mark.parametrize(("backend", *names), found, ids=lambda p: str(p))
+
+
 def error_of(call):
-    """The error that a call ends with, or None."""
+    """The exception that a call raises, or None."""
     try:
         call()
     except Exception as error:

@@ -1,10 +1,13 @@
-"""Run an example as a user does, in this process, and read what it left."""
+"""Run an example as a user does, in this process, and read its metrics; a corpus made of a given text."""
 
 import json
 
+from examples.lm.corpus import Corpus
+from examples.lm.vocabulary import Vocabulary
+
 
 def run_example(main, out, *options) -> dict:
-    """Run with --quick into `out`; return metrics.json, after checking what every experiment must leave."""
+    """Run with --quick into `out`; return metrics.json, after checking the files that every experiment writes."""
     assert main(["--quick", "--out", str(out), *map(str, options)]) == 0
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     figures = metrics["figures"]
@@ -17,3 +20,8 @@ def run_example(main, out, *options) -> dict:
     assert "nan" not in metrics["conclusion"]
     assert metrics["table"]
     return metrics
+
+
+def corpus_of(text: str) -> Corpus:
+    vocabulary = Vocabulary(text)
+    return Corpus(text, vocabulary, vocabulary.encode(text))

@@ -1,4 +1,4 @@
-"""What the GPU tests share: layers at realistic sizes, and the budget that holds an implementation to the truth.
+"""Shared by the GPU tests: layers of realistic sizes, and the error allowed against float64.
 
 The truth is computed in float64 by plain torch operators; the budget is a multiple of the error that torch's own implementation
 makes in the same dtype on the same inputs.
@@ -10,16 +10,16 @@ from torch import nn
 from fusedrnn import FusedGRU, FusedLSTM
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-"""Without a GPU the tests' own code is tried out, at tiny sizes: `tests/gpu/test_rehearsal.py`."""
+"""Without a GPU `tests/gpu/test_rehearsal.py` runs the code of these tests at tiny sizes."""
 CELLS = ("gru", "gru_before", "lstm")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 BUDGET = 1.5
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
+"""Half a unit in the last place of 1: the error of rounding a result once."""
 
 
 def capability():
-    """What the launch table is asked for."""
+    """The key of the launch table."""
     return torch.cuda.get_device_capability() if DEVICE == "cuda" else None
 
 
@@ -62,7 +62,7 @@ def error(got, truth):
 
 
 def hold(ours, theirs, truth, dtype):
-    """Every result of ours is finite, and no further from the truth than `BUDGET` times theirs plus one rounding."""
+    """Our results are finite, and their error is at most `BUDGET` times torch's plus one rounding."""
     for index, (got, other, exact) in enumerate(zip(ours, theirs, truth, strict=True)):
         assert got.isfinite().all(), index
         allowed = BUDGET * error(other, exact) + UNIT[dtype]

@@ -1,7 +1,7 @@
-"""Triton's interpreter with the programs of a grid really concurrent: one forked process a program, tensors in shared memory.
+"""Run the programs of a grid concurrently in Triton's interpreter: one forked process per program, tensors in shared memory.
 
-The interpreter runs programs one after another, so programs that wait for each other would wait for ever. This checks the
-logic of an exchange (what is read when, and who waits for whom); it cannot show a GPU's weak memory order, which x86 does not have.
+The interpreter alone runs programs one after another, so programs that wait for each other would hang. This checks the logic of
+an exchange: what is read when, and who waits for whom. It cannot show errors of memory order, which x86 hides and a GPU does not.
 """
 
 import multiprocessing
@@ -20,9 +20,9 @@ def program():
 
 
 class Concurrent:
-    """Stands in for `launch.start`. ``delays``: seconds that a program sleeps before it begins; ``killed``: programs that never do.
+    """Replaces `launch.start`. ``delays``: seconds a program sleeps before it begins; ``killed``: programs that never begin.
 
-    ``grids`` keeps the number of programs of every launch, ``cooperative`` whether it was to be launched as one that waits.
+    ``grids`` records the number of programs of every launch, ``cooperative`` whether its programs wait for each other.
     """
 
     def __init__(self, delays=None, killed=()):

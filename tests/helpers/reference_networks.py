@@ -1,4 +1,4 @@
-"""The reference composed into whole networks with the weights of a torch.nn module, for comparison."""
+"""The sweeps of the reference by name, and the reference as a whole network with the weights of a torch.nn module."""
 
 from functools import partial
 
@@ -9,6 +9,14 @@ from fusedrnn.reference.stack import LayerWeights, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
 
 T, B, I, H, P = 7, 5, 3, 6, 4  # odd or small: no two alike
+SWEEPS = {
+    "rnn": (1, rnn_sweep),
+    "gru": (3, gru_sweep),
+    "gru-before": (3, partial(gru_sweep, reset_after=False)),
+    "lstm": (4, lstm_sweep),
+    "lstm-proj": (4, lstm_sweep),
+}
+"""Gates of a cell, and its sweep."""
 
 
 def hidden_only(sweep):

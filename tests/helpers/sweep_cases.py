@@ -1,4 +1,4 @@
-"""Problems for the sweep kernels, and the check that holds both sweeps to the reference, or torch.nn.RNN, in float64."""
+"""Inputs for the sweep kernels, and the comparison of both sweeps with the reference, or torch.nn.RNN, in float64."""
 
 import torch
 from torch import nn
@@ -25,17 +25,17 @@ FORMS = {
     "streamed": form(16, 16, 16, "streamed", 1),
     "streamed, 32 units": form(32, 16, 16, "streamed", 2),
 }
-"""By where the weights lie; what a form is called says what is special about it."""
+"""Launch rows, named by where the weights are kept (registers, shared memory, streamed) and what else differs."""
 BUDGET = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
 def served(*forms):
-    """Every cell with each of the forms, without names all forms."""
+    """Every cell with each of the named forms, or with all."""
     return [(cell, form) for cell in NUMBERS for form in forms or FORMS]
 
 
 def walled(tensor):
-    """A copy of the tensor in the middle of NaN: a read out of bounds shows."""
+    """A copy of the tensor with NaN before and after it, so that a read out of bounds shows."""
     if tensor is None:
         return None
     wall = torch.full((256,), float("nan"), dtype=tensor.dtype)
@@ -43,7 +43,7 @@ def walled(tensor):
 
 
 def problem(cell, T, B, H, D, bias, lengths, dtype):
-    """Inputs that `dtype` holds exactly, in float64; of RNNs a smaller gx, for a saturated tanh y leaves few digits of 1 - y^2."""
+    """Inputs in float64 that `dtype` represents exactly; a smaller gx for RNNs: where tanh saturates, 1 - y^2 loses digits."""
     G = NUMBERS[cell].gates
 
     def draw(*shape):
@@ -60,7 +60,7 @@ def problem(cell, T, B, H, D, bias, lengths, dtype):
 
 
 def torch_rnn(cell, p):
-    """Output and h_n of torch.nn.RNN: W_ih hands each direction its part of gx; torch refuses samples of no steps."""
+    """Output and h_n of torch.nn.RNN: W_ih selects each direction's part of gx; samples of length 0 are left out."""
     (T, B, D, H), lengths = p["gx"].shape, p["lengths"]
     net = nn.RNN(D * H, H, nonlinearity=cell.removeprefix("rnn_"), bidirectional=D == 2).double()
     weights = {}
@@ -99,7 +99,7 @@ def in_order(cell, dgates):
 
 
 def check(cell, row, p, dtype):
-    """Run both sweeps as `row` says and hold everything they return to the textbook."""
+    """Run both sweeps with the launch row and compare everything they return with the textbook."""
     leaves = [p[k] for k in ("gx", "h0", "c0") if p[k] is not None]
     for leaf in leaves:
         leaf.requires_grad_()

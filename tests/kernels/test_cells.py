@@ -1,4 +1,4 @@
-"""A cell is a value: the sweeps serve one that they have never heard of, and the compiler keeps cells apart."""
+"""The sweeps take a cell as a value: a new cell works without changes to them, and each is compiled separately."""
 
 import json
 import os
@@ -103,7 +103,7 @@ print(json.dumps([launch("rnn_tanh"), launch("rnn_tanh"), launch("rnn_relu")]))
 
 
 def test_a_cell_is_compiled_once_and_again_when_its_functions_change(tmp_path):
-    """Compiles heard and new ones among them after each launch; the cache on disk must notice an edited step, of the same name."""
+    """Prints the number of compilations and of new ones after each launch; editing a step must miss the cache on disk."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "TRITON_CACHE_DIR": str(tmp_path / "cache")}
     program = tmp_path / "program.py"

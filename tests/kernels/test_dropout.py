@@ -1,4 +1,4 @@
-"""The dropout kernels equal the reference bit for bit: any size, stride, place in the stream and dtype, nothing touched outside."""
+"""The dropout kernels equal the reference bit for bit, for any size, stride, counter offset and dtype, and write nothing else."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The dropout kernels compiled for absent chips: 128-bit accesses, no spills, no byte more than must be moved."""
+"""The dropout kernels compiled for GPUs that are not here: 128-bit accesses, no spills, each byte moved once."""
 
 import json
 import os

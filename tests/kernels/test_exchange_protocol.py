@@ -1,28 +1,28 @@
-"""The exchange in the abstract: every interleaving of a few programs and steps, on a memory that need not be coherent.
+"""A model of the exchange: every interleaving of a few programs and steps, on a memory that need not be coherent.
 
-What is exchanged is its own flag. A step has one phase or two. In every phase a program publishes one word of two halves, None at
-first: the pattern. Before, it takes the words that the phase reads of all programs, each as soon as no half of it is the pattern.
-The halves of a word become visible one by one, in any order with all other ones; that is more freedom than any GPU takes. A half
-carries the number of its phase, counted through all launches, so that a stale or a too new read is seen at once.
+A word is both data and flag: before it is written, both its halves hold the pattern (None here). A step has one or two phases. In
+a phase a program first reads the words of all programs that the phase needs, each as soon as no half is the pattern, and then
+publishes one word. The two halves of a word become visible separately and in any order, which is weaker than any GPU's memory. A
+half holds the number of its phase, counted through all launches, so that a read of an older or a newer word is detected.
 """
 
 import pytest
 
 STEPS = 3
 PADDING, NAN, DEAD = 0, -1, -1
-"""What a step outside its sample publishes; what a program publishes that has read in vain; the phase of a dead program."""
+"""Published by a step of padding; published by a program whose polls ran out; the phase of a dead program."""
 BOTH = (0, 1)
 READS = {
     "one phase": (((1, BOTH),),),
     "two phases, forward": (((1, BOTH),), ((1, BOTH),)),
     "two phases, backward": (((1, BOTH), (2, (0,))), ((1, (1,)),)),
 }
-"""What each phase of a step reads: how many phases before, which halves. Backward, the first phase's halves are of two products:
-the second phase reads one, the step after the other."""
+"""For each phase of a step, the words it reads: how many phases before, which halves. In the backward the first phase publishes
+two products, one in each half: the second phase reads one, the next step the other."""
 
 
 class BrokenError(Exception):
-    """What a schedule led to."""
+    """An interleaving ended in a wrong read, a deadlock, or a NaN without an error."""
 
 
 def written(memory, at, program, value):
@@ -148,10 +148,10 @@ def test_a_second_launch_on_words_filled_again_is_safe(reads):
 @each
 @pytest.mark.parametrize("bound", [1, 2])
 @pytest.mark.parametrize("mortal", [(), (1,), (0, 1)], ids=["none", "one", "all"])
-def test_whoever_dies_the_others_end_and_no_nan_is_without_an_error(mortal, bound, reads):
-    """Programs that live may be too late for each other, too."""
+def test_if_a_program_dies_the_others_end_and_nan_comes_with_an_error(mortal, bound, reads):
+    """Polls of live programs may run out too."""
     halves, steps = BOTH, STEPS
-    if len(reads) == 2:  # fewer states: words that become visible whole
+    if len(reads) == 2:  # fewer states: both halves become visible at once
         halves, steps = (0,), 2
         reads = tuple(tuple((before, halves) for before, _ in phase) for phase in reads)
     assert explore(2, reads=reads, steps=steps, halves=halves, mortal=mortal, bound=bound) > 2 * steps * len(reads)
@@ -185,7 +185,7 @@ def test_each_weakening_is_found(fault, says, reads):
 
 
 def test_a_word_of_each_product_must_be_waited_for():
-    """Backward the first phase reads two: the later one's being there says nothing of the other."""
+    """The first phase of the backward reads two words: that the later one is there does not mean the earlier one is."""
     reads = READS["two phases, backward"]
     with pytest.raises(BrokenError, match=r"read \{0: None\}"):
         explore(2, reads=reads, unchecked=2)

@@ -1,4 +1,4 @@
-"""What a launch needs from the host: an error word that is there before a CUDA graph is captured."""
+"""The error word of a launch is allocated before a CUDA graph is captured."""
 
 import pytest
 import torch

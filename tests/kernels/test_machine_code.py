@@ -22,11 +22,11 @@ from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E
 WIDTHS = (64, 128, 512, 2048)
 FLOATS = ("bf16", "tf32")
 NOWHERE = {arch: {"shared"} for arch in (80, 86, 120)}
-"""Places that these widths never take on a chip: where a GRU of H=2048 has no room, nothing between it and the registers has."""
+"""Places of the weights that no launch uses at these widths: where a GRU of H=2048 has no room, smaller places have none."""
 
 
 def compiled(tmp_path, *options):
-    """What `python -m benchmarks.aot` writes; kernels are compiled in a process of their own, for here they are interpreted."""
+    """The output of `python -m benchmarks.aot`, in a separate process because this one interprets the kernels."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
         "PYTHONPATH": os.pathsep.join(sys.path)
     }

@@ -1,4 +1,4 @@
-"""sigmoid and tanh hold two units in the last place of the output dtype, for every finite argument."""
+"""sigmoid and tanh are within two units in the last place of the output dtype, for every finite argument."""
 
 import numpy as np
 import pytest

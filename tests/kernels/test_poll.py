@@ -1,4 +1,4 @@
-"""Polling and publishing by themselves in Triton's interpreter, for every width of a number."""
+"""Polling and publishing without a sweep in Triton's interpreter, for every size of a number."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ import triton.language as tl  # noqa: E402
 
 from fusedrnn.kernels import launch, poll  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="a GPU runs the PTX, which has tests of its own")
+pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="a GPU runs the PTX: see test_poll_ptx.py")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 
 
@@ -24,7 +24,7 @@ def poll_and_tell(x_ptr, got_ptr, left_ptr, error_ptr, polls, BITS: tl.constexpr
 
 
 def absent_at(dtype, *elements):
-    """0 to 31, but for some that are not there yet."""
+    """0 to 31, some of them not yet written."""
     x = torch.arange(32.0).to(dtype)
     for element in elements:
         x[element : element + 1].view(torch.uint8).fill_(255)
@@ -32,7 +32,7 @@ def absent_at(dtype, *elements):
 
 
 def polled(x, polls):
-    """What is found, what is left of the polls, and the error word."""
+    """The values read, the polls left, and the error word."""
     got, left, word = torch.zeros_like(x), torch.full((16,), -1, dtype=torch.int32), torch.zeros(1).int()
     poll_and_tell[(1,)](x, got, left, word, polls, x.dtype.itemsize * 8)
     assert (left == left[0]).all()
@@ -61,7 +61,7 @@ def test_half_an_element_of_ones_is_a_number(dtype):
 
 @pytest.mark.parametrize(("polls", "loads"), [(5, 5), (1, 1), (0, 1)])
 def test_tries_are_counted(polls, loads, monkeypatch):
-    """A look a load, one more after the last, and two at the second block, which is there."""
+    """One poll per load, one more after the last, and two of the second block, which is already written."""
     looks, look = [], poll._absent
     monkeypatch.setattr(poll, "_absent", lambda x, width: looks.append(1) or look(x, width))
     polled(absent_at(torch.float32, 3), polls)

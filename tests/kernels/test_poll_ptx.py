@@ -1,4 +1,4 @@
-"""The PTX of polling and publishing: run here a thread at a time, and read in kernels compiled for a chip that is not there."""
+"""The PTX of polling and publishing: simulated here one thread at a time, and searched for in compiled kernels."""
 
 import json
 import os
@@ -137,7 +137,7 @@ def is_nan(bits):
 
 
 def poll(text, bits, count, each, numbers, polls, arrives=lambda loads, memory: None):
-    """What a thread finds, what is left of its polls, its error word, and its loads of everything."""
+    """What a thread reads, the polls it has left, its error word, and its loads."""
     memory = bytearray(b"".join(n.to_bytes(bits // 8, "little") for n in numbers))
     registers, elements = count * each * bits // max(bits, 32), count * each
     addresses = [i * bits // 8 for i in range(elements)]

@@ -1,4 +1,4 @@
-"""Dropout inside the sweeps: the same bits as a pass of its own over the output, and the gradient of that pass."""
+"""Dropout inside the sweeps: bit-identical to dropout of the output in a separate kernel, with the same gradient."""
 
 import pytest
 import torch

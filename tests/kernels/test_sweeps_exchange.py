@@ -1,6 +1,6 @@
-"""Programs that run at the same time hand each other their slices: right, whoever is late, and never for ever.
+"""Programs of one launch exchange their slices of h: correct if one is late, an error and no hang if one is missing.
 
-A step of two phases exchanges twice, so what is broken on purpose here is broken in each phase by itself.
+A step of two phases exchanges twice. The tests that break the exchange on purpose break each phase separately.
 """
 
 import time
@@ -34,7 +34,7 @@ EXCHANGES = [(cell, phase, sweep) for cell in NUMBERS for phase in range(NUMBERS
 
 @pytest.fixture
 def together(monkeypatch):
-    """Give the interpreter room for 64 programs at once, and run them so."""
+    """Run up to 64 programs of a launch concurrently in the interpreter."""
 
     def use(**options):
         concurrent = Concurrent(**options)
@@ -47,7 +47,7 @@ def together(monkeypatch):
 
 @pytest.fixture
 def break_in(monkeypatch):
-    """Replace a function of a module in the launches of one sweep's kernel."""
+    """Replace a function of a module while the kernel of one sweep is launched."""
 
     def use(sweep, module, name, broken):
         start = launch.start
@@ -64,7 +64,7 @@ def break_in(monkeypatch):
 
 
 def in_phase(phase, broken):
-    """`products` with another poll in one phase; those of the second phase have the last gate of the weights."""
+    """`products` with a broken poll in one phase; the second phase multiplies by the weights of the last gate."""
     whole, sound = tiles.products, tiles.poll
 
     def products(tiles_, w, x_ptr, lane, polls, first, *rest):
@@ -137,7 +137,7 @@ def test_lanes_share_a_multiprocessor_where_the_row_says_so(together, monkeypatc
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
 def test_a_lane_that_does_not_fit_waits_for_nothing(cell, together, monkeypatch):
-    """A launch a phase, and one more of the backward: no program polls more than once, or it would be an error."""
+    """One launch per phase, and one more in the backward; polling twice would be an error."""
     concurrent = together()
     monkeypatch.setattr(launch, "capacity", lambda device: 2)
     monkeypatch.setattr(launch, "POLLS", 1)
@@ -172,7 +172,7 @@ def test_a_dead_neighbour_is_an_error_and_not_a_hang(cell, dead, together, monke
         run_forward(cell, p, ROW(37))
     monkeypatch.setattr(launch, "POLLS", 1 << 22)
     together()
-    run_forward(cell, p, ROW(37))  # the next launch knows nothing of it
+    run_forward(cell, p, ROW(37))  # the next launch is not affected
 
 
 @pytest.mark.parametrize("cell", NUMBERS)
@@ -193,7 +193,7 @@ def test_a_dead_neighbour_of_the_backward_is_an_error_too(cell, together, monkey
 
 @pytest.mark.parametrize("cell", NUMBERS)
 def test_what_a_failed_launch_returns_is_nan(cell, together, monkeypatch):
-    """Where the error is noticed late (a GPU does not wait for the host to look), no number may pass for a result."""
+    """The host checks for errors later than the kernel ends, so until then the results must be NaN."""
     plain = torch.Tensor.new_empty
     monkeypatch.setattr(
         torch.Tensor, "new_empty", lambda self, *a, **k: plain(self, *a, **k).zero_()
@@ -207,8 +207,8 @@ def test_what_a_failed_launch_returns_is_nan(cell, together, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", NUMBERS)
-def test_who_comes_after_the_others_gave_up_is_nan_too(cell, together, monkeypatch):
-    """The late program is not told of the failure: its neighbours' NaN are what it reads."""
+def test_a_program_that_starts_after_the_others_gave_up_returns_nan(cell, together, monkeypatch):
+    """The late program reads NaN from its neighbours; nothing else tells it of the failure."""
     together(delays={0: 2.0})
     monkeypatch.setattr(launch, "POLLS", 100)
     monkeypatch.setattr(launch, "check", lambda device: None)
@@ -222,11 +222,11 @@ def test_who_comes_after_the_others_gave_up_is_nan_too(cell, together, monkeypat
 
 
 ODD = (torch.tensor(float("nan")), torch.tensor(-1, dtype=torch.int32).view(torch.float32), torch.tensor(float("inf")))
-"""NaN, the NaN of all ones that what is exchanged starts as, and infinity."""
+"""NaN, the NaN with all bits set that fills an exchange buffer before it is written, and infinity."""
 
 
 def hidden(cell, p):
-    """Every h; torch.nn.RNN would be given gx through a product, which spreads what is not finite over the units."""
+    """Every h. torch.nn.RNN cannot be used: its input product would spread NaN and infinity over all units."""
     p = {k: None if v is None else v.double() for k, v in p.items()}
     if not cell.startswith("rnn_"):
         return textbook(cell, p)[0]
@@ -238,8 +238,8 @@ def hidden(cell, p):
 
 
 @pytest.mark.parametrize("cell", NUMBERS)
-def test_what_is_not_finite_stays_in_its_sample_and_is_not_waited_for(cell, together):
-    """Each value in a gx, in an h_0 and in a gradient of the output, of a sample each; the last sample has none."""
+def test_nan_and_infinity_stay_in_their_sample_and_are_not_waited_for(cell, together):
+    """Each value is put into gx, h_0 and the output's gradient, every time of another sample; the last sample has none."""
     together()
     row, p = ROW(20), floats(problem(cell, 2, 10, 20, 1, True, False, torch.float32))
     p["gx"][1, 6:9, :, 7] = 4.0  # where ReLU hands gradients on
@@ -255,11 +255,11 @@ def test_what_is_not_finite_stays_in_its_sample_and_is_not_waited_for(cell, toge
     dirty = [*dirty, *run_backward(cell, p, dirty, d_output, row)]
     for a, b in zip(clean, dirty, strict=True):
         assert (a is b is None) or torch.equal(a[:, 9], b[:, 9])
-    odd = [6, 7, 8] if cell == "rnn_relu" else [0, 1, 3, 4, 6, 7, 8]  # ReLU's gradient is 0 or 1 whatever was before
+    odd = [6, 7, 8] if cell == "rnn_relu" else [0, 1, 3, 4, 6, 7, 8]  # ReLU's gradient is 0 or 1 also for NaN
     assert dirty[6][0, odd].isfinite().logical_not().flatten(1).any(1).all()
 
 
-def test_a_failure_nobody_waited_for_is_raised_by_the_next_launch(together, monkeypatch):
+def test_a_failure_that_was_not_checked_is_raised_by_the_next_launch(together, monkeypatch):
     p = problem("gru", 4, 3, 37, 1, True, False, torch.float32)
     monkeypatch.setattr(launch, "INTERPRETED", False)  # a GPU's launcher does not look back
     with monkeypatch.context() as impatient:
@@ -274,7 +274,7 @@ def test_a_failure_nobody_waited_for_is_raised_by_the_next_launch(together, monk
 
 @pytest.mark.parametrize(("cell", "form"), served("registers", "streamed"))
 def test_what_is_polled_is_read_and_written_within_its_bounds(cell, form, monkeypatch):
-    """Before it and behind it lies NaN: read it would show in a result, and it is still there afterwards."""
+    """The buffers lie between NaN: a read out of bounds would show in a result, and a write would replace the NaN."""
     walls = []
 
     def in_walls(allocate):
@@ -339,7 +339,7 @@ def test_a_weak_poll_would_be_noticed(cell, phase, sweep, broken, together, brea
 
 @pytest.mark.parametrize(("cell", "phase", "sweep"), EXCHANGES)
 def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, sweep, together, break_in):
-    """A step's publications are counted: forward one a phase, backward one a product."""
+    """Publications are counted: one per phase in the forward, one per product in the backward."""
     kind, calls, sound = NUMBERS[cell], [], tiles.publish
     first = kind.gates - kind.late if sweep == "backward" else 1
 
@@ -359,7 +359,7 @@ def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, swee
 
 @pytest.mark.parametrize(("cell", "phase", "sweep"), EXCHANGES)
 def test_a_buffer_filled_with_another_byte_would_be_noticed(cell, phase, sweep, together, break_in, monkeypatch):
-    """Forward a phase has its buffer; backward there is one, the last."""
+    """The forward has one buffer per phase, the backward one in all, which is filled last."""
     together()
     break_in(sweep, tiles, "publish", slow_publisher(sweep))
     fill, calls = sweeps._unwritten, []
@@ -378,7 +378,7 @@ def test_a_buffer_filled_with_another_byte_would_be_noticed(cell, phase, sweep, 
 
 @pytest.mark.parametrize("cell", ["gru", "gru_before"])
 def test_a_buffer_used_twice_would_be_noticed(cell, together, monkeypatch):
-    """Why every launch fills a buffer of its own."""
+    """Every launch must fill a new buffer."""
     fill, kept, calls = sweeps._unwritten, {}, []
     buffers = NUMBERS[cell].phases + 1
 

@@ -1,4 +1,4 @@
-"""Every call gets a row whose tiles cover it, whose weights fit the chip and whose lanes fit as few waves as can be."""
+"""The row that a call gets: its tiles cover the call, its weights fit the GPU, its lanes need as few waves as possible."""
 
 import itertools
 
@@ -55,7 +55,7 @@ def test_tiles_cover_the_layer_and_everything_fits(cell, capability):
             assert row.weights == "streamed" or fits(row, H, 100)
 
 
-def test_weights_lie_where_the_size_the_chip_and_the_products_let_them():
+def test_size_chip_and_products_decide_where_weights_are_kept():
     def places(widths, capability=(9, 0), dtype=torch.bfloat16, cell="lstm", tf32=True):
         rows = [choose("forward", cell, dtype, H, 32, 1, capability, 132, tf32=tf32) for H in widths]
         return [row.weights for row in rows]
@@ -188,7 +188,7 @@ def test_a_row_may_be_without_a_sweep_of_a_cell():
 
 
 def test_registers_by_hand():
-    """16 of every chunk of a gate, half as much again as the samples for every operand polled at once, the gradients' samples."""
+    """Registers: 16 per chunk and gate, 1.5 times the samples per operand polled at once, and the gradients of the samples."""
     row = Row(16, 8, 64, 2, "registers", 8, 4)
     assert registers(row, "backward", "lstm") == 16 * 4 * 2 + 12 * 4 + 8
     assert registers(row, "forward", "lstm") == 16 * 4 * 2 + 12 * 2  # of 4 that may be polled at once, there are 2

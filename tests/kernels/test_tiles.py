@@ -1,4 +1,4 @@
-"""The tiles by themselves: products of every form against torch's, and what a thread holds of every row of the table."""
+"""Tiles without a sweep: products of every form against torch's, and what a thread holds in every row of the table."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def multiply_all(
 
 
 def between_nans(x):
-    """A copy whose first dimension's items have NaN between them, and the step from one to the next."""
+    """A copy with NaN between the items of the first dimension, and their stride."""
     wide = torch.full((len(x) + 1, x[0].numel() + 64), NAN, dtype=x.dtype)
     wide[:-1, 64:] = x.flatten(1)
     return wide.flatten()[64:], wide.shape[1]
@@ -108,7 +108,7 @@ def tiles_of_the_table():
         yield entry, sweeps.tiles_of(entry.row, 300, dtypes[entry.numbers], tf32=entry.numbers == "tf32")
 
 
-def test_a_threads_share_is_whole_loads_and_neighbours_inside_one_row():
+def test_a_thread_holds_whole_loads_of_neighbours_in_one_row():
     for entry, tiles in tiles_of_the_table():
         assert tiles.tensor == (entry.numbers in ("16-bit", "tf32"))
         assert tiles.polled * tiles.bits % 128 == 0

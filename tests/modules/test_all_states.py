@@ -36,7 +36,7 @@ def looped(module, layer, x):
 def test_every_state_is_what_a_loop_over_cells_has(kind, backend):
     module, x = kind(3, 5, 2, backend=backend), torch.randn(7, 2, 3)
     output, finals, every = module(x, return_all_states=True)
-    torch.testing.assert_close(output, module(x)[0])  # aten asks other operators for this
+    torch.testing.assert_close(output, module(x)[0])  # aten runs other operators for this
     below = x
     for layer, entry in enumerate(every):
         expected = looped(module, layer, below)

@@ -1,4 +1,4 @@
-"""torch.compile, torch.export and fake tensors take the modules whole, on every path that needs no GPU."""
+"""torch.compile, torch.export, torch.fx and fake tensors: one graph, equal results, open sizes, on every CPU path."""
 
 import pytest
 import torch
@@ -66,6 +66,11 @@ def test_a_wrong_hx_is_refused_while_packed_rows_are_traced(cell, rows):
     h = torch.zeros(1, rows, 4)
     with pytest.raises(RuntimeError, match=f"expected a 3-D tensor with batch 3, got .1, {rows}, 4."):
         torch.compile(cell(3, 4), backend="aot_eager")(packed, (h, h) if cell is FusedLSTM else h)
+
+
+def test_compile_without_fullgraph(cell):
+    module, x = cell(3, 4), torch.randn(2, 2, 3)
+    torch.testing.assert_close(torch.compile(module, backend="eager")(x)[0], module(x)[0])
 
 
 def test_reset_before_compiles_too():

@@ -1,14 +1,14 @@
-"""Rules of differentiation against torch.nn itself, on every backend; the kernels on one small case of each."""
+"""First derivatives as torch.nn's: which tensors get gradients and when it is an error, on every backend."""
+
+import itertools
 
 import pytest
 import torch
-from contract_cases import BACKENDS, CELLS, LAYERS, flat, hx_of, is_lstm, tensors, total, twins
+from contract_cases import BACKENDS, INPUTS, LAYERS, PATHS, flat, hx_of, tensors, total, twins
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
-def pair(request):
-    return request.param
+NAMES = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -16,68 +16,153 @@ def backend(request):
     return request.param
 
 
+@pytest.fixture(params=PATHS, ids="-".join)
+def path(request):
+    """A backend and a form of input."""
+    return request.param
+
+
+def built(kind, path):
+    """A module of 3 features and 4 units on the backend of the path, and an input of its form."""
+    backend, form = path
+    return kind(3, 4, backend=backend), INPUTS[form]()
+
+
 def grads(loss, wanted):
     return torch.autograd.grad(loss, wanted, allow_unused=True, retain_graph=True)
 
 
-def same(got, expected):
+def assert_same(got, expected, **tolerances):
+    """Equal gradients; None, where torch has it or we do, is the same as zeros."""
     for a, b in zip(got, expected, strict=True):
-        if b is None or a is None:  # where torch says None, zeros are as good
+        if b is None or a is None:
             assert all(t is None or not t.any() for t in (a, b))
         else:
-            torch.testing.assert_close(a, b, rtol=2e-5, atol=5e-6)
+            torch.testing.assert_close(a, b, **tolerances)
 
 
-def test_a_loss_on_any_part_of_the_result(pair, backend):
-    theirs, ours = twins(pair, 3, 4, 2, backend=backend)
-    x, hx = torch.randn(3, 2, 3, requires_grad=True), hx_of(ours, 2, 2, 4, requires_grad=True)
-    wanted = [x, *flat(hx)]
-    a, b = tensors(ours(x, hx)), tensors(theirs(x, hx))
+def rows_of(x, dtype):
+    """The input that torch.nn takes: token ids as one-hot rows."""
+    return x if x.is_floating_point() else nn.functional.one_hot(x, 3).to(dtype)
+
+
+# which tensors get gradients
+
+
+LOSSES = [
+    *((backend, "floats", torch.float32, {}) for backend in BACKENDS),
+    *((*path, torch.float64, {"bidirectional": True}) for path in PATHS if path[0] != "triton"),
+]
+
+
+@pytest.mark.parametrize(("backend", "form", "dtype", "options"), LOSSES, ids=str)
+def test_a_loss_on_any_part_of_the_result(pair, backend, form, dtype, options):
+    theirs, ours = twins(pair, 3, 4, 2, dtype=dtype, backend=backend, **options)
+    x, hx = INPUTS[form](dtype), hx_of(ours, 2 * (1 + ours.bidirectional), 2, 4, dtype=dtype, requires_grad=True)
+    wanted = [*flat(hx), *([x.requires_grad_()] if form == "floats" else [])]
+    a, b = tensors(ours(x, hx)), tensors(theirs(rows_of(x, dtype), hx))
+    tolerances = {} if dtype == torch.float64 else {"rtol": 2e-5, "atol": 5e-6}
     for part in (*range(len(a)), None):
         losses = [total(r if part is None else [r[part]]) for r in (a, b)]
         found = [grads(loss, [*wanted, *m.parameters()]) for loss, m in zip(losses, (ours, theirs), strict=True)]
-        same(*found)
+        assert_same(*found, **tolerances)
 
 
-def test_only_what_asks_gets_a_gradient(pair, backend):
-    ours = pair[1](3, 4, backend=backend)
-    x, hx = torch.randn(2, 2, 3, requires_grad=True), hx_of(ours, 1, 2, 4)
-    full = torch.autograd.grad(total(ours(x, hx)), [x, *ours.parameters()])
-    ours.requires_grad_(False)
-    total(ours(x, hx)).backward()
-    torch.testing.assert_close(x.grad, full[0])
-    assert all(p.grad is None for p in ours.parameters())
-    ours.bias_hh_l0.requires_grad_(True)
-    total(ours(x.detach(), hx)).backward()
-    torch.testing.assert_close(ours.bias_hh_l0.grad, full[4])
-    assert ours.weight_hh_l0.grad is None
-    assert not ours.requires_grad_(False)(x.detach(), hx)[0].requires_grad
+@pytest.mark.parametrize("free", [(), (0,), (1,), (2,), (3,), (0, 3), (1, 2)], ids=str)
+def test_frozen_weights_get_none_and_the_others_their_gradient(kind, path, free):
+    module, x = built(kind, path)
+    total(module(x)).backward()
+    expected = {name: getattr(module, name).grad.clone() for name in NAMES}
+    module.zero_grad()
+    for k, name in enumerate(NAMES):
+        getattr(module, name).requires_grad_(k in free)
+    loss = total(module(x))
+    assert loss.requires_grad == bool(free)
+    if free:
+        loss.backward()
+    for k, name in enumerate(NAMES):
+        got = getattr(module, name).grad
+        if k in free:
+            torch.testing.assert_close(got, expected[name])
+        else:
+            assert got is None
+
+
+def test_the_input_alone_or_the_states_alone_get_their_gradient(kind, path):
+    module, x = built(kind, path)
+    hx = hx_of(module, 1, 2, 4)
+    groups = [flat(hx), *([[x]] if x.is_floating_point() else [])]
+    for leaf in itertools.chain(*groups):
+        leaf.requires_grad_()
+    expected = [torch.autograd.grad(total(module(x, hx)), group) for group in groups]
+    module.requires_grad_(False)
+    for group, full in zip(groups, expected, strict=True):
+        for leaf in itertools.chain(*groups):
+            leaf.requires_grad_(leaf in set(group))
+        total(module(x, hx)).backward()
+        for leaf, grad in zip(group, full, strict=True):
+            torch.testing.assert_close(leaf.grad, grad)
+            assert grad.abs().sum() > 0
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_where_nothing_needs_a_gradient_there_is_no_graph(kind, path):
+    module, x = built(kind, path)
+    with torch.no_grad():
+        assert all(not r.requires_grad for r in tensors(module(x)))
     with torch.inference_mode():
-        assert ours(x, hx)[0].is_inference()
+        assert module(x)[0].is_inference()
+    assert not module.requires_grad_(False)(x)[0].requires_grad
 
 
-def test_a_graph_accumulates_and_is_used_once(pair, backend):
-    ours = pair[1](3, 4, backend=backend)
-    loss = total(ours(torch.randn(2, 2, 3)))
+@pytest.mark.parametrize("path", PATHS, ids="-".join)
+def test_one_tensor_for_both_states_of_an_lstm_gets_the_sum(path):
+    backend, form = path
+    theirs, ours = twins(LAYERS["lstm"], 3, 4, backend=backend)
+    x, both = INPUTS[form](), torch.randn(1, 2, 4, requires_grad=True)
+    same = rows_of(x, torch.float32)
+    found = [torch.autograd.grad(total(m(given, (both, both))), both) for m, given in ((ours, x), (theirs, same))]
+    assert_same(*found, rtol=2e-5, atol=5e-6)
+
+
+def test_a_projected_lstm_is_torchs_on_every_backend(backend):
+    theirs, ours = twins(LAYERS["lstm"], 3, 4, 2, proj_size=2, bidirectional=True, backend=backend)
+    x = torch.randn(2, 2, 3, requires_grad=True)
+    hx = (torch.randn(4, 2, 2), torch.randn(4, 2, 4))
+    found = [
+        [*tensors(r), *torch.autograd.grad(total(r), [x, *m.parameters()])] for m in (ours, theirs) for r in [m(x, hx)]
+    ]
+    assert_same(*found, rtol=2e-5, atol=5e-6)
+
+
+# graphs
+
+
+def test_gradients_accumulate_and_a_graph_is_used_once(kind, path):
+    module, x = built(kind, path)
+    loss = total(module(x))
     loss.backward(retain_graph=True)
-    once = [p.grad.clone() for p in ours.parameters()]
+    once = [p.grad.clone() for p in module.parameters()]
     loss.backward()
-    assert all(torch.equal(p.grad, 2 * g) for p, g in zip(ours.parameters(), once, strict=True))
+    assert all(torch.equal(p.grad, 2 * g) for p, g in zip(module.parameters(), once, strict=True))
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
 
 
-@pytest.mark.parametrize("what", ["x", "hx", "weight_ih_l0", "weight_hh_l0"])
-def test_what_changed_before_the_backward_is_an_error(pair, backend, what):
-    ours = pair[1](3, 4, backend=backend)
-    x, hx = torch.randn(2, 2, 3), hx_of(ours, 1, 2, 4)
-    leaves = [x, *flat(hx)]
-    for leaf in leaves:
-        leaf.requires_grad_()
-    loss = total(ours(x, hx))
+CHANGES = [(path, what) for path in PATHS for what in ("x", "x without gradient", "hx", *NAMES[:2])]
+CHANGES.remove((("reference", "ids"), "weight_ih_l0"))  # selects columns: its gradient reads no weight
+
+
+@pytest.mark.parametrize(("path", "what"), CHANGES, ids=lambda p: p if isinstance(p, str) else "-".join(p))
+def test_a_change_in_place_before_the_backward_is_an_error(kind, path, what):
+    module, x = built(kind, path)
+    hx = hx_of(module, 1, 2, 4, requires_grad=True)
+    x.requires_grad_(x.is_floating_point() and what != "x without gradient")
+    loss = total(module(x, hx))
     with torch.no_grad():
-        {"x": x, "hx": flat(hx)[0]}.get(what, getattr(ours, what, None)).add_(1)
-    with pytest.raises(RuntimeError, match=r"modified (by an )?inplace"):
+        {"x": x, "x without gradient": x, "hx": flat(hx)[0]}.get(what, getattr(module, what, None)).add_(1)
+    message = r"modified (by an )?inplace" if what == "hx" else "modified by an inplace operation"
+    with pytest.raises(RuntimeError, match=message):
         loss.backward()
 
 
@@ -114,106 +199,60 @@ def test_a_grus_output_may_be_changed_in_place_as_torchs(steps):
         torch.testing.assert_close(got.grad, expected.grad)
 
 
-@pytest.mark.parametrize("steps", [3, 33], ids=["short", "long"])
-def test_third_derivatives_are_torchs(pair, backend, steps):
-    if backend == "triton":
-        steps = 3  # interpreted
-    found = []
-    for module in twins(pair, 2, 3, dtype=torch.float64, backend=backend):
-        torch.manual_seed(3)
-        x = (0.3 * torch.randn(steps, 1, 2, dtype=torch.float64)).requires_grad_()
-        loss = total(module(x))
-        for _ in range(2):
-            loss = sum(
-                g.square().sum() for g in torch.autograd.grad(loss, [x, *module.parameters()], create_graph=True)
-            )
-        found.append(torch.autograd.grad(loss, [x, *module.parameters()]))
-    for got, expected in zip(*found, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
-
-
-def test_second_derivatives_are_torchs(pair, backend):
-    found = []
-    for module in twins(pair, 3, 4, dtype=torch.float64, backend=backend):
-        torch.manual_seed(3)
-        x = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
-        first = torch.autograd.grad(total(module(x)), [x, *module.parameters()], create_graph=True)
-        found.append(torch.autograd.grad(sum(g.square().sum() for g in first), [x, *module.parameters()]))
-    for got, expected in zip(*found, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
-
-
-def test_expanded_gradients_and_repeated_runs(pair, backend):
+def test_expanded_gradients_are_taken(pair, backend):
     ours, x = pair[1](3, 4, bidirectional=True, backend=backend), torch.randn(2, 2, 3)
     found = []
-    for grad in (torch.ones(()).expand(2, 2, 8), torch.ones(2, 2, 8), torch.ones(2, 2, 8)):
+    for grad in (torch.ones(()).expand(2, 2, 8), torch.ones(2, 2, 8)):
         output, _ = ours(x)
         found.append([output, *torch.autograd.grad(output, list(ours.parameters()), grad)])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+RUNS = [(path, 33, {"num_layers": 2}) for path in PATHS if path[0] != "triton"]
+RUNS += [((backend, "floats"), 4, {"bidirectional": True}) for backend in BACKENDS]
+
+
+@pytest.mark.parametrize(("path", "hidden", "options"), RUNS, ids=str)
+def test_two_runs_give_the_same_bits(kind, path, hidden, options):
+    backend, form = path
+    module, x = kind(3, hidden, backend=backend, **options), INPUTS[form]()
+    runs = []
+    for _ in range(2):
+        result = module(x)
+        runs.append([*tensors(result), *torch.autograd.grad(total(result), list(module.parameters()))])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+# hooks and checkpoints
+
+
+def test_checkpointing_and_saved_tensor_hooks_change_nothing(kind, path):
+    module, x = built(kind, path)
+    ways = [
+        lambda: module(x)[0],
+        lambda: checkpoint(lambda given: module(given)[0], x, use_reentrant=False),
+        lambda: module(x)[0],
+    ]
+    found = []
+    for k, way in enumerate(ways):
+        module.zero_grad()
+        with torch.autograd.graph.save_on_cpu() if k == 2 else torch.enable_grad():
+            way().sin().sum().backward()
+        found.append([p.grad.clone() for p in module.parameters()])
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
-def test_one_tensor_for_both_states_of_an_lstm(backend):
-    theirs, ours = twins(LAYERS["lstm"], 3, 4, backend=backend)
-    x, both = torch.randn(2, 2, 3), torch.randn(1, 2, 4, requires_grad=True)
-    same(*([torch.autograd.grad(total(m(x, (both, both))), both)[0]] for m in (ours, theirs)))
-
-
-# transforms
-
-
-@pytest.mark.parametrize("backend", ["aten", "reference"])
-def test_transforms_give_what_torchs_give(pair, backend):
-    theirs, ours = twins(pair, 2, 3, dtype=torch.float64, backend=backend)
-    x = torch.randn(3, 1, 2, dtype=torch.float64)
-    found = []
-    for module in (ours, theirs):
-
-        def output(x, module=module):
-            return module(x)[0]
-
-        def loss(x, module=module):
-            return total(module(x))
-
-        _, pull = torch.func.vjp(output, x)
-        found.append(
-            [
-                torch.func.grad(loss)(x),
-                *pull(torch.ones(3, 1, 3, dtype=torch.float64)),
-                torch.func.jacrev(output)(x),
-                torch.autograd.functional.jacobian(output, x),
-                torch.func.grad(lambda x, loss=loss: torch.func.grad(loss)(x).square().sum())(x),
-            ]
-        )
-    for got, expected in zip(*found, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
-
-
-def test_compile_without_fullgraph(pair):
-    torch.compiler.reset()
-    ours, x = pair[1](3, 4), torch.randn(2, 2, 3)
-    torch.testing.assert_close(torch.compile(ours, backend="eager")(x)[0], ours(x)[0])
-
-
-# cells
-
-
-@pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
-def test_a_cell_refuses_another_dtype_and_misses_of_dimensions(cells, backend):
-    theirs, ours = twins(cells, 3, 4, backend=backend)
-    x, h = torch.randn(2, 3), torch.randn(2, 4)
-    for given, state in ((x.double(), None), (x, h.double()), (x, h[0]), (x[0], h)):
-        hx = state if state is None or not is_lstm(ours) else (state, state)
-        for cell in (theirs, ours):
-            with pytest.raises((RuntimeError, ValueError)):
-                cell(given, hx)
-
-
-def test_a_projected_lstm_is_torchs_on_every_backend(backend):
-    theirs, ours = twins(LAYERS["lstm"], 3, 4, 2, proj_size=2, bidirectional=True, backend=backend)
-    x = torch.randn(2, 2, 3, requires_grad=True)
-    hx = (torch.randn(4, 2, 2), torch.randn(4, 2, 4))
-    found = [
-        [*tensors(r), *torch.autograd.grad(total(r), [x, *m.parameters()])] for m in (ours, theirs) for r in [m(x, hx)]
-    ]
-    same(*found)
+def test_hooks_see_and_may_replace(kind):
+    module, seen = kind(3, 4), []
+    module.register_forward_pre_hook(lambda m, given: seen.append("before"))
+    module.register_forward_hook(lambda m, given, result: (result[0] * 2, result[1]))
+    module.register_full_backward_hook(lambda m, grad_input, grad_output: seen.append("backward"))
+    module.weight_hh_l0.register_hook(lambda grad: seen.append("weight"))
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    output, _ = module(x)
+    output.sum().backward()
+    assert sorted(seen) == ["backward", "before", "weight"]
+    plain = kind(3, 4)
+    plain.load_state_dict(module.state_dict())
+    torch.testing.assert_close(output, 2 * plain(x)[0])

@@ -6,16 +6,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from contract_cases import CELLS, LAYERS, error_of
+from contract_cases import error_of
 from torch import nn
 
 from fusedrnn import FusedGRU, FusedLSTM
-
-
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
-def pair(request):
-    return request.param
-
 
 FAULTS = {  # in the order of torch's checks
     "dropout": [True, -0.1, 1.5, "abc", None],
@@ -83,9 +77,10 @@ def test_arguments_come_by_position_and_by_name(pair):
 
 
 def test_a_missing_and_an_unknown_argument_are_type_errors(pair):
-    for kind in pair:
-        for call in (lambda: kind(), lambda: kind(3), lambda: kind(3, 4, layers=2)):  # noqa: B023
-            assert isinstance(error_of(call), TypeError)
+    calls = [([], {}, "input_size"), ([3], {}, "hidden_size"), ([3, 4], {"layers": 2}, "layers")]
+    for kind, (args, options, name) in itertools.product(pair, calls):
+        with pytest.raises(TypeError, match=name):
+            kind(*args, **options)
 
 
 def test_what_torch_does_not_check_is_taken(pair):
@@ -103,14 +98,24 @@ def test_dropout_becomes_a_float(pair, dropout):
     assert module.dropout == dropout
 
 
-def test_dropout_on_one_layer_warns_where_the_module_is_made(pair):
+def test_dropout_on_one_layer_is_a_warning(pair):
     with pytest.warns(UserWarning, match="num_layers greater than 1, but got dropout=0.5 and num_layers=1"):
         pair[1](3, 4, dropout=0.5)
 
 
-@pytest.fixture(params=CELLS.values(), ids=CELLS)
-def cells(request):
-    return request.param
+def test_options_that_torch_lacks_are_in_the_repr():
+    gru = FusedGRU(3, 4, backend="aten", reset_after=False)
+    assert gru.extra_repr() == "3, 4, backend='aten', reset_after=False"
+
+
+def test_dtype_and_device_and_their_defaults_are_respected(pair):
+    assert pair[1](3, 4, dtype=torch.bfloat16).weight_ih_l0.dtype == torch.bfloat16
+    assert pair[1](3, 4, device="meta").weight_ih_l0.is_meta
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert pair[1](3, 4).weight_ih_l0.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_cells_check_nothing(cells):

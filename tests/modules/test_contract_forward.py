@@ -1,46 +1,14 @@
-"""Calls: forms of input and state, what is refused and in which order, packed order, batches of none, on every backend."""
+"""Calls as torch.nn's: forms of input and state, memory layouts, empty batches, and which errors are raised first."""
 
 import itertools
 
 import pytest
 import torch
-from contract_cases import BACKENDS, LAYERS, error_of, flat, hx_of, tensors, total, twins
-from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
+from contract_cases import agree, error_of, flat, hx_of, some_on_triton, tensors, total, twins
 
 from fusedrnn import FusedLSTM
 
 X = torch.randn(5, 2, 3)
-
-
-@pytest.fixture(params=LAYERS.values(), ids=LAYERS)
-def pair(request):
-    return request.param
-
-
-@pytest.fixture(params=["reference", "aten"])
-def backend(request):
-    return request.param
-
-
-def some_on_triton(names, cases, chosen):
-    """Every case on every backend, but in the interpreter, which is slow, only the chosen ones."""
-    found = [(b, *case) for b in BACKENDS for case in cases if b != "triton" or case in chosen]
-    return pytest.mark.parametrize(("backend", *names), found, ids=lambda p: str(p))
-
-
-def agree(theirs, ours, *args, **options):
-    """Both modules return the same kinds, shapes and, to a few roundings, numbers."""
-    expected, got = theirs(*args, **options), ours(*args, **options)
-    assert type(got) is type(expected) is tuple
-    assert type(got[1]) is type(expected[1])
-    for a, b in zip(tensors(got), tensors(expected), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-6)
-    return got
-
-
-# forms
-
-
 FORMS = ["batched", "batch first", "unbatched", "unbatched, batch first"]
 
 
@@ -60,29 +28,35 @@ def test_every_form_of_input_and_state(pair, backend, form, given):
         agree(theirs, ours, input=x, hx=hx)
 
 
-def test_layouts_of_memory_do_not_matter(pair, backend):
-    theirs, ours = twins(pair, 3, 4, 2, bidirectional=True, backend=backend)
-    x = torch.randn(1, 1, 3).expand(5, 2, 3)
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=["one layer", "stacked"])
+def test_layouts_of_memory_do_not_matter(pair, backend, options):
+    theirs, ours = twins(pair, 3, 4, backend=backend, **options)
+    rows = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+    expanded = torch.randn(1, 1, 3).expand(5, 2, 3)
     strided = torch.randn(5, 2, 6)[..., ::2]
     transposed = torch.randn(3, 2, 5).permute(2, 1, 0)
-    h = torch.randn(2, 4, 8).transpose(0, 1)[..., ::2]
-    zero_stride = torch.randn(4).expand(4, 2, 4)
-    for given, state in itertools.product((x, strided, transposed), (h, zero_stride)):
+    h = torch.randn(2, rows, 8).transpose(0, 1)[..., ::2]
+    zero_stride = torch.randn(4).expand(rows, 2, 4)
+    for given, state in itertools.product((expanded, strided, transposed), (h, zero_stride)):
         kept = [given.clone(), state.clone()]
-        agree(theirs, ours, given, (state, state) if pair[1] is FusedLSTM else state)
+        got = agree(theirs, ours, given, (state, state) if pair[1] is FusedLSTM else state)
         assert torch.equal(given, kept[0])
         assert torch.equal(state, kept[1])
+        x, same = given.contiguous(), state.contiguous()
+        assert torch.equal(got[0], ours(x, (same, same) if pair[1] is FusedLSTM else same)[0])
 
 
-@some_on_triton(["steps"], [(1,), (2,)], [(1,)])
-def test_results_share_no_memory(pair, backend, steps):
-    ours = pair[1](3, 3, 2, bidirectional=True, backend=backend)
-    for x in (torch.randn(steps, 1, 3), torch.randn(steps, 3)):
-        hx = hx_of(ours, 4, *([1] if x.dim() == 3 else []), 3)
-        results = tensors(ours(x, hx))
+@some_on_triton(["steps", "stacked"], list(itertools.product((1, 2), (True, False))), [(1, True), (1, False)])
+def test_results_share_no_memory_and_nothing_given_is_modified(pair, backend, steps, stacked):
+    ours = pair[1](3, 3, 1 + stacked, bidirectional=stacked, backend=backend)
+    for x in (torch.randn(steps, 1 if stacked else 2, 3), torch.randn(steps, 3)):
+        hx = hx_of(ours, 4 if stacked else 1, *x.shape[1:-1], 3)
         given = [x, *flat(hx)]
+        before = [t.clone() for t in given]
+        results = tensors(ours(x, hx))
         pointers = {t.untyped_storage().data_ptr() for t in (*results, *given)}
         assert len(pointers) == len(results) + len(given)
+        assert all(torch.equal(a, b) for a, b in zip(before, given, strict=True))
         with torch.no_grad():
             for result in results:
                 result.add_(1)
@@ -100,15 +74,19 @@ def test_default_states_are_zeros_and_draw_nothing(pair, backend):
     agree(theirs, ours, X)
 
 
-@some_on_triton(["training"], [(True,), (False,)], [(True,), (False,)])
-def test_no_samples_at_all(pair, backend, training):
+EMPTY = list(itertools.product([True, False], ["floats", "floats and hx", "ids"]))
+
+
+@some_on_triton(["training", "given"], EMPTY, [(True, "floats and hx"), (False, "floats and hx")])
+def test_an_empty_batch_gives_empty_results_and_zero_gradients(pair, backend, training, given):
     module = pair[1](3, 4, 2, bidirectional=True, dropout=0.5, backend=backend).train(training)
-    x = torch.randn(5, 0, 3, requires_grad=True)
-    output, states = module(x, hx_of(module, 4, 0, 4))
+    ids = given == "ids"
+    x = torch.zeros(5, 0, dtype=torch.int64) if ids else torch.randn(5, 0, 3, requires_grad=True)
+    output, states = module(x, hx_of(module, 4, 0, 4) if "hx" in given else None)
     assert output.shape == (5, 0, 8)
     assert all(s.shape == (4, 0, 4) for s in flat(states))
     total((output, states)).backward()
-    assert x.grad.shape == (5, 0, 3)
+    assert ids or x.grad.shape == (5, 0, 3)
     assert all(p.grad is not None and not p.grad.any() for p in module.parameters())
 
 
@@ -172,110 +150,3 @@ def test_what_is_no_tensor_is_refused(pair, backend, bad):
     for module in (theirs, ours):
         with pytest.raises((AttributeError, TypeError, ValueError)):
             module(bad)
-
-
-# packed sequences
-
-
-def packed_of(lengths, enforce_sorted=False, dtype=torch.float32):
-    return pack_sequence([torch.randn(n, 3, dtype=dtype) for n in lengths], enforce_sorted=enforce_sorted)
-
-
-PACKED = list(itertools.product([[3, 5, 1, 5], [2, 4, 6], [6, 4, 4, 1]], [True, False], [True, False]))
-
-
-@some_on_triton(["lengths", "batch_first", "given"], [([1, 3, 2], True, True), *PACKED], [([1, 3, 2], True, True)])
-def test_states_of_packed_samples_are_in_the_users_order(pair, backend, lengths, batch_first, given):
-    theirs, ours = twins(pair, 3, 4, 2, bidirectional=True, batch_first=batch_first, backend=backend)
-    hx = hx_of(ours, 4, len(lengths), 4) if given else None
-    for packed in (packed_of(lengths), packed_of(sorted(lengths, reverse=True), enforce_sorted=True)):
-        output, states = agree(theirs, ours, packed, hx)
-        assert type(output) is PackedSequence
-        for name in ("batch_sizes", "sorted_indices", "unsorted_indices"):
-            assert getattr(output, name) is getattr(packed, name)
-        padded, sizes = pad_packed_sequence(output)
-        inputs, _ = pad_packed_sequence(packed)
-        for b, n in enumerate(sizes):
-            assert not padded[n:, b].any()
-            own_hx = None if hx is None else (hx[0][:, b], hx[1][:, b]) if isinstance(hx, tuple) else hx[:, b]
-            alone = ours(inputs[:n, b], own_hx)
-            torch.testing.assert_close(padded[:n, b], alone[0], rtol=1e-5, atol=2e-6)
-            for state, own in zip(flat(states), flat(alone[1]), strict=True):
-                torch.testing.assert_close(state[:, b], own, rtol=1e-5, atol=2e-6)
-
-
-def test_packed_rows_get_gradients_through_dropout(pair, backend):
-    module = pair[1](3, 16, 2, dropout=0.5, backend=backend)
-    packed = packed_of([3, 5, 1])
-    rows = packed.data.requires_grad_()
-    output, _ = module(packed)
-    torch.manual_seed(1)
-    first = module(packed)[0].data
-    torch.manual_seed(1)
-    assert torch.equal(module(packed)[0].data, first)
-    assert not torch.equal(output.data, first)
-    total(output).backward()
-    assert (rows.grad.abs().sum(1) > 0).all()
-
-
-def test_packed_input_of_the_wrong_kind_is_refused(pair, backend):
-    theirs, ours = twins(pair, 3, 4, 2, backend=backend)
-    wrong_state = hx_of(ours, 2, 5, 4)
-    for packed, hx in (
-        (packed_of([3, 1], dtype=torch.float64), None),
-        (packed_of([3, 1], enforce_sorted=True), wrong_state),
-        (packed_of([3, 1], enforce_sorted=True), hx_of(ours, 3, 2, 4)),
-        (packed_of([3, 1], enforce_sorted=True), hx_of(ours, 2, 2, 5)),
-    ):
-        expected, got = (error_of(lambda m=m, p=packed, h=hx: m(p, h)) for m in (theirs, ours))
-        assert isinstance(got, RuntimeError | ValueError)
-        if pair[1] is not FusedLSTM:
-            assert type(got) is type(expected)
-    with pytest.raises(RuntimeError, match="Expected 3, got 4"):
-        ours(pack_sequence([torch.randn(2, 4)]))
-
-
-# dropout and dtypes
-
-
-@some_on_triton(["training"], [(True,), (False,)], [])
-def test_dropout_scales_what_it_keeps_afresh_at_every_step(pair, backend, training):
-    module = pair[1](3, 64, 2, dropout=0.25, backend=backend).train(training)
-    with torch.no_grad():
-        for name in ("weight_hh_l1", "bias_ih_l1", "bias_hh_l1"):
-            getattr(module, name).zero_()
-        rows = module.weight_ih_l1.shape[0]
-        module.weight_ih_l1.copy_(torch.eye(64).repeat(rows // 64, 1) * 1e-2)  # the second layer reads each unit alone
-    x = torch.randn(1, 40, 3).expand(6, 40, 3)
-    output, states, every = module(x, return_all_states=True)
-    inputs = every[0] if pair[1] is not FusedLSTM else every[0][0]
-    (through,) = torch.autograd.grad(
-        output.sum(), inputs
-    )  # exactly zero where the input of the second layer was dropped
-    dropped = through == 0
-    assert dropped.float().mean().item() == pytest.approx(0.25 * training, abs=0.03)
-    clean = pair[1](64, 64)
-    clean.load_state_dict({n.replace("l1", "l0"): v for n, v in module.state_dict().items() if "l1" in n})
-    undropped, _ = clean(inputs)
-    if training:
-        assert not torch.equal(dropped[0], dropped[1])  # a mask for each step, not one for all
-        scale = (output[0] / undropped[0])[~dropped[0]]  # the second layer is nearly linear in so small an input
-        assert scale.median().item() == pytest.approx(1 / 0.75, rel=0.02)
-    else:
-        torch.testing.assert_close(output, undropped)
-    torch.testing.assert_close(flat(states)[0][0], inputs[-1])
-
-
-@some_on_triton(["dtype"], [(torch.float64,), (torch.float16,), (torch.bfloat16,)], [(torch.float16,)])
-def test_results_and_gradients_have_the_dtype_of_the_input(pair, backend, dtype):
-    theirs, ours = twins(pair, 3, 4, 2, dtype=dtype, backend=backend)
-    x = torch.randn(5, 2, 3).to(dtype).requires_grad_()
-    found = []
-    for module in (theirs, ours):
-        result = module(x)
-        assert all(t.dtype == dtype for t in tensors(result))
-        found.append([*tensors(result), *torch.autograd.grad(total(result), [x, *module.parameters()])])
-    tolerance = {torch.float64: 1e-12, torch.float16: 2e-2, torch.bfloat16: 0.2}[dtype]  # some ten roundings of sums
-    for expected, got in zip(*found, strict=True):
-        assert got.dtype == dtype
-        torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)

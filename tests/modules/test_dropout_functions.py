@@ -1,4 +1,4 @@
-"""Dropout as users meet it: what is random, what is kept for the backward, transforms, tracing, errors."""
+"""The dropout functions and modules: seeds, what is saved for the backward, transforms, tracing, errors."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The kernels under torch.func: what they have no derivatives for is refused, vmap and dropout are right, "auto" avoids it all."""
+"""The kernels under torch.func: differentiating transforms are refused, vmap and dropout work, "auto" avoids the kernels."""
 
 import pytest
 import torch
@@ -123,10 +123,10 @@ def test_bias_relu_dropout_passes_through_transforms(transform):
 
 
 def test_auto_never_chooses_the_kernels_in_a_transform(monkeypatch):
-    """On a chip that is verified, for a call that the kernels win."""
+    """On a verified GPU, for a call where the kernels are faster."""
 
     class OnAGpu:
-        """As much of a call as the choice looks at."""
+        """The attributes of a call that the choice reads."""
 
         class input:  # noqa: N801
             device = torch.device("cuda")
@@ -140,9 +140,7 @@ def test_auto_never_chooses_the_kernels_in_a_transform(monkeypatch):
     monkeypatch.setattr(torch.version, "hip", None)
     large = Layer("lstm", torch.bfloat16, T=512, B=64, I=512, H=512)
     monkeypatch.setattr(chooser, "layer_of", lambda call: large)
-    monkeypatch.setattr(
-        chooser, "decision", chooser.decision.__wrapped__
-    )  # what it says of this chip is not to be kept
+    monkeypatch.setattr(chooser, "decision", chooser.decision.__wrapped__)  # without its cache
     asked = []
     assert chooser.automatic(OnAGpu) == "triton"
     for transform in TRANSFORMS.values():

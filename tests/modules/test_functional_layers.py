@@ -1,4 +1,4 @@
-"""gru() and lstm() are pure functions of tensors: what the modules compute, on weights given as they are."""
+"""functional.gru and functional.lstm: the results of the modules on weights given as arguments."""
 
 import pytest
 import torch

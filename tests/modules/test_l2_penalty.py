@@ -1,4 +1,4 @@
-"""functional.l2_penalty equals the reference, with its gradient, and says what it cannot take."""
+"""functional.l2_penalty: value and gradient of the reference, and errors for arguments it cannot take."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""replace_rnns turns torch.nn's recurrent modules into ours in place and says what it left; restore_rnns undoes it to the bit."""
+"""replace_rnns replaces torch.nn's recurrent modules in place and lists what it left; restore_rnns undoes it exactly."""
 
 import copy
 import pickle

@@ -34,7 +34,7 @@ def build(kind, **options):
 
 
 def by_hand(module, x, lengths=None, input_seed=None, weight_seeds=None, seeds=None):
-    """The module's layers one by one on the reference, and between them the textbook's dropout with the given seeds."""
+    """Run the module's layers one by one on the reference, with the reference's dropout of the given seeds between them."""
     shared = 1 if module.variational else 0
     if input_seed is not None:
         x = counter_dropout(x, module.input_dropout, input_seed, shared)
@@ -116,7 +116,7 @@ def test_the_mask_does_not_depend_on_the_layout(layout, backend):
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm-proj"])
-def test_every_weight_hh_loses_elements_of_its_own(kind, backend):
+def test_every_weight_hh_has_its_own_mask(kind, backend):
     module = build(kind, num_layers=2, weight_dropout=P, backend=backend)
     x = torch.randn(T, B, I, dtype=torch.float64)
     torch.manual_seed(7)
@@ -139,21 +139,27 @@ def test_the_masks_of_two_layers_are_independent(seed):
     assert ((counts - expected) ** 2 / expected).sum() < 21.108
 
 
-def test_token_ids_drop_between_layers_too(backend):
-    module = build("gru", num_layers=2, dropout=P, backend=backend)
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_token_ids_drop_between_layers_too(kind, backend):
+    module = build(kind, num_layers=2, dropout=P, backend=backend)
     ids = torch.randint(0, I, (T, B))
     torch.manual_seed(7)
-    got = module(ids)[0]
+    output, states = module(ids)
     torch.manual_seed(7)
     one_hot = torch.nn.functional.one_hot(ids, I).double()
-    assert_close(got, by_hand(module, one_hot, seeds=seed_for(P, ids.device))[0])
+    expected = by_hand(module, one_hot, seeds=seed_for(P, ids.device))
+    assert_close(output, expected[0])
+    assert_close(h_of(states), expected[1])
+    assert not torch.equal(module(ids)[0], output)
 
 
 EVERY = {"dropout": P, "input_dropout": P, "weight_dropout": P, "variational": True}
 
 
-def test_evaluation_drops_nothing_and_draws_nothing(backend):
-    module = build("lstm", num_layers=2, backend=backend, **EVERY).eval()
+@pytest.mark.parametrize("options", [{"dropout": P}, EVERY], ids=["between layers", "every option"])
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_evaluation_drops_nothing_and_draws_nothing(kind, options, backend):
+    module = build(kind, num_layers=2, backend=backend, **options).eval()
     x = torch.randn(T, B, I, dtype=torch.float64)
     before = torch.get_rng_state()
     got = module(x)[0]

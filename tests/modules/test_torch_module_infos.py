@@ -106,7 +106,7 @@ def test_gradients_of_first_and_second_order(name, training, backend):
 
 
 def strided(tensor):
-    """The same values with a gap after each."""
+    """The same values with stride 2 in the last dimension."""
     wide = tensor.detach().unsqueeze(-1).repeat_interleave(2, -1)
     return wide[..., 0].requires_grad_(tensor.requires_grad)
 

@@ -1,4 +1,4 @@
-"""The modules on the Triton kernels, interpreted on the CPU in float32, against torch.nn in float64."""
+"""The modules on the Triton kernels, interpreted on the CPU in float32: their error against torch.nn in float64."""
 
 import math
 

@@ -51,23 +51,3 @@ def test_bad_call(case, backend):
     with pytest.raises(error, match=message) as caught:
         module(5, 4, backend=backend)(*args, **options)
     assert "\n" not in str(caught.value)
-
-
-CONSTRUCTOR = {
-    "proj_size on a GRU": (FusedGRU, (5, 4), {"proj_size": 0}, ValueError, "only supported for LSTM"),
-    "unknown argument": (FusedGRU, (5, 4), {"layers": 2}, TypeError, "layers"),
-    "missing argument": (FusedGRU, (5,), {}, TypeError, "hidden_size"),
-    "dropout too large": (FusedGRU, (5, 4), {"dropout": 1.5}, ValueError, "dropout"),
-    "dropout a bool": (FusedGRU, (5, 4), {"dropout": True}, ValueError, "dropout"),
-    "hidden_size zero": (FusedLSTM, (5, 0), {}, ValueError, "hidden_size"),
-    "hidden_size a float": (FusedLSTM, (5, 4.0), {}, TypeError, "hidden_size"),
-    "bias an int": (FusedLSTM, (5, 4, 1, 1), {}, TypeError, "bias"),
-    "proj_size too large": (FusedLSTM, (5, 4), {"proj_size": 4}, ValueError, "proj_size"),
-}
-
-
-@pytest.mark.parametrize("case", CONSTRUCTOR.values(), ids=CONSTRUCTOR)
-def test_bad_constructor(case):
-    module, args, options, error, message = case
-    with pytest.raises(error, match=message):
-        module(*args, **options)

@@ -1,4 +1,4 @@
-"""A training step takes a number of kernels that does not depend on how many steps the sequence has."""
+"""The number of kernels of a training step does not depend on the length of the sequence."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not launch.INTERPRETED, reason="on a GPU the pro
 
 
 class Operators(TorchDispatchMode):
-    """Lists the torch operators that take a kernel on a GPU, also those inside ours: no views, no memory that is left as it is."""
+    """Lists the torch operators that launch a kernel on a GPU, also inside our operators: no views, no uninitialised memory."""
 
     INSIDE = {  # noqa: RUF012
         torch.ops.fusedrnn.sweep.default: ops.sweep._init_fn,

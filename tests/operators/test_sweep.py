@@ -112,7 +112,7 @@ def test_the_operator_passes_torchs_own_checks(cell, engine, keep):
 @pytest.mark.parametrize("steps", [1, 2, 3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_kernels_results_are_laid_out_as_tracing_promises(cell, steps):
-    """The state after an odd number of steps lies in the other slot; what is returned must not show that."""
+    """After an odd number of steps the state is in the second slot of its buffer; the returned tensor must have no offset."""
     pytest.importorskip("triton")
     G = 4 if cell == "lstm" else 3
     x, h0, w_ih, w_hh = (torch.randn(*s) for s in ((steps, 2, 3), (1, 2, 4), (1, G * 4, 3), (1, G * 4, 4)))

@@ -34,7 +34,7 @@ def gradients(cell, args, lengths, given):
 
 
 def unrolled_gradients(cell, args, lengths, given):
-    """The same from the unrolled sweeps, and what the forward left."""
+    """The same from the unrolled sweeps, and what the forward saved."""
     gx, h0, c0, w_hh, b_hh = args
     done = unrolled.forward(cell, gx, h0, c0, w_hh, b_hh, lengths, save=True)
     d_output, d_h_n, d_cells, d_c_n = (*given, None, None)[:4]

@@ -4,18 +4,10 @@ from functools import partial
 
 import pytest
 import torch
+from reference_networks import SWEEPS
 from torch.autograd import gradcheck, gradgradcheck
 
-from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
-
 T, B, H, P = 3, 2, 3, 2
-SWEEPS = {
-    "rnn": (1, rnn_sweep),
-    "gru": (3, gru_sweep),
-    "gru-before": (3, partial(gru_sweep, reset_after=False)),
-    "lstm": (4, lstm_sweep),
-    "lstm-proj": (4, lstm_sweep),
-}
 
 
 def arguments_of(name):

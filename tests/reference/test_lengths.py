@@ -1,22 +1,11 @@
 """Padding has no effect and no gradient; states stop where their sequences stop."""
 
-from functools import partial
-
 import pytest
 import torch
-from reference_networks import LAYER_SWEEPS, TORCH, B, H, I, P, T, build, gradients, run_reference, states_for
-
-from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
+from reference_networks import LAYER_SWEEPS, SWEEPS, TORCH, B, H, I, P, T, build, gradients, run_reference, states_for
 
 LENGTHS = torch.tensor([4, T, 0, 6, 1])
 PADDING = torch.arange(T).unsqueeze(1) >= LENGTHS  # (T, B)
-SWEEPS = {
-    "rnn": (1, rnn_sweep),
-    "gru": (3, gru_sweep),
-    "gru-before": (3, partial(gru_sweep, reset_after=False)),
-    "lstm": (4, lstm_sweep),
-    "lstm-proj": (4, lstm_sweep),
-}
 sweeps = pytest.mark.parametrize("name", SWEEPS)
 junk = pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e308], ids=["nan", "inf", "huge"])
 
