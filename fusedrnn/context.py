@@ -1,4 +1,4 @@
-"""What is going on around a call and is not among its arguments: autocast, tracing, transforms, graph capture."""
+"""The state of torch around a call, beside its arguments: autocast, tracing, transforms, graph capture."""
 
 from __future__ import annotations
 
@@ -21,21 +21,16 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def transformed() -> bool:
-    """Whether a transform of torch.func or forward-mode differentiation is at work, which only plain operators pass through."""
+    """Whether a transform of torch.func or forward-mode differentiation is active, which only plain operators support."""
     if torch.compiler.is_compiling():
         return False
-    return transformed_eagerly()
-
-
-def transformed_eagerly() -> bool:
-    """`transformed` where nothing is compiled."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def differentiated_by_func() -> bool:
-    """Whether grad, jvp or the like of torch.func, or forward mode, is at work: a custom operator has no derivatives for them.
+    """Whether a differentiating transform of torch.func, or forward mode, is active: custom operators have no rules for them.
 
-    vmap runs such an operator sample by sample, functionalize as it is.
+    They have one for vmap, sample by sample, and need none for functionalize.
     """
     if torch.compiler.is_compiling():
         return False

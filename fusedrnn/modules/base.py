@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,23 @@ from fusedrnn.dropout import dropout
 from fusedrnn.operators.packing import pack, unpack
 
 
+class Options(TypedDict, total=False):
+    """The arguments of the modules beyond torch.nn's; see `FusedGRU`."""
+
+    backend: str | None
+    variational: bool
+    input_dropout: float
+    weight_dropout: float
+    memory: str
+
+
+def check_options(name: str, options: Options) -> None:
+    """Raise a TypeError, as a call of `name` does, if `options` has an argument that there is not."""
+    unknown = next((option for option in options if option not in Options.__annotations__), None)
+    if unknown is not None:
+        raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}")
+
+
 class FusedRNNBase(nn.RNNBase):
     """Base of `FusedGRU` and `FusedLSTM`.
 
@@ -26,16 +43,16 @@ class FusedRNNBase(nn.RNNBase):
     """
 
     cell: Any  # a name of `Spec.cell`, or a property that returns one
-    backend: str | None
-    variational: bool
-    input_dropout: float
-    weight_dropout: float
-    memory: str
 
     def _set_options(
-        self, backend: str | None, variational: bool, input_dropout: float, weight_dropout: float, memory: str
+        self,
+        backend: str | None = None,
+        variational: bool = False,
+        input_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        memory: str = "save",
     ) -> None:
-        """Check and keep what torch.nn has no argument for."""
+        """Check and keep the `Options`."""
         self.backend = None if backend is None else check_name(backend)
         self.memory = validation.check_memory(memory)
         self.variational = variational

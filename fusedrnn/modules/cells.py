@@ -132,7 +132,7 @@ class FusedGRUCell(_FusedCell):
 
     @property
     def cell(self) -> str:
-        """Which cell of `Spec` this is."""
+        """The cell of `Spec`."""
         return "gru" if self.reset_after else "gru_before"
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 from torch.fx import Proxy
 
 from fusedrnn import validation
 from fusedrnn.context import traced_as_leaf
-from fusedrnn.modules.base import FusedRNNBase
+from fusedrnn.modules.base import FusedRNNBase, Options, check_options
 
 
 class FusedGRU(FusedRNNBase):
@@ -18,14 +18,18 @@ class FusedGRU(FusedRNNBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as for `torch.nn.GRU`;
             the same seed gives the same parameters, and state_dicts load both ways.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
-        variational: the masks of `dropout` and `input_dropout` are shared by all time steps (Gal & Ghahramani, "A theoretically
-            grounded application of dropout in recurrent neural networks", 2016).
-        input_dropout: probability of dropping an element of a floating-point input, when training.
+        reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product. Default: True.
+        **options: the arguments below, by name.
+
+    Keyword Args:
+        backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
+            FUSEDRNN_BACKEND.
+        variational: all time steps share the masks of `dropout` and `input_dropout` (Gal & Ghahramani, "A theoretically
+            grounded application of dropout in recurrent neural networks", 2016). Default: False.
+        input_dropout: probability of dropping an element of a floating-point input, when training. Default: 0.
         weight_dropout: probability of dropping an element of `weight_hh`, drawn once a call (DropConnect as in AWD-LSTM: Merity
-            et al., "Regularizing and optimizing LSTM language models", 2018), when training.
-        memory: "save", or "recompute" to keep no gates for the backward: see `functional.gru`.
-        reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
+            et al., "Regularizing and optimizing LSTM language models", 2018), when training. Default: 0.
+        memory: "save", or "recompute" to keep no gates for the backward: see `functional.gru`. Default: "save".
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
     batch_first, (T,) unbatched or packed, standing for one-hot rows of width input_size. `lengths` (B,) gives the steps of each
@@ -45,27 +49,21 @@ class FusedGRU(FusedRNNBase):
         device: Any = None,
         dtype: Any = None,
         *,
-        backend: str | None = None,
-        variational: bool = False,
-        input_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        memory: str = "save",
         reset_after: bool = True,
-        **unsupported: Any,
+        **options: Unpack[Options],
     ) -> None:
-        if "proj_size" in unsupported:
+        if "proj_size" in options:
             raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-        if unsupported:
-            raise TypeError(f"FusedGRU() got an unexpected keyword argument {next(iter(unsupported))!r}")
+        check_options("FusedGRU", options)
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self._set_options(backend, variational, input_dropout, weight_dropout, memory)
+        self._set_options(**options)
         self.reset_after = reset_after
 
     @property
     def cell(self) -> str:
-        """Which cell of `Spec` this is."""
+        """The cell of `Spec`."""
         return "gru" if self.reset_after else "gru_before"
 
     def forward(
@@ -95,7 +93,7 @@ class FusedLSTM(FusedRNNBase):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype: as for
             `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
-        backend, variational, input_dropout, weight_dropout, memory: as for `FusedGRU`.
+        **options: as for `FusedGRU`.
 
     `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
     `return_all_states=True` a third value: a tuple over layers of (every h, every c) of the layer, laid out as the output.
@@ -113,13 +111,9 @@ class FusedLSTM(FusedRNNBase):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
-        *,
-        backend: str | None = None,
-        variational: bool = False,
-        input_dropout: float = 0.0,
-        weight_dropout: float = 0.0,
-        memory: str = "save",
+        **options: Unpack[Options],
     ) -> None:
+        check_options("FusedLSTM", options)
         super().__init__(
             "LSTM",
             input_size,
@@ -133,7 +127,7 @@ class FusedLSTM(FusedRNNBase):
             device,
             dtype,
         )
-        self._set_options(backend, variational, input_dropout, weight_dropout, memory)
+        self._set_options(**options)
 
     cell = "lstm"
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
