@@ -14,7 +14,7 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.arguments import DIFFERENTIABLE, Sweep, SweepBackward
 from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference import counter_dropout as plain
-from fusedrnn.reference import sweep as reference
+from fusedrnn.reference.cells import SWEEPS
 
 Gradients = tuple[Tensor | None, ...]
 RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
@@ -126,11 +126,9 @@ def reference_sweep(
     lengths: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """The reference for a sweep: output, h_n and, of a cell with c, every c_t and c_n."""
-    gx = input_side(x, w_ih, b_ih, len(w_hh))
-    if c0 is not None:
-        output, cells, h_n, c_n = reference.lstm_sweep(gx, h0, c0, w_hh, b_hh, None, lengths)
-        return output, h_n, cells, c_n
-    return reference.gru_sweep(gx, h0, w_hh, b_hh, lengths, reset_after=cell == "gru")
+    states = (h0,) if c0 is None else (h0, c0)
+    trace, finals = SWEEPS[cell](input_side(x, w_ih, b_ih, len(w_hh)), states, w_hh, b_hh, None, lengths)
+    return tuple(tensor for pair in zip(trace, finals, strict=True) for tensor in pair)
 
 
 def _variable(tensor: Tensor | None, attached: bool) -> Tensor | None:

@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 
+from fusedrnn.reference import cells
 from fusedrnn.reference.dropout import dropout
 from fusedrnn.reference.stack import LayerWeights, layer_of, run_layers
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
@@ -19,24 +20,16 @@ SWEEPS = {
 """Gates of a cell, and its sweep."""
 
 
-def hidden_only(sweep):
-    def layer(gx, states, w_hh, b_hh, w_hr, lengths):
-        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths)
-        return (output,), (h_n,)
-
-    return layer_of(layer)
-
-
-def with_cell_state(gx, states, w_hh, b_hh, w_hr, lengths):
-    output, cells, h_n, c_n = lstm_sweep(gx, *states, w_hh, b_hh, w_hr, lengths)
-    return (output, cells), (h_n, c_n)
+def rnn_layer(gx, states, w_hh, b_hh, w_hr, lengths):
+    output, h_n = rnn_sweep(gx, *states, w_hh, b_hh, lengths)
+    return (output,), (h_n,)
 
 
 LAYER_SWEEPS = {
-    "rnn": hidden_only(rnn_sweep),
-    "gru": hidden_only(gru_sweep),
-    "gru-before": hidden_only(partial(gru_sweep, reset_after=False)),
-    "lstm": layer_of(with_cell_state),
+    "rnn": layer_of(rnn_layer),
+    "gru": layer_of(cells.SWEEPS["gru"]),
+    "gru-before": layer_of(cells.SWEEPS["gru_before"]),
+    "lstm": layer_of(cells.SWEEPS["lstm"]),
 }
 TORCH = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 
