@@ -139,9 +139,12 @@ def plain(call: Call) -> bool:
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
     if torch.compiler.is_compiling() or type(input) is not Tensor or not (input.is_cpu and weight.is_cpu):
         return False
-    if call.all_states or call.lengths is not None or (call.training and spec.dropout):
-        return False
-    if spec.cell not in TORCH_CELLS or spec.memory != "save" or input.dtype != weight.dtype:
+    if (
+        beyond_torch(call)
+        or call.lengths is not None
+        or (call.training and spec.dropout)
+        or input.dtype != weight.dtype
+    ):
         return False
     if input.dim() != (3 if call.batch_sizes is None else 2) or input.shape[-1] != spec.input_size or call.steps < 1:
         return False
