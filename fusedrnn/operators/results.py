@@ -6,11 +6,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from fusedrnn.kernels.cell import NUMBERS
-
-SAVED = {name: cell.saved for name, cell in NUMBERS.items()}
-"""S: values a unit and step that the backward sweep reads, and that it writes gradients of."""
-
 
 class Dropout(NamedTuple):
     """What a sweep drops of the output that the next layer reads, on the fly: as ``pointwise.dropout`` of (T, B, D*H)."""

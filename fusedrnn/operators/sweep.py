@@ -16,16 +16,9 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives, unrolled
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.arguments import Sweep, SweepBackward, schema
+from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.results import Dropout
-from fusedrnn.operators.time_parallel import (
-    bias_gradients,
-    input_gates,
-    input_gradients,
-    input_side,
-    previous_states,
-    recomputed_gates,
-    recurrent_gradient,
-)
+from fusedrnn.operators.time_parallel import input_gradients, input_side, previous_states, recurrent_gradient
 
 Results = tuple[Tensor, ...]
 
@@ -83,17 +76,18 @@ def _(*arguments: Any) -> Results:
 def sweep_backward(*arguments: Any) -> Results:
     """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; the arguments are those of `SweepBackward`."""
     a = SweepBackward(*arguments)
+    cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     d_output, fused = _through_dropout(a)
     previous = previous_states(a.output, a.h0, a.lengths)
     gates = a.gates
     if gates.numel() == 0:
-        gates = recomputed_gates(a.cell, input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh)
+        gates = cell.recompute(input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh)
     d_output = torch.zeros_like(a.output) if d_output is None else d_output
     cells = a.cells if NUMBERS[a.cell].has_c else None
     gradients = (d_output, a.d_h_n, a.d_cells, a.d_c_n)
     swept = _engine(a.engine).backward(a.cell, gates, a.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **fused)
-    dgx = input_gates(a.cell, swept.dgates)
+    dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None
     dw_ih: Tensor | None = None
     if a.w_ih is None:
@@ -101,14 +95,14 @@ def sweep_backward(*arguments: Any) -> Results:
     else:
         dx, dw_ih = input_gradients(a.x, a.w_ih, dgx, need_x=a.need_x)
     biased = a.b_ih is not None or a.b_hh is not None
-    db_ih, db_hh = bias_gradients(a.cell, swept.dgates) if biased else (None, None)
+    db_ih, db_hh = cell.gradients_of_biases(swept.dgates) if biased else (None, None)
     return _or_empty(
         a.h0,
         dx,
         swept.dh0,
         swept.dc0,
         dw_ih,
-        recurrent_gradient(a.cell, swept.dgates, previous, gates),
+        recurrent_gradient(cell.gradient_of_weight, swept.dgates, previous, gates),
         None if a.b_ih is None else db_ih,
         None if a.b_hh is None else db_hh,
     )

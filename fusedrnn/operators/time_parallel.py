@@ -6,6 +6,8 @@ and differentiated a unit. `x` is (T, B, I), token ids (T, B), or, where `w_ih` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -42,30 +44,6 @@ def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
     return _stacked(parts, 2)
 
 
-def recomputed_gates(cell: str, gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
-    """The gates that a forward sweep with ``save`` would have kept, (T, B, D, S*H), from states alone."""
-    H = previous.shape[-1]
-    if cell == "lstm":
-        i_f, g, o = (gx + recurrent_side(previous, w_hh, b_hh)).split((2 * H, H, H), -1)
-        return torch.cat([i_f.sigmoid(), g.tanh(), o.sigmoid()], -1)
-    if cell == "gru":
-        a_rz, m = recurrent_side(previous, w_hh, b_hh).split((2 * H, H), -1)
-        rz = (gx[..., : 2 * H] + a_rz).sigmoid()
-        return torch.cat([rz, (gx[..., 2 * H :] + rz[..., :H] * m).tanh(), m], -1)
-    b_rz, b_n = (None, None) if b_hh is None else (b_hh[:, : 2 * H], b_hh[:, 2 * H :])
-    rz = (gx[..., : 2 * H] + recurrent_side(previous, w_hh[:, : 2 * H], b_rz)).sigmoid()
-    n = (gx[..., 2 * H :] + recurrent_side(rz[..., :H] * previous, w_hh[:, 2 * H :], b_n)).tanh()
-    return torch.cat([rz, n], -1)
-
-
-def input_gates(cell: str, dgates: Tensor) -> Tensor:
-    """The gradient of gx, (T, B, D, G*H) in torch's gate order, out of the backward sweep's dgates."""
-    if cell != "gru":
-        return dgates
-    dn, drz, _ = dgates.split((dgates.shape[-1] // 4, dgates.shape[-1] // 2, dgates.shape[-1] // 4), -1)
-    return torch.cat([drz, dn], -1)
-
-
 def input_gradients(x: Tensor, w_ih: Tensor, dgx: Tensor, *, need_x: bool) -> tuple[Tensor | None, Tensor]:
     """Gradients of x (None for token ids or if not needed) and of w_ih (D, G*H, I), one product each."""
     D, N, width = w_ih.shape
@@ -77,29 +55,15 @@ def input_gradients(x: Tensor, w_ih: Tensor, dgx: Tensor, *, need_x: bool) -> tu
     return dx, (rows.t() @ x.reshape(-1, width)).view(D, N, width)
 
 
-def recurrent_gradient(cell: str, dgates: Tensor, previous: Tensor, gates: Tensor) -> Tensor:
-    """The gradient of w_hh (D, G*H, H): each step's dgates times the state it multiplied, summed over steps and samples."""
-    H = previous.shape[-1]
-    if cell == "gru":
-        dgates = dgates[..., H:]  # dr dz dm
+def recurrent_gradient(
+    of_rows: Callable[[Tensor, Tensor, Tensor], Tensor], dgates: Tensor, previous: Tensor, gates: Tensor
+) -> Tensor:
+    """The gradient of w_hh (D, G*H, H) from `Cell.gradient_of_weight`, summed over steps and samples."""
     parts = []
     for d in range(previous.shape[2]):
-        rows, h = dgates[:, :, d].flatten(0, 1), previous[:, :, d].flatten(0, 1)
-        if cell == "gru_before":
-            reset = gates[:, :, d, :H].flatten(0, 1) * h
-            parts.append(torch.cat([rows[:, : 2 * H].t() @ h, rows[:, 2 * H :].t() @ reset]))
-        else:
-            parts.append(rows.t() @ h)
+        rows, h, saved = (tensor[:, :, d].flatten(0, 1) for tensor in (dgates, previous, gates))
+        parts.append(of_rows(rows, h, saved))
     return _stacked(parts, 0)
-
-
-def bias_gradients(cell: str, dgates: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of b_ih and b_hh, (D, G*H) each, from one reduction over steps and samples."""
-    total = dgates.sum((0, 1))
-    if cell != "gru":
-        return total, total.clone()
-    H = total.shape[-1] // 4
-    return torch.cat([total[:, H : 3 * H], total[:, :H]], -1), total[:, H:].clone()
 
 
 def _stacked(parts: list[Tensor], dim: int) -> Tensor:

@@ -1,25 +1,23 @@
-"""The sweeps in plain torch operators, forward and backward derived by hand: what runs where no kernel does.
+"""The time loop of a layer in plain torch operators, for any device and dtype, with a backward derived by hand.
 
-Same functions, arguments and results as the Triton sweeps (`fusedrnn.kernels.sweeps`), on any device and dtype. No autograd
-graph of T steps is built: a step is one product and a few elementwise operators on preallocated memory, and whatever does not
-depend on the step before is computed for all steps at once, outside the loop.
+Same functions, arguments and results as the Triton sweeps (`fusedrnn.kernels.sweeps`). No autograd graph of T steps is built: a
+step is one product and a few elementwise operators on preallocated memory, and what does not depend on the step before is
+computed for all steps at once, outside the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.results import SAVED, Forward
-from fusedrnn.operators.unrolled_backward import backward, times
+from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.operators.cells import CELLS
+from fusedrnn.operators.cells.cell import Trace, times
+from fusedrnn.operators.results import Backward, Forward
+from fusedrnn.operators.time_parallel import previous_states
 from fusedrnn.reference.loop import active_steps
-
-__all__ = ["backward", "forward"]
-
-Rows = Sequence[Tensor]
-"""The values of one step, gate by gate, each (B, H) or what the cell reads together."""
 
 
 def forward(
@@ -37,14 +35,14 @@ def forward(
     (T, B, D, _), H = gx.shape, h0.shape[-1]
     active = None if lengths is None else active_steps(lengths, T).unsqueeze(-1)  # (T, B, 1)
     output = gx.new_empty((T, B, D, H))
-    cells = gx.new_empty((T, B, D, H)) if cell == "lstm" else None
-    gates = gx.new_empty((T if save else 1, B, D, SAVED[cell] * H))
+    cells = None if c0 is None else gx.new_empty((T, B, D, H))
+    gates = gx.new_empty((T if save else 1, B, D, NUMBERS[cell].saved * H))
     h_n = h0.clone(memory_format=torch.contiguous_format)
     c_n = None if c0 is None else c0.clone(memory_format=torch.contiguous_format)
     if b_hh is None:
         b_hh = gx.new_zeros(w_hh.shape[:2])
     going = None if active is None else active.unbind()
-    split, step = _CELLS[cell]
+    split, step = CELLS[cell].split, CELLS[cell].step
     for d in range(D):
         w_t, bias, h, c = w_hh[d].t(), b_hh[d], h_n[d], None if c_n is None else c_n[d]
         given, kept = _unbound(split(gx[:, :, d], H), T), _unbound(split(gates[:, :, d], H), T)
@@ -68,62 +66,39 @@ def forward(
     return Forward(output, h_n, cells, c_n, gates if save else None)
 
 
+def backward(
+    cell: str,
+    gates: Tensor,
+    output: Tensor,
+    cells: Tensor | None,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_hh: Tensor,
+    lengths: Tensor | None,
+    d_output: Tensor,
+    d_h_n: Tensor | None,
+    d_cells: Tensor | None,
+    d_c_n: Tensor | None,
+) -> Backward:
+    """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to.
+
+    Absent gradients of the final states are None. In the padding the gradient of a state is carried unchanged.
+    """
+    d_h_n = torch.zeros_like(h0) if d_h_n is None else d_h_n
+    active = None if lengths is None else active_steps(lengths, output.shape[0]).unsqueeze(-1)
+    ended = None if active is None else ~active.unsqueeze(-1)  # (T, B, 1, 1)
+    if ended is not None:
+        d_output = d_output.masked_fill(ended, 0)
+        d_cells = None if d_cells is None else d_cells.masked_fill(ended, 0)
+    if cells is not None and c0 is not None:
+        d_c_n = torch.zeros_like(c0) if d_c_n is None else d_c_n
+        previous = previous_states(cells, c0, lengths)
+    else:
+        previous = previous_states(output, h0, lengths)
+    return CELLS[cell].backward(Trace(gates, previous, cells, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n))
+
+
 def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:
     """Views of every step, made at once, which costs less than slicing in the loop; those of one step serve all T."""
     steps = list(zip(*(part.unbind() for part in parts), strict=True))
     return steps if len(steps) == T else steps * T
-
-
-def _split_gru(rows: Tensor, H: int) -> Sequence[Tensor]:
-    """r and z together and apart, n and, of what is kept, m."""
-    rz, *rest = rows.split([2 * H, *[H] * (rows.shape[-1] // H - 2)], -1)
-    return rz, rz[..., :H], rz[..., H:], *rest
-
-
-def _split_lstm(rows: Tensor, H: int) -> Sequence[Tensor]:
-    """All gates, i and f together, and each alone."""
-    return rows, rows[..., : 2 * H], *rows.split(H, -1)
-
-
-def _gru_step(
-    gx: Rows, kept: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None
-) -> None:
-    """Write r, z, n, m = W_hn h + b_hn into `kept` and the next state into `new_h`."""
-    H = h.shape[-1]
-    (x_rz, _, _, x_n), (rz, r, z, n, m) = gx, kept
-    a_rz, a_n = torch.addmm(bias, h, w_t).split_with_sizes((2 * H, H), -1)
-    torch.add(x_rz, a_rz, out=rz).sigmoid_()
-    m.copy_(a_n)
-    torch.addcmul(x_n, r, a_n, out=n).tanh_()
-    torch.lerp(n, h, z, out=new_h)
-
-
-def _reset_before_step(
-    gx: Rows, kept: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None
-) -> None:
-    """Write r, z, n into `kept` and the next state into `new_h`."""
-    H = h.shape[-1]
-    (x_rz, _, _, x_n), (rz, r, z, n) = gx, kept
-    torch.add(x_rz, bias[: 2 * H], out=rz).addmm_(h, w_t[:, : 2 * H]).sigmoid_()
-    torch.add(x_n, bias[2 * H :], out=n).addmm_(r * h, w_t[:, 2 * H :]).tanh_()
-    torch.lerp(n, h, z, out=new_h)
-
-
-def _lstm_step(
-    gx: Rows, kept: Rows, h: Tensor, c: Tensor, w_t: Tensor, bias: Tensor, new_h: Tensor, new_c: Tensor
-) -> None:
-    """Write i, f, g, o into `kept` and the next states into `new_h` and `new_c`."""
-    gates, i_f, i, f, g, o = kept
-    torch.add(gx[0], bias, out=gates).addmm_(h, w_t)
-    i_f.sigmoid_()
-    g.tanh_()
-    o.sigmoid_()
-    torch.mul(f, c, out=new_c).addcmul_(i, g)
-    torch.tanh(new_c, out=new_h).mul_(o)
-
-
-_CELLS: dict[str, tuple[Callable[[Tensor, int], Sequence[Tensor]], Callable[..., None]]] = {
-    "gru": (_split_gru, _gru_step),
-    "gru_before": (_split_gru, _reset_before_step),
-    "lstm": (_split_lstm, _lstm_step),
-}

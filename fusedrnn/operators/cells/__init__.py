@@ -1,0 +1,8 @@
+"""The cells in plain torch operators: steps and their derivatives, derived by hand from the reference's formulas."""
+
+from fusedrnn.operators.cells.cell import Cell
+from fusedrnn.operators.cells.gru import GRU
+from fusedrnn.operators.cells.gru_before import GRU_BEFORE
+from fusedrnn.operators.cells.lstm import LSTM
+
+CELLS: dict[str, Cell] = {"gru": GRU, "gru_before": GRU_BEFORE, "lstm": LSTM}

@@ -1,0 +1,74 @@
+"""What a cell is to the operators: its step and its derivative in plain torch operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from fusedrnn.operators.results import Backward
+
+Rows = Sequence[Tensor]
+"""The values of one step as `Cell.split` gives them, each (B, *)."""
+
+
+class Trace(NamedTuple):
+    """What the backward of a time loop works on.
+
+    T steps, B samples, D directions, H units, S saved values a unit. Gradients of the trace are zero in the padding.
+    """
+
+    gates: Tensor  # (T, B, D, S*H), as the forward saved them
+    previous: Tensor  # (T, B, D, H): c before each step of a cell with c, h of any other
+    cells: Tensor | None  # (T, B, D, H) c after each step
+    w_hh: Tensor  # (D, G*H, H)
+    active: Tensor | None  # (T, B, 1): whether a sample has this step; None for all
+    ended: Tensor | None  # (T, B, 1, 1): the opposite
+    d_output: Tensor  # (T, B, D, H)
+    d_h_n: Tensor  # (D, B, H)
+    d_cells: Tensor | None  # (T, B, D, H)
+    d_c_n: Tensor | None  # (D, B, H)
+
+
+class Cell(NamedTuple):
+    """The functions of a cell.
+
+    Attributes:
+        split: (rows (..., N*H), H) -> views by gate, of the pre-activations and of what is saved.
+        step: (gx, saved, h, c, w_hh^T, b_hh, h_new, c_new): write one step into `saved`, `h_new` and `c_new`.
+        recompute: (gx, previous h of all steps, w_hh, b_hh) -> what the steps saved, (T, B, D, S*H).
+        backward: run the time loop backwards.
+        gradient_of_gx: dgates (T, B, D, S*H) -> the gradient of gx, (T, B, D, G*H).
+        gradient_of_weight: (dgates, previous h, saved), each (T*B, *), of one direction -> the gradient of w_hh, (G*H, H).
+        gradients_of_biases: dgates -> the gradients of b_ih and b_hh, (D, G*H) each.
+    """
+
+    split: Callable[[Tensor, int], Rows]
+    step: Callable[..., None]
+    recompute: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+    backward: Callable[[Trace], Backward]
+    gradient_of_gx: Callable[[Tensor], Tensor]
+    gradient_of_weight: Callable[[Tensor, Tensor, Tensor], Tensor]
+    gradients_of_biases: Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def unchanged(dgates: Tensor) -> Tensor:
+    """The gradient of gx of a cell whose gates all add gx to the recurrent product."""
+    return dgates
+
+
+def one_product(dgates: Tensor, previous: Tensor, saved: Tensor) -> Tensor:
+    """The gradient of w_hh of a cell whose gates all multiply the previous h."""
+    return dgates.t() @ previous
+
+
+def equal_biases(dgates: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of b_ih and b_hh of a cell that adds both to each gate: the same, in memory that is not shared."""
+    total = dgates.sum((0, 1))
+    return total, total.clone()
+
+
+def times(T: int, d: int) -> range:
+    """The times of direction d in the order it takes them."""
+    return range(T) if d == 0 else range(T - 1, -1, -1)
