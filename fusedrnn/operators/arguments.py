@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_type_hints
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
@@ -45,8 +46,8 @@ class Sweep(NamedTuple):
     shared: bool = False
 
 
-class SweepBackward(NamedTuple):
-    """The derivative of a `Sweep`: its arguments, what it returned, and the gradients of that.
+class Gradients(NamedTuple):
+    """What `fusedrnn::sweep_backward` takes after the arguments of the `Sweep` that it differentiates.
 
     Attributes:
         output, cells, gates: as the forward returned them; `gates` is empty where they were not kept.
@@ -54,16 +55,6 @@ class SweepBackward(NamedTuple):
         need_x: whether the gradient of `x` is asked for.
     """
 
-    engine: str
-    cell: str
-    x: Tensor
-    h0: Tensor
-    c0: Tensor | None
-    w_ih: Tensor | None
-    w_hh: Tensor
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    lengths: Tensor | None
     output: Tensor
     cells: Tensor
     gates: Tensor
@@ -71,20 +62,27 @@ class SweepBackward(NamedTuple):
     d_h_n: Tensor | None
     d_cells: Tensor | None
     d_c_n: Tensor | None
+    d_dropped: Tensor | None
     need_x: bool
-    d_dropped: Tensor | None = None
-    seed: Tensor | None = None
-    p: float = 0.0
-    shared: bool = False
 
 
 DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")
 """The inputs of a sweep that have gradients, in the order in which `sweep_backward` returns these."""
 
 
-def schema(arguments: type[Sweep] | type[SweepBackward], results: int) -> str:
-    """The schema of an operator with the fields of `arguments` that returns so many tensors."""
-    types = get_type_hints(arguments)
-    defaults = arguments._field_defaults
-    given = [f"{_TYPES[types[f]]} {f}" + (f"={defaults[f]}" if f in defaults else "") for f in arguments._fields]
+def schema(*arguments: type[Sweep] | type[Gradients], results: int) -> str:
+    """The schema of an operator with the fields of all `arguments` that returns so many tensors.
+
+    Only the fields of the last one may have defaults.
+    """
+    given = []
+    for part in arguments:
+        types, defaults = get_type_hints(part), part._field_defaults if part is arguments[-1] else {}
+        given += [f"{_TYPES[types[f]]} {f}" + (f"={defaults[f]}" if f in defaults else "") for f in part._fields]
     return f"({', '.join(given)}) -> ({', '.join(['Tensor'] * results)})"
+
+
+def split(arguments: Sequence[Any]) -> tuple[Sweep, Gradients]:
+    """The arguments of `fusedrnn::sweep_backward` by name."""
+    count = len(Sweep._fields)
+    return Sweep(*arguments[:count]), Gradients(*arguments[count:])

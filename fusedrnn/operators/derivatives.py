@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.operators.arguments import DIFFERENTIABLE, Sweep, SweepBackward
+from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Sweep, split
 from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference import counter_dropout as plain
 from fusedrnn.reference.cells import SWEEPS
 
-Gradients = tuple[Tensor | None, ...]
+Results = tuple[Tensor | None, ...]
+TENSORS = (*DIFFERENTIABLE, "lengths", "seed")
+"""The fields of a `Sweep` that are saved as tensors."""
 RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
 """The gradients of a sweep's results, in the order of `reference_sweep`, and that of the dropped output."""
 
@@ -24,51 +25,34 @@ RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Save what `backward` needs of a `Sweep` and its results."""
     a = Sweep(*inputs)
-    ctx.engine, ctx.cell, ctx.p, ctx.shared = a.engine, a.cell, a.p, a.shared
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[4])
-    tensors = [getattr(a, name) for name in DIFFERENTIABLE]
-    ctx.save_for_backward(*tensors, a.lengths, output[0], output[2], output[4], a.seed)
+    absent: dict[str, Any] = dict.fromkeys(TENSORS)
+    ctx.others = a._replace(**absent)
+    ctx.save_for_backward(*(getattr(a, name) for name in TENSORS), output[0], output[2], output[4])
 
 
-def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: None, d_dropped: Any) -> Gradients:
+def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: None, d_dropped: Any) -> Results:
     """The gradients of a `Sweep`'s arguments."""
-    *inputs, lengths, output, cells, gates, seed = ctx.saved_tensors
-    has_c = NUMBERS[ctx.cell].has_c
+    *tensors, output, cells, gates = ctx.saved_tensors
+    a = ctx.others._replace(**dict(zip(TENSORS, tensors, strict=True)))
     needed = dict(zip(Sweep._fields, ctx.needs_input_grad, strict=False))  # trailing defaults are left out
-    arguments = SweepBackward(  # type: ignore[call-arg]  # seven of them by *inputs
-        ctx.engine,
-        ctx.cell,
-        *inputs,
-        lengths,
-        output,
-        cells,
-        gates,
-        d_output,
-        d_h_n,
-        d_cells if has_c else None,
-        d_c_n if has_c else None,
-        needed["x"],
-        d_dropped,
-        seed,
-        ctx.p,
-        ctx.shared,
-    )
-    gradients = torch.ops.fusedrnn.sweep_backward.default(*arguments)
-    triples = zip(DIFFERENTIABLE, gradients, inputs, strict=True)
-    found = {name: g for name, g, of in triples if needed[name] and of is not None}
-    return tuple(found.get(name) for name in Sweep._fields)
+    d_cells, d_c_n = (None, None) if a.c0 is None else (d_cells, d_c_n)
+    g = Gradients(output, cells, gates, d_output, d_h_n, d_cells, d_c_n, d_dropped, needed["x"])
+    gradients = dict(zip(DIFFERENTIABLE, torch.ops.fusedrnn.sweep_backward.default(*a, *g), strict=True))
+    return tuple(gradients[n] if needed.get(n) and getattr(a, n) is not None else None for n in Sweep._fields)
 
 
 def setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Save what `second_backward` needs of a `SweepBackward`."""
-    a = SweepBackward(*inputs)
+    """Save what `second_backward` needs of a `Sweep` and its `Gradients`."""
+    a, g = split(inputs)
     ctx.cell, ctx.p, ctx.shared = a.cell, a.p, a.shared
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*(getattr(a, name) for name in (*DIFFERENTIABLE, *RESULTS)), a.lengths, a.seed)
+    variables = [getattr(a, name) for name in DIFFERENTIABLE] + [getattr(g, name) for name in RESULTS]
+    ctx.save_for_backward(*variables, a.lengths, a.seed)
 
 
-def second_backward(ctx: Any, *seconds: Tensor | None) -> Gradients:
+def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
     """Differentiate the reference's gradient by the inputs of the sweep and by the gradients of its results.
 
     Where a still higher derivative is asked for, grad mode is on, and the graph stays attached.
@@ -101,7 +85,7 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Gradients:
         if second is not None and (g := gradients.get(name)) is not None and g.requires_grad
     ]
     if not used:
-        return (None,) * len(SweepBackward._fields)
+        return (None,) * len(Sweep._fields + Gradients._fields)
     variables = {name: t for name, t in given.items() if t is not None and t.is_floating_point()}
     found = torch.autograd.grad(
         [g for g, _ in used],
@@ -111,7 +95,7 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Gradients:
         create_graph=further,
     )
     by_name = dict(zip(variables, found, strict=True))
-    return tuple(by_name.get(name) for name in SweepBackward._fields)
+    return tuple(by_name.get(name) for name in Sweep._fields + Gradients._fields)
 
 
 def reference_sweep(

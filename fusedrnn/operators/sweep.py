@@ -15,7 +15,7 @@ from torch import Tensor
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives, unrolled
 from fusedrnn.operators import dropout as dropout_ops
-from fusedrnn.operators.arguments import Sweep, SweepBackward, schema
+from fusedrnn.operators.arguments import Gradients, Sweep, schema, split
 from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.results import Dropout
 from fusedrnn.operators.time_parallel import input_gradients, input_side, previous_states, recurrent_gradient
@@ -71,29 +71,32 @@ def _(*arguments: Any) -> Results:
 
 
 @torch.library.custom_op(
-    "fusedrnn::sweep_backward", mutates_args=(), device_types=("cpu", "cuda"), schema=schema(SweepBackward, results=7)
+    "fusedrnn::sweep_backward",
+    mutates_args=(),
+    device_types=("cpu", "cuda"),
+    schema=schema(Sweep, Gradients, results=7),
 )
 def sweep_backward(*arguments: Any) -> Results:
-    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; the arguments are those of `SweepBackward`."""
-    a = SweepBackward(*arguments)
+    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; the arguments: `Sweep`, `Gradients`."""
+    a, g = split(arguments)
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
-    d_output, fused = _through_dropout(a)
-    previous = previous_states(a.output, a.h0, a.lengths)
-    gates = a.gates
+    d_output, fused = _through_dropout(a, g)
+    previous = previous_states(g.output, a.h0, a.lengths)
+    gates = g.gates
     if gates.numel() == 0:
         gates = cell.recompute(input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh)
-    d_output = torch.zeros_like(a.output) if d_output is None else d_output
-    cells = a.cells if NUMBERS[a.cell].has_c else None
-    gradients = (d_output, a.d_h_n, a.d_cells, a.d_c_n)
-    swept = _engine(a.engine).backward(a.cell, gates, a.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **fused)
+    d_output = torch.zeros_like(g.output) if d_output is None else d_output
+    cells = g.cells if NUMBERS[a.cell].has_c else None
+    gradients = (d_output, g.d_h_n, g.d_cells, g.d_c_n)
+    swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **fused)
     dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None
     dw_ih: Tensor | None = None
     if a.w_ih is None:
         dx = dgx.flatten(2)
     else:
-        dx, dw_ih = input_gradients(a.x, a.w_ih, dgx, need_x=a.need_x)
+        dx, dw_ih = input_gradients(a.x, a.w_ih, dgx, need_x=g.need_x)
     biased = a.b_ih is not None or a.b_hh is not None
     db_ih, db_hh = cell.gradients_of_biases(swept.dgates) if biased else (None, None)
     return _or_empty(
@@ -108,21 +111,21 @@ def sweep_backward(*arguments: Any) -> Results:
     )
 
 
-def _through_dropout(a: SweepBackward) -> tuple[Tensor | None, dict[str, Dropout]]:
+def _through_dropout(a: Sweep, g: Gradients) -> tuple[Tensor | None, dict[str, Dropout]]:
     """The gradient of the output with that of the dropped output in it, and the dropout that is left to the sweep itself."""
-    if a.d_dropped is None or a.seed is None:
-        return a.d_output, {}
-    if a.engine == "triton" and a.d_output is None:
-        return a.d_dropped, {"drop": Dropout(a.seed, a.p, a.shared)}
+    if g.d_dropped is None or a.seed is None:
+        return g.d_output, {}
+    if a.engine == "triton" and g.d_output is None:
+        return g.d_dropped, {"drop": Dropout(a.seed, a.p, a.shared)}
     engine = "triton" if a.engine == "triton" else "plain"
-    through: Tensor = dropout_ops.dropout(engine, a.d_dropped, a.p, a.seed, int(a.shared))
-    return through if a.d_output is None else a.d_output + through, {}
+    through: Tensor = dropout_ops.dropout(engine, g.d_dropped, a.p, a.seed, int(a.shared))
+    return through if g.d_output is None else g.d_output + through, {}
 
 
 @sweep_backward.register_fake
 def _(*arguments: Any) -> Results:
-    a = SweepBackward(*arguments)
-    with_x = a.x.is_floating_point() and (a.need_x or a.w_ih is None)
+    a, g = split(arguments)
+    with_x = a.x.is_floating_point() and (g.need_x or a.w_ih is None)
     of = (a.x if with_x else None, a.h0, a.c0, a.w_ih, a.w_hh, a.b_ih, a.b_hh)
     return tuple(a.h0.new_empty((0,) if tensor is None else tensor.shape) for tensor in of)
 
