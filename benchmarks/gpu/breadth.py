@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.compiling import cores
 from benchmarks.gpu.session import Session
-from benchmarks.records import Record, Row, write
+from benchmarks.measuring.records import Record, Row, write
 
 FILES = (
     "tests/gpu/test_parity.py",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from benchmarks.cases import Case
-from benchmarks.goals import GOALS, SHAPE, shape_of
-from benchmarks.suites import SUITES, suite
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
+from benchmarks.measuring.suites import SUITES, suite
 
 TIMED = ("time", "launches", "lyrics")
 """The quantities of the phase that measures ours; dropout and memory have phases of their own."""

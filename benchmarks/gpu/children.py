@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.records import ROOT
+from benchmarks.measuring.records import ROOT
 
 VARIABLE = "FUSEDRNN_PROGRESS"
 TICK_S = 0.25

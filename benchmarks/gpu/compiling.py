@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import absent
-from benchmarks.absent import Chip
-from benchmarks.environment import environment
 from benchmarks.gpu import needs
 from benchmarks.gpu.children import tell
 from benchmarks.gpu.kernels import Kernel
-from benchmarks.records import Record, Row
+from benchmarks.machine_code import absent
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.records import Record, Row
 
 LIMIT_S = 20.0
 """For the next kernel, whichever it is; most take about a second."""

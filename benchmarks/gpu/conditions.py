@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from benchmarks.absent import NOT_RUN
 from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
-from benchmarks.records import Row
-from benchmarks.waiting import wait
+from benchmarks.gpu.waiting import wait
+from benchmarks.machine_code.absent import NOT_RUN
+from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.reference import counter_dropout as reference
 

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.absent import Chip
-from benchmarks.cases import DTYPES
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
-from benchmarks.precision import allow_tf32
-from benchmarks.records import Row
-from benchmarks.tuning import Tune
-from benchmarks.waiting import wait
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune
+from benchmarks.gpu.waiting import wait
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels.table import PLACES
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.absent import listen
-from benchmarks.cases import Case
-from benchmarks.environment import environment
-from benchmarks.measure import BASE, Options, measure, model_columns
-from benchmarks.peers import Peer, peers
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, time_columns
-from benchmarks.waiting import late_error
+from benchmarks.gpu.waiting import late_error
+from benchmarks.machine_code.absent import listen
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.measure import BASE, Options, measure, model_columns
+from benchmarks.measuring.peers import Peer, peers
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, time_columns
 
 BUDGET_S = 0.3
 """Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
@@ -56,9 +56,9 @@ def describe(device: str) -> dict[str, Any]:
 
 def draw(folder: Path) -> None:
     """Plots of the timed records in a folder."""
-    from benchmarks import report
+    from benchmarks.measuring.plots import plot, records
 
-    report.plot(report.records(folder), folder)
+    plot(records(folder), folder)
 
 
 def rounds_for(seconds: float) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.absent import Chip
-from benchmarks.cases import DTYPES, Case
 from benchmarks.gpu.micro import Micro
-from benchmarks.precision import allow_tf32
-from benchmarks.tuning import Tune, candidates
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune, candidates
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import DTYPES, Case
 from fusedrnn.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, choose, even, slices

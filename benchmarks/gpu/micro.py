@@ -14,8 +14,8 @@ import torch
 import triton
 import triton.language as tl
 
-from benchmarks.absent import NOT_RUN, Chip
-from benchmarks.records import Row
+from benchmarks.machine_code.absent import NOT_RUN, Chip
+from benchmarks.measuring.records import Row
 
 ROUNDS = 2000
 POLLS = 1 << 16

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from benchmarks import tuning
-from benchmarks.absent import Chip
-from benchmarks.gpu import cases, conditions, gate, steps
+from benchmarks.gpu import cases, conditions, gate, steps, tuning
 from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_tune
 from benchmarks.gpu.micro import Micro
+from benchmarks.machine_code.absent import Chip
 
 VARIANTS = 8
 """Rows that are tried of each shape that is tuned."""

@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import tuning
-from benchmarks.cases import Case
-from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps
+from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps, tuning
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.kernels import Kernel, of_case, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
-from benchmarks.measure import BASE
-from benchmarks.records import Row
-from benchmarks.tuning import Tune
+from benchmarks.gpu.tuning import Tune
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.measure import BASE
+from benchmarks.measuring.records import Row
 
 REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
 """Suite, dtype, T, H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""

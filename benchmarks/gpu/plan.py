@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import tuning
-from benchmarks.absent import Chip
-from benchmarks.cases import Case
-from benchmarks.goals import ours_s, theirs_s
-from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps
+from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps, tuning
 from benchmarks.gpu.phases import PHASES
-from benchmarks.records import RESULTS, RecordError, load
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.goals import ours_s, theirs_s
+from benchmarks.measuring.records import RESULTS, RecordError, load
 from fusedrnn.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)

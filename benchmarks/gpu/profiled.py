@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.absent import NOT_RUN
-from benchmarks.cases import Case
-from benchmarks.footprint import kernels_of
-from benchmarks.measure import BASE
-from benchmarks.peers import peers
-from benchmarks.records import Row
+from benchmarks.machine_code.absent import NOT_RUN
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.footprint import kernels_of
+from benchmarks.measuring.measure import BASE
+from benchmarks.measuring.peers import peers
+from benchmarks.measuring.records import Row
 
 KEPT = 8
 """Kernels whose names a row keeps, those with the most time."""

@@ -22,8 +22,8 @@ import torch
 from benchmarks.gpu import plan
 from benchmarks.gpu.phases import PHASES, SHARES
 from benchmarks.gpu.session import LIMIT_S, Session
-from benchmarks.records import RESULTS, RecordError
-from benchmarks.worker import JobError, Worker
+from benchmarks.gpu.worker import JobError, Worker
+from benchmarks.measuring.records import RESULTS, RecordError
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.absent import Chip
-from benchmarks.records import Record, RecordError, Row, load
-from benchmarks.run import say
-from benchmarks.worker import JobError, Worker
+from benchmarks.gpu.worker import JobError, Worker
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.records import Record, RecordError, Row, load
+from benchmarks.measuring.run import say
 
 LIMIT_S = 20.0
 """A case that takes longer is killed."""
@@ -142,7 +142,7 @@ class Session:
     def _replace_if_lost(self) -> None:
         """After an error of the device: if the worker cannot use it any more, the next job gets a new one."""
         try:
-            usable = self.worker.run("benchmarks.waiting", "usable", (self.device,), ALIVE_S)
+            usable = self.worker.run("benchmarks.gpu.waiting", "usable", (self.device,), ALIVE_S)
         except JobError:
             usable = False
         if not usable:

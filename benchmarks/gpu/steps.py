@@ -15,13 +15,13 @@ from unittest import mock
 
 import torch
 
-from benchmarks import absent, timeline
-from benchmarks.cases import DTYPES
-from benchmarks.floor import best
 from benchmarks.gpu.kernels import Kernel, Sweep
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, summarize
-from benchmarks.tuning import Tune, problem
+from benchmarks.gpu.tuning import Tune, problem
+from benchmarks.machine_code import absent, timeline
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.floor import best
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, summarize
 from fusedrnn.chips import chip_of
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose

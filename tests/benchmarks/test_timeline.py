@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, cycles, parse, products_inside, time_loop
+from benchmarks.machine_code.timeline import H100, NONE, ROUNDS, Instruction, cycles, parse, products_inside, time_loop
 
 LATENCY = replace(H100, l2=200, dram=500, gpu_fence=400, block_fence=20, seen=100, barrier=10, shared=30, special=25)
 

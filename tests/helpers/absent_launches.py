@@ -9,13 +9,13 @@ from unittest import mock
 
 import torch
 
-from benchmarks import absent, tuning
-from benchmarks.cases import Case
-from benchmarks.gpu import gate, micro, steps
+from benchmarks.gpu import gate, micro, steps, tuning
 from benchmarks.gpu.kernels import distinct, of_case, of_tune
-from benchmarks.peers import peers
-from benchmarks.precision import allow_tf32
-from benchmarks.tuning import Tune
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune
+from benchmarks.machine_code import absent
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.peers import peers
 from fusedrnn import backend_triton
 
 CHIP = absent.Chip((9, 0), 132)
@@ -57,7 +57,7 @@ def run_jobs():
         peer.results()
         peer.call()
     for case in CASES[4:]:
-        from benchmarks.dropout import _functions
+        from benchmarks.measuring.dropout import _functions
 
         x, bias = (
             torch.randn(2, 3, 64, dtype=case.torch_dtype, requires_grad=True),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from benchmarks.cases import Case
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.records import ROOT
 from fusedrnn import FusedGRU, FusedLSTM, available_backends
 
-LYRICS = Path(__file__).parents[1] / "examples" / "data" / "lyrics_zh.txt"
+LYRICS = ROOT / "examples" / "data" / "lyrics_zh.txt"
 TOLERANCE = {"bf16": 6e-2, "fp16": 8e-3, "fp32": 2e-3, "fp64": 1e-10}
 """Relative error allowed against torch.nn in the same dtype: both round in their own order, fp32 with TF32 on a GPU."""
 COMPILED_STEPS = 64

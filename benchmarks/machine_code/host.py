@@ -1,6 +1,6 @@
 """What the host does for a training step, in microseconds and operators, on a GPU that is not there: launches do nothing.
 
-    python -m benchmarks.host
+    python -m benchmarks.machine_code.host
 
 On a GPU a layer whose sweeps take less than this is bound by the host. Times are medians on this machine's processor; what they
 are good for is to compare two versions here. Both layers are so small that torch's own operators on the CPU cost what their
@@ -18,8 +18,8 @@ from unittest import mock
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import absent
-from benchmarks.absent import Chip
+from benchmarks.machine_code import absent
+from benchmarks.machine_code.absent import Chip
 from fusedrnn import FusedGRU, FusedLSTM, backend_triton
 from fusedrnn.kernels import launch
 

@@ -1,6 +1,6 @@
 """Compare two records and report what became slower.
 
-    python -m benchmarks.compare OLD.json NEW.json
+    python -m benchmarks.measuring.compare OLD.json NEW.json
 
 Times of two runs on a busy machine differ for many reasons, so what is compared is each peer's ratio to torch.nn, measured round by
 round beside it in its own run; only where there is none, the median. A regression is a loss above 5% that is also above the
@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.records import Record, RecordError, Row, load
+from benchmarks.measuring.records import Record, RecordError, Row, load
 
 LEAST = 0.05
 """A loss that is not reported however small the spread."""

@@ -1,10 +1,10 @@
 """The committed machine-code record: compact, and compared with fresh compiles.
 
-    python -m benchmarks.aot --json out/aot.json && python -m benchmarks.aot_record out/aot.json
-    python -m benchmarks.aot_record --check 12     # compile a sample anew and report what changed
+    python -m benchmarks.machine_code.aot --json out/aot.json && python -m benchmarks.machine_code.aot_record out/aot.json
+    python -m benchmarks.machine_code.aot_record --check 12     # compile a sample anew and report what changed
 
 The record keeps one array a row under one list of column names, so that a diff of it shows a kernel a line. A change that costs
-registers, spills, shared memory or cycles of a step (`benchmarks.aot.step_cycles`) shows there, in review.
+registers, spills, shared memory or cycles of a step (`benchmarks.machine_code.aot.step_cycles`) shows there, in review.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import RESULTS, RecordError, Row, write
+from benchmarks.measuring.records import RESULTS, RecordError, Row, write
 
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
@@ -78,7 +78,7 @@ def sample(rows: list[Row], count: int) -> list[Row]:
 
 def differences(rows: list[Row]) -> Iterator[str]:
     """Compile each row's case anew: a line for every column of `COMPARED` that is not as recorded."""
-    from benchmarks import aot
+    from benchmarks.machine_code import aot
 
     for row in rows:
         sweep, arch = row["kernel"].removesuffix("_sweep"), int(row["arch"].removeprefix("sm_"))
@@ -99,7 +99,9 @@ def changed(name: str, recorded: Any, got: Any) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Compact a record, or compare the committed one; exit status 1 if anything changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", type=Path, nargs="?", help="what benchmarks.aot wrote, to become the committed record")
+    parser.add_argument(
+        "rows", type=Path, nargs="?", help="what benchmarks.machine_code.aot wrote, to become the committed record"
+    )
     parser.add_argument("--check", type=int, metavar="COUNT", help="rows to compile and compare; 0: all")
     parser.add_argument("--record", type=Path, default=PATH)
     asked = parser.parse_args(arguments)

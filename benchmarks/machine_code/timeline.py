@@ -1,6 +1,6 @@
 """Cycles of one step of a sweep's time loop, predicted from its machine code: no GPU, no driver.
 
-    python -m benchmarks.timeline kernel.cubin --warps 4 --detail 30
+    python -m benchmarks.machine_code.timeline kernel.cubin --warps 4 --detail 30
 
 NVIDIA's assembler writes into each instruction how long the warp stalls after it, which scoreboard its result or its reading of
 operands holds, and which scoreboards it waits for. The largest loop of a kernel is taken as its time loop and played for
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.machine_code import TOOLS
+from benchmarks.machine_code.compiled import TOOLS
 
 CLOCK_HZ = 1.755e9
 """Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures that of its own chip."""

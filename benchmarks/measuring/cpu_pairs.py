@@ -1,6 +1,6 @@
 """Our modules beside torch.nn's on a CPU, in interleaved pairs: a table, and records in JSON.
 
-    python -m benchmarks.cpu_pairs --out FILE [--threads 1 2] [--seconds 1.5]
+    python -m benchmarks.measuring.cpu_pairs --out FILE [--threads 1 2] [--seconds 1.5]
 
 A row is one shape. Each pair times one call of torch.nn's module and one of ours on `backend="auto"`, in alternating order; the
 row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. A cell is called in a loop of T steps. On one

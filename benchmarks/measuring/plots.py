@@ -1,4 +1,4 @@
-"""Figures of ratios to torch.nn, from rows of records."""
+"""Timed rows of records as one table, and figures of their ratios to torch.nn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,37 @@ import pandas as pd
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from benchmarks.measuring.records import Record, load
+
 LABEL = "torch.nn's time / this (above 1: faster)"
+
+
+NOT_TIMED = (
+    "predictions.json",
+    "aot.json",
+    "tests.json",
+    "tuning.json",
+    "cpu_pairs.json",
+    "compile.json",
+    "gate.json",
+    "steps.json",
+    "timeline_flashrnn.json",
+)
+
+
+def records(results: Path) -> dict[str, Record]:
+    """The records of timed runs, those of folders inside too, by path."""
+    paths = [path for path in sorted(results.rglob("*.json")) if path.name not in NOT_TIMED]
+    return {path.relative_to(results).as_posix(): load(path) for path in paths}
+
+
+def frame(found: dict[str, Record]) -> pd.DataFrame:
+    """All timed rows that have no error, with the device and commit of their record."""
+    rows: list[dict[str, Any]] = []
+    for name, record in found.items():
+        told = {"file": name, "device": record.environment.get("device"), "commit": record.environment.get("commit")}
+        rows += [{**told, **row} for row in record.rows if "error" not in row and "median_s" in row]
+    return pd.DataFrame(rows)
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -59,3 +89,21 @@ def by_width(rows: pd.DataFrame, path: Path) -> None:
         axes.remove()
     grid[0][0].set_ylabel(LABEL, fontsize=7)
     _save(figure, path)
+
+
+def plot(found: dict[str, Record], folder: Path) -> list[Path]:
+    """Draw the ratios of each record: by width where several widths were measured, else a bar a case."""
+    drawn = []
+    for name, record in found.items():
+        rows = frame({name: record})
+        if rows.empty or "ratio" not in rows:
+            continue
+        rows = rows[rows["ratio"].notna()]
+        path = (folder / name).with_suffix(".png")
+        layer = rows[(rows["suite"] == "layer") & (rows["peer"] == "ours")]
+        if layer["H"].nunique() > 1:
+            by_width(layer, path)
+        else:
+            bars(rows, path)
+        drawn.append(path)
+    return drawn

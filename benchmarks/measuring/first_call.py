@@ -7,22 +7,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.cases import Case
-from benchmarks.records import ROOT, Row
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Options
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.records import ROOT, Row
 
 PROGRAM = """
 import json, sys, time
 started = time.perf_counter()
 import torch
-from benchmarks.cases import Case
-from benchmarks.peers import peers
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import peers
 case, device, name = Case(**json.loads(sys.argv[1])), torch.device(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
 peer = peers(case, device)[name]

@@ -1,6 +1,6 @@
 """Compile every row that the launch table picks, for chips that are not there, and check the machine code.
 
-    python -m benchmarks.aot --json benchmarks/results/aot.json
+    python -m benchmarks.machine_code.aot --json benchmarks/results/aot.json
 
 Exit status 1 if any row breaks a rule; the rules are in `faults`.
 """
@@ -22,8 +22,8 @@ import torch
 import triton
 import triton.language as tl
 
-from benchmarks import timeline
-from benchmarks.machine_code import Reading, compile_for, read
+from benchmarks.machine_code import timeline
+from benchmarks.machine_code.compiled import Reading, compile_for, read
 from fusedrnn.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import NUMBERS
@@ -39,7 +39,7 @@ MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80
 RECORDED = ("gru", "gru_before", "lstm")
 """Cells of the modules, whose rows are in the committed record."""
 TIMELINE_ARCH = 90
-"""The chip whose latencies `benchmarks.timeline` has."""
+"""The chip whose latencies `benchmarks.machine_code.timeline` has."""
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)
 """One for which the lanes of small batch tiles fit in one wave, and one for which they do not."""
@@ -135,7 +135,7 @@ def reading(
 
 
 def step_cycles(cubin: bytes, arch: int, warps: int) -> Cycles | None:
-    """Cycles of a step of the time loop, by `benchmarks.timeline`; None on chips other than the H100, whose latencies it has.
+    """Cycles of a step of the time loop, by `timeline`; None on chips other than the H100, whose latencies it has.
 
     Where weights are streamed, a loop inside the time loop goes through them: two and three passes are played, and every pass is
     taken to cost the difference. The loop of a cell of two phases runs once for each and holds both as branches: played one after

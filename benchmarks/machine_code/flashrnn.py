@@ -1,7 +1,7 @@
 """FlashRNN's published times of its Triton LSTM beside what the timeline predicts of the same kernel: the timeline's test.
 
     pip download flashrnn==1.0.8 --no-deps && python -m zipfile -e flashrnn-1.0.8-py3-none-any.whl out/flashrnn
-    python -m benchmarks.flashrnn out/flashrnn        # writes benchmarks/results/timeline_flashrnn.json
+    python -m benchmarks.machine_code.flashrnn out/flashrnn        # writes benchmarks/results/timeline_flashrnn.json
 
 takes FlashRNN's source, a checkout or an installed copy, which this project neither contains nor depends on, imports the module of
 its kernel (which needs einops) and compiles it for an H100 that is absent. Needs neither a GPU nor a driver; TRITON_INTERPRET must
@@ -26,9 +26,9 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from benchmarks import timeline
-from benchmarks.machine_code import compile_for
-from benchmarks.records import RESULTS, Record, Row
+from benchmarks.machine_code import timeline
+from benchmarks.machine_code.compiled import compile_for
+from benchmarks.measuring.records import RESULTS, Record, Row
 
 PATH = RESULTS / "timeline_flashrnn.json"
 T, B, HIDDEN, GATES, STATES = 1024, 16, 768, 4, 2

@@ -1,7 +1,7 @@
 """The least time that a step of a persistent recurrent sweep can take on a chip, whatever its tiles.
 
-    python -m benchmarks.floor                  # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
-    python -m benchmarks.floor --check          # beside published figures
+    python -m benchmarks.measuring.floor            # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
+    python -m benchmarks.measuring.floor --check    # beside published figures
 
 The step's costs are those of `fusedrnn.cost`; here every tile of units and samples is tried, half of the registers may
 hold weights beside shared memory, and the exchange may be a better one than today's. A measured time over this floor is the
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.published import FIGURES
+from benchmarks.measuring.published import FIGURES
 from fusedrnn import cost
 from fusedrnn.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.cudnn import Layer

@@ -1,6 +1,6 @@
 """Measure a suite and write a record.
 
-    python -m benchmarks.run --suite cpu --device cpu --json benchmarks/results/cpu.json
+    python -m benchmarks.measuring.run --suite cpu --device cpu --json benchmarks/results/cpu.json
 
 Peers are timed in interleaved rounds, after a warm-up and after their results were held to torch.nn's. Rows are written after
 every case, so that a run that is cut short leaves what it has measured.
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.environment import environment
-from benchmarks.measure import Options, measure
-from benchmarks.records import Record, Row
-from benchmarks.suites import SUITES, suite
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.measure import Options, measure
+from benchmarks.measuring.records import Record, Row
+from benchmarks.measuring.suites import SUITES, suite
 
 OTHERS = (
     "copy_share", "saved_bytes", "peak_bytes", "kernels", "host_s", "characters_per_s", "cache", "setup_s", "first_s", "second_s",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import fusedrnn
-from benchmarks.records import ROOT
+from benchmarks.measuring.records import ROOT
 
 QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 
@@ -35,8 +35,8 @@ def _commit() -> str:
 def _sources() -> str:
     """A digest of the code that is measured and of the code that measures: it tells a checkout without git, or a changed one."""
     digest = hashlib.sha256()
-    for folder in ("fusedrnn", "kernels", "reference", "benchmarks", "benchmarks/gpu"):
-        for path in sorted((ROOT / folder).glob("*.py")):
+    for folder in ("fusedrnn", "kernels", "reference", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

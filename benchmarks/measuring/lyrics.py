@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from benchmarks.cases import Case
-from benchmarks.peers import ours_backend
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Options
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import ours_backend
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
 
 CHARACTERS = {"cpu": 2_000, "cuda": 10_000}
 

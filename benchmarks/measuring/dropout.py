@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as theirs
 
-from benchmarks.cases import Case
-from benchmarks.peers import ours_backend
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratio_columns, ratios, time_columns
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import ours_backend
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, ratio_columns, ratios, time_columns
 from fusedrnn import functional as fused
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Options
 
 P = 0.5
 """Probability of dropping; kept values double, which is exact in every dtype."""

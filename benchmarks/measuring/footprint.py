@@ -6,18 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case
-from benchmarks.peers import Peer, ours_backend, peers
-from benchmarks.records import Row
-
-if TYPE_CHECKING:
-    from benchmarks.measure import Options
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import Peer, ours_backend, peers
+from benchmarks.measuring.records import Row
 
 
 def memory(case: Case, device: torch.device, options: Options) -> list[Row]:

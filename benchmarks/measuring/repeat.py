@@ -1,6 +1,6 @@
 """How well a measurement repeats: the ratios of several records of the same suite side by side.
 
-    python -m benchmarks.repeat RUN1.json RUN2.json RUN3.json
+    python -m benchmarks.measuring.repeat RUN1.json RUN2.json RUN3.json
 
 Exit status 1 if any ratio to torch.nn differs by more than 10% between the records, largest over smallest.
 """
@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.records import RecordError, load
+from benchmarks.measuring.records import RecordError, load
 
 ALLOWED = 0.10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from benchmarks.cases import Case
+from benchmarks.measuring.cases import Case
 
 WIDTHS = (512, 256, 1024, 128, 64, 768, 2048)
 BATCHES = (32, 64, 16, 128, 1, 256)

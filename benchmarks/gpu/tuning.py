@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cases import DTYPES
-from benchmarks.peers import TOLERANCE, error
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
-from benchmarks.waiting import late_error, usable, wait
+from benchmarks.gpu.waiting import late_error, usable, wait
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.peers import TOLERANCE, error
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
 from fusedrnn import cost
 from fusedrnn.chips import CHIPS, Chip, chip_of
 from fusedrnn.cudnn import Layer

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from benchmarks import dropout, first_call, footprint, lyrics
-from benchmarks.cases import Case
-from benchmarks.floor import call_s
-from benchmarks.peers import TOLERANCE, Peer, error, ours_backend, peers
-from benchmarks.published import figures_for
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, ratio_columns, time_columns
+from benchmarks.measuring import dropout, first_call, footprint, lyrics
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.floor import call_s
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import TOLERANCE, Peer, error, ours_backend, peers
+from benchmarks.measuring.published import figures_for
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
 from fusedrnn.chips import chip_of
 from fusedrnn.cudnn import path
 from fusedrnn.kernels.table import choose
 
 BASE = "torch.nn"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How much to measure: `rounds` and `warmup` of each case; with the reference, the compiled one; whether to count kernels."""
-
-    rounds: int = 15
-    warmup: int = 3
-    reference: bool = True
-    compiled: bool = False
-    profile: bool = True
 
 
 def measure(case: Case, device: torch.device, options: Options) -> list[Row]:

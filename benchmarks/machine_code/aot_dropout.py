@@ -1,7 +1,7 @@
 """Compile the dropout kernels for chips that are not there: registers, spills, and the bytes an element moves.
 
-    python -m benchmarks.aot_dropout                  # a table
-    python -m benchmarks.aot_dropout --json FILE
+    python -m benchmarks.machine_code.aot_dropout                  # a table
+    python -m benchmarks.machine_code.aot_dropout --json FILE
 
 Exit status 1 if a kernel spills, or if the path of whole blocks moves anything but 16 bytes at a time or more than it must.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 import triton.language as tl
 
-from benchmarks.machine_code import compile_for, read
+from benchmarks.machine_code.compiled import compile_for, read
 from fusedrnn.kernels import pointwise
 from fusedrnn.kernels.dropout import dropout_flat, dropout_shared, relu_dropout_backward
 

@@ -1,6 +1,6 @@
 """The speed goals, and what the floor model says of each before anything is measured.
 
-    python -m benchmarks.goals --json benchmarks/results/predictions.json
+    python -m benchmarks.measuring.goals --json benchmarks/results/predictions.json
 
 A goal is a ratio, torch.nn's time over ours, that every shape of its regime should reach. Three predictions stand beside it, each
 the smallest over the regime's shapes on the H100, each a ratio of floors and no measurement:
@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import DTYPES
-from benchmarks.environment import environment
-from benchmarks.floor import best, call_s, tiles
-from benchmarks.records import Record, Row
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.floor import best, call_s, tiles
+from benchmarks.measuring.records import Record, Row
 from fusedrnn import cost, cudnn
 from fusedrnn.chips import CHIPS, Chip
 from fusedrnn.cudnn import Layer
@@ -31,7 +31,7 @@ from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)
 STEP_S = {"forward": 10.5e-6, "backward": 15.3e-6}
-"""FlashRNN 1.0.8, alternating kernels, a step: (10.8 ms, 26.5 ms - 10.8 ms) / 1024, rounded down; `benchmarks.published`."""
+"""FlashRNN 1.0.8, alternating kernels, a step: (10.8 ms, 26.5 ms - 10.8 ms) / 1024, rounded down; see `published`."""
 PERSISTENT = {"forward": 2.01e-3 / 1024, "backward": 3.18e-3 / 1024}
 """torch.nn.LSTM in fp16, a step, as FlashRNN timed it."""
 SWEEPS = ("forward", "backward")

@@ -1,4 +1,4 @@
-"""Timing tables for people, by pytest-benchmark: `make bench`. Records and claims come from benchmarks.run instead.
+"""Timing tables for people, by pytest-benchmark: `make bench`. Records and claims come from benchmarks.measuring.run instead.
 
 Each group is one case of a suite, its lines the peers; on a machine without a GPU the CPU suite, else the first cases of the
 suites that a GPU is for.
@@ -7,8 +7,8 @@ suites that a GPU is for.
 import pytest
 import torch
 
-from benchmarks.peers import peers
-from benchmarks.suites import suite
+from benchmarks.measuring.peers import peers
+from benchmarks.measuring.suites import suite
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
