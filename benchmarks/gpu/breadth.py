@@ -5,8 +5,6 @@ killed with its process, noted, and the rest of the share goes on in a new one. 
 a time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -28,16 +26,11 @@ FILES = (
     "tests/modules/test_beyond_torch.py",
 )
 """Those with GPU tests: what else is in the folder need not be importable on that machine."""
-SHARDS = 12
-"""At most; each holds a context of the GPU."""
-LIMIT_S = 60.0
-"""For a test, the compilation of its kernels included."""
-SLOW_LIMIT_S = 300.0
-"""For one that is marked slow."""
-TEXT = 2000
-"""Characters that are kept of what a process printed."""
-STARTS = 3
-"""How often a share is started at most; a process that dies twice in collecting will do so again."""
+SHARDS = 12  # at most; each holds a context of the GPU
+LIMIT_S = 60.0  # for a test, the compilation of its kernels included
+SLOW_LIMIT_S = 300.0  # for one that is marked slow
+TEXT = 2000  # characters that are kept of what a process printed
+STARTS = 3  # how often a share is started at most; a process that dies twice in collecting will do so again
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """In which order a run measures its cases: the shapes of the goals first, one of each regime in turn, then the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import zip_longest
 

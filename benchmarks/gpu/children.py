@@ -1,7 +1,5 @@
 """Programs that run beside this one and tell of their progress, a JSON object a line, through a pipe of their own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -16,8 +14,7 @@ from typing import Any
 from benchmarks.measuring.records import ROOT
 
 VARIABLE = "FUSEDRNN_PROGRESS"
-TICK_S = 0.25
-"""How often a caller gets a say while nothing is told."""
+TICK_S = 0.25  # how often a caller gets a say while nothing is told
 
 Message = dict[str, Any]
 

@@ -6,8 +6,6 @@ A launch with the same arguments then finds its kernel in the cache: what is com
 for. Kernels that the run needs first are compiled first.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import multiprocessing
@@ -28,8 +26,7 @@ from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.records import Record, Row
 
-LIMIT_S = 20.0
-"""For the next kernel, whichever it is; most take about a second."""
+LIMIT_S = 20.0  # for the next kernel, whichever it is; most take about a second
 
 
 def cores() -> int:

@@ -1,7 +1,5 @@
 """Checks of the gate that are no single form's: graphs, streams, a busy GPU, dropout's bits. A job each, a row each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import torch
@@ -15,10 +13,8 @@ from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.reference import counter_dropout as reference
 
-ROUNDS = 10
-"""Launches of each model beside the other."""
-PRODUCTS = 20
-"""Matrix products of 8192 x 8192 that keep a GPU busy for some tens of milliseconds."""
+ROUNDS = 10  # launches of each model beside the other
+PRODUCTS = 20  # matrix products of 8192 x 8192 that keep a GPU busy for some tens of milliseconds
 
 
 def _net(cell: str, H: int, device: str) -> nn.Module:
@@ -123,8 +119,7 @@ def dropout_bits(device: str) -> str | None:
 CONDITIONS: dict[str, Callable[[str], str | None]] = {
     "dropout bits": dropout_bits, "CUDA graph": graph, "two streams": streams, "busy GPU": busy,
 }  # fmt: skip
-WITHOUT_A_GPU = ("dropout bits",)
-"""Which of them mean something in the interpreter."""
+WITHOUT_A_GPU = ("dropout bits",)  # which of them mean something in the interpreter
 
 
 def kernels() -> Iterator[Kernel]:

@@ -5,8 +5,6 @@ A form is where the recurrent weights are: in the registers of one program that 
 wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,16 +29,14 @@ from fusedrnn.kernels.table import PLACES
 CELLS = ("gru", "gru_before", "lstm")
 SWEEPS = ("forward", "backward")
 FORMS = PLACES
-DROPOUT = "dropout"
-"""The subject of the kernels of dropout."""
+DROPOUT = "dropout"  # the subject of the kernels of dropout
 WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)
 """H are tried in this order until the table chooses the form wanted for both sweeps; 512 is a goal's."""
 SEED = 20
 REPEATS = 20
 POLLS = 1 << 18
 """Of a wait, some tenths of a second: nothing else runs beside a check, and one that hangs must not use up a case's time."""
-STEPS, SAMPLES, INPUTS = 24, 37, 96
-"""Enough samples for more than one batch tile, the last one nearly empty."""
+STEPS, SAMPLES, INPUTS = 24, 37, 96  # enough samples for more than one batch tile, the last one nearly empty
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """What the worker's process runs: the first thing in a new one, and one case each of what is measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,8 @@ from benchmarks.measuring.peers import Peer, peers
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, time_columns
 
-BUDGET_S = 0.3
-"""Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
-FEWEST, MOST = 5, 15
-"""Rounds."""
+BUDGET_S = 0.3  # of device time that the rounds of one peer may take; slow cases are measured in fewer rounds
+FEWEST, MOST = 5, 15  # rounds
 
 _compiled: list[str] = []
 

@@ -1,7 +1,5 @@
 """Which kernels a run needs, and compiling one of them: the real launcher is called on tensors that have shapes and no memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +16,7 @@ from fusedrnn.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, choose, even, slices
 
-P = 0.5
-"""Probability of dropping in the kernels of dropout; it is no constant of theirs."""
+P = 0.5  # probability of dropping in the kernels of dropout; it is no constant of theirs
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ kernel reads the SM's own cycle counter before and after its loop. Every wait ha
 and its count says so.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +16,9 @@ from benchmarks.machine_code.absent import NOT_RUN, Chip
 from benchmarks.measuring.records import Row
 
 ROUNDS = 2000
-POLLS = 1 << 16
-"""Of one wait, before it gives up."""
+POLLS = 1 << 16  # of one wait, before it gives up
 REPEATS = 5
-WORDS = 1024
-"""32-bit words that a program stores between two fences: 16 bytes a thread of 8 warps."""
+WORDS = 1024  # 32-bit words that a program stores between two fences: 16 bytes a thread of 8 warps
 KINDS = ("polled word", "atomic counter", "fence", "fence with stores", "clock")
 
 

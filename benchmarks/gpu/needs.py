@@ -1,7 +1,5 @@
 """What each phase of a run needs compiled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from benchmarks.gpu import cases, conditions, gate, steps, tuning
@@ -9,8 +7,7 @@ from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_tune
 from benchmarks.gpu.micro import Micro
 from benchmarks.machine_code.absent import Chip
 
-VARIANTS = 8
-"""Rows that are tried of each shape that is tuned."""
+VARIANTS = 8  # rows that are tried of each shape that is tuned
 
 
 def _gate(chip: Chip) -> list[Kernel]:

@@ -3,8 +3,6 @@
 The truth is float64. A result may be 1.5 times as far from it as torch's own in the same dtype, and one rounding more.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +13,10 @@ from torch import Tensor
 BUDGET = 1.5
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
 """Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
-TF32_UNIT = 2.0**-11
-"""The same of a TF32 operand."""
+TF32_UNIT = 2.0**-11  # the same of a TF32 operand
 COARSE = {torch.bfloat16: 6e-2, torch.float16: 8e-3, torch.float32: 2e-3, torch.float64: 1e-10}
 """Relative error, of a result or of any one of its steps, beyond which it is wrong and not only inexact."""
-COARSE_EXACT = 5e-5
-"""The same of float32 without TF32: products that were rounded to TF32 all the same are beyond it."""
+COARSE_EXACT = 5e-5  # the same of float32 without TF32: products that were rounded to TF32 all the same are beyond it
 
 
 @dataclass(frozen=True)

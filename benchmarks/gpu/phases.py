@@ -3,8 +3,6 @@
 Parity before speed: kernels are compiled, the gate decides which of them are right, torch.nn is timed, then what passed.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -22,8 +20,7 @@ from benchmarks.measuring.records import Row
 
 REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
 """Suite, dtype, T, H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
-DRY_KERNELS = 1
-"""Kernels a phase that a dry run compiles, for an H100."""
+DRY_KERNELS = 1  # kernels a phase that a dry run compiles, for an H100
 DRY_CHECKS = (
     gate.Check("gru", "fp32", "alone", 9, lengths=False, T=3, B=2),
     gate.Check("lstm", "fp32", "registers", 20, lengths=True, T=3, B=2),

@@ -4,8 +4,6 @@ Compilation is counted in kernels and takes what one kernel took on this machine
 device time is the model's: cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,18 +16,12 @@ from benchmarks.measuring.records import RESULTS, RecordError, load
 from fusedrnn.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
-CORES = 16
-"""Of the machine that is planned for."""
-PROFILE_S = 0.4
-"""To name the kernels of a call. Estimate."""
-PREDICT_S = 0.6
-"""To disassemble a kernel and predict its step, as on the machine of the notes."""
-START_S = 8.0
-"""A process that imports torch and makes its context on the GPU. Estimate."""
-CASE_S = 0.05
-"""Of the host, a case: modules are built and results compared. Estimate."""
-OVER_FLOOR = 2.0
-"""Ours over the floor, as far as a plan needs it."""
+CORES = 16  # of the machine that is planned for
+PROFILE_S = 0.4  # to name the kernels of a call. Estimate.
+PREDICT_S = 0.6  # to disassemble a kernel and predict its step, as on the machine of the notes
+START_S = 8.0  # a process that imports torch and makes its context on the GPU. Estimate.
+CASE_S = 0.05  # of the host, a case: modules are built and results compared. Estimate.
+OVER_FLOOR = 2.0  # ours over the floor, as far as a plan needs it
 RECORD = RESULTS / "compile.json"
 
 

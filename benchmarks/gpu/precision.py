@@ -1,7 +1,5 @@
 """Whether products in float32 may be rounded to TF32, for a while."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

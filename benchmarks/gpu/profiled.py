@@ -4,8 +4,6 @@ torch's own rules say only which algorithm is asked for. Once a process has prof
 nothing is timed in it afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -17,10 +15,8 @@ from benchmarks.measuring.measure import BASE
 from benchmarks.measuring.peers import peers
 from benchmarks.measuring.records import Row
 
-KEPT = 8
-"""Kernels whose names a row keeps, those with the most time."""
-LONGEST = 120
-"""Characters of a name that are kept."""
+KEPT = 8  # kernels whose names a row keeps, those with the most time
+LONGEST = 120  # characters of a name that are kept
 POINTWISE = ("elementwise", "elemwise")
 CELLS = ("rnn", "lstm", "gru")
 

@@ -4,8 +4,6 @@ FUSEDRNN_SHARD "2/8" runs every eighth test from the third on; FUSEDRNN_SKIP nam
 run. Tests marked slow come last.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -16,8 +14,7 @@ import pytest
 
 from benchmarks.gpu.children import tell
 
-TEXT = 2000
-"""Characters of a failure that are told."""
+TEXT = 2000  # characters of a failure that are told
 
 
 def dealt(ids: list[str], shard: int, shards: int, skipped: set[str]) -> list[str]:

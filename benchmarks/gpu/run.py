@@ -9,8 +9,6 @@ with the same --out it goes on where it stopped. Cases run in a child process: o
 crashes is noted, and the rest go on. Needs a checkout, torch, triton, pytest, pandas, numpy and matplotlib; nothing is fetched.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

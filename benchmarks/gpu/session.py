@@ -1,7 +1,5 @@
 """One run: its clock, its records, and jobs in a worker until a phase is over."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,16 +11,12 @@ from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.records import Record, RecordError, Row, load
 from benchmarks.measuring.run import say
 
-LIMIT_S = 20.0
-"""A case that takes longer is killed."""
-OF_THE_DEVICE = ("CUDA", "cuDNN")
-"""What errors say after which a process may have lost its context on the GPU."""
-ALIVE_S = 5.0
-"""For a process to show that it has not."""
+LIMIT_S = 20.0  # a case that takes longer is killed
+OF_THE_DEVICE = ("CUDA", "cuDNN")  # what errors say after which a process may have lost its context on the GPU
+ALIVE_S = 5.0  # for a process to show that it has not
 SAME = ("device", "sources", "torch", "triton", "interpreted")
 """What must not change between the parts of a resumed run."""
-OF_TORCH = "baseline"
-"""The record of torch.nn alone, which other sources of ours may go on with."""
+OF_TORCH = "baseline"  # the record of torch.nn alone, which other sources of ours may go on with
 
 
 @dataclass(frozen=True)

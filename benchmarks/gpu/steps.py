@@ -6,8 +6,6 @@ A sweep is timed at two lengths; the difference over the difference of lengths i
 loading of weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -26,8 +24,7 @@ from fusedrnn.chips import chip_of
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose
 
-SHORT, LONG = 64, 576
-"""Steps."""
+SHORT, LONG = 64, 576  # steps
 ROUNDS, WARMUP = 15, 3
 WIDTHS = (512, 256, 64, 1024)
 BATCH = 32

@@ -3,8 +3,6 @@
 The results of each are held to those of the table's row before it is timed beside it.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +24,7 @@ from fusedrnn.kernels.table import Row as Launch
 
 UNROLLED = 32
 """Chunks of weights, those of all gates, whose products are written one after the other in a kernel: more take long to compile."""
-GAIN = 1.03
-"""A variant is proposed if even the 20th percentile of its ratios to the table's row is above this."""
+GAIN = 1.03  # a variant is proposed if even the 20th percentile of its ratios to the table's row is above this
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Until what has been launched is done: an error that the GPU reports late belongs to whoever launched it."""
 
-from __future__ import annotations
-
 import torch
 
 

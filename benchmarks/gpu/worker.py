@@ -4,22 +4,17 @@ The child is started once and keeps its state (imports, a GPU's context) from jo
 gets a new one. To start takes seconds of imports, so it has a limit of its own and counts for no job.
 """
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import time
 from contextlib import suppress
 from typing import Any
 
-START_S = 60.0
-"""A child that has not come up after this long never will."""
-END_S = 5.0
-"""For a child to end by itself, and for a killed one to be gone."""
+START_S = 60.0  # a child that has not come up after this long never will
+END_S = 5.0  # for a child to end by itself, and for a killed one to be gone
 
 
-Task = tuple[str, str, tuple[Any, ...]]
-"""A module, a function of it, its arguments; all of them picklable."""
+Task = tuple[str, str, tuple[Any, ...]]  # a module, a function of it, its arguments; all of them picklable
 
 
 class JobError(RuntimeError):

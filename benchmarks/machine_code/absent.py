@@ -6,8 +6,6 @@ is compiled here is found in Triton's cache there, and what the host does for a 
 For a whole process, in which TRITON_INTERPRET must not be set; there is no way back.
 """
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,8 +5,6 @@
 Exit status 1 if any row breaks a rule; the rules are in `faults`.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json
@@ -36,13 +34,10 @@ from fusedrnn.kernels.tiles import Tiles
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
 """Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
-RECORDED = ("gru", "gru_before", "lstm")
-"""Cells of the modules, whose rows are in the committed record."""
-TIMELINE_ARCH = 90
-"""The chip whose latencies `benchmarks.machine_code.timeline` has."""
+RECORDED = ("gru", "gru_before", "lstm")  # cells of the modules, whose rows are in the committed record
+TIMELINE_ARCH = 90  # the chip whose latencies `benchmarks.machine_code.timeline` has
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
-BATCHES = (32, 256)
-"""One for which the lanes of small batch tiles fit in one wave, and one for which they do not."""
+BATCHES = (32, 256)  # one for which the lanes of small batch tiles fit in one wave, and one for which they do not
 DTYPES = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
@@ -84,8 +79,7 @@ class Case:
         return tiles_of(self.row, self.H, DTYPES[self.dtype], tf32=self.dtype == "tf32")
 
 
-Cycles = tuple[float, float]
-"""Of a step without its loops over streamed weights, and of one pass of those."""
+Cycles = tuple[float, float]  # of a step without its loops over streamed weights, and of one pass of those
 
 
 @cache

@@ -6,8 +6,6 @@
 Exit status 1 if a kernel spills, or if the path of whole blocks moves anything but 16 bytes at a time or more than it must.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -23,8 +21,7 @@ from fusedrnn.kernels.dropout import dropout_flat, dropout_shared, relu_dropout_
 
 ARCHS = (80, 86, 90, 100, 120)
 SIZES = {"fp64": 8, "fp32": 4, "fp16": 2, "bf16": 2}
-WARPS = 4
-"""Triton's default, which the launchers use."""
+WARPS = 4  # triton's default, which the launchers use
 KERNELS: dict[str, tuple[Any, dict[str, Any], int, int]] = {
     "dropout": (dropout_flat, {"bias_ptr": None, "BIAS_RELU": False, "ALIGNED": False, "DROP": True}, 1, 0),
     "bias_relu_dropout": (dropout_flat, {"BIAS_RELU": True, "ALIGNED": True, "DROP": True}, 1, 1),

@@ -7,8 +7,6 @@ The record keeps one array a row under one list of column names, so that a diff 
 registers, spills, shared memory or cycles of a step (`benchmarks.machine_code.aot.step_cycles`) shows there, in review.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -21,8 +19,7 @@ from benchmarks.measuring.records import RESULTS, RecordError, Row, write
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
 COMPARED = ("weights", "tiles", "group", "warps", "registers", "spill_bytes", "shared_bytes", "cycles")
-TOLERANCES = {"cycles": 0.1}
-"""Relative differences that are none; every other column is compared exactly."""
+TOLERANCES = {"cycles": 0.1}  # relative differences that are none; every other column is compared exactly
 DROPPED = ("options", "faults")
 
 

@@ -4,8 +4,6 @@ Triton brings NVIDIA's assembler and disassembler. It does not hold a kernel to 
 time, so `Reading` carries both the size and the limit. TRITON_INTERPRET must not be set in this process.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import tempfile

@@ -12,8 +12,6 @@ So published times should lie above predicted ones, by about the same at every h
 The call that FlashRNN times is that of an autograd function, which always stores the gates, even where no gradient is asked for.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import importlib
@@ -31,10 +29,8 @@ from benchmarks.machine_code.compiled import compile_for
 from benchmarks.measuring.records import RESULTS, Record, Row
 
 PATH = RESULTS / "timeline_flashrnn.json"
-T, B, HIDDEN, GATES, STATES = 1024, 16, 768, 4, 2
-"""Of the published figure; HIDDEN is divided into heads."""
-PUBLISHED_MS = {16: 1.97, 32: 1.44, 64: 1.99, 128: 3.23}
-"""Forward, by head size."""
+T, B, HIDDEN, GATES, STATES = 1024, 16, 768, 4, 2  # of the published figure; HIDDEN is divided into heads
+PUBLISHED_MS = {16: 1.97, 32: 1.44, 64: 1.99, 128: 3.23}  # forward, by head size
 SOURCE = (
     "FlashRNN's README, LSTM speed figure, Triton fused, forward, H100 (Pöppel, Beck and Hochreiter, arXiv 2412.07752)"
 )

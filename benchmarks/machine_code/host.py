@@ -7,8 +7,6 @@ are good for is to compare two versions here. Both layers are so small that torc
 dispatch costs.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

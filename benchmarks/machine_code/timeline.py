@@ -12,8 +12,6 @@ that come late. A pass of a loop that the compiler unrolled counts as one step. 
 GPU measures the two that are only estimates.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import subprocess
@@ -28,12 +26,10 @@ from benchmarks.machine_code.compiled import TOOLS
 
 CLOCK_HZ = 1.755e9
 """Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures that of its own chip."""
-NONE = 7
-"""The scoreboard of an instruction that holds none."""
+NONE = 7  # the scoreboard of an instruction that holds none
 SCOREBOARDS = 6
 SUBCORES = 4
-ROUNDS = 8
-"""Steps that are played; the last one counts, for the first ones find every pipe free."""
+ROUNDS = 8  # steps that are played; the last one counts, for the first ones find every pipe free
 LOW = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);\s*/\* 0x[0-9a-f]{16} \*/")
 HIGH = re.compile(r"^\s+/\* (0x[0-9a-f]{16}) \*/")
 GUARDED = re.compile(r"(@!?U?P\w+)\s+(.*)")
@@ -72,10 +68,8 @@ H100 = Latency()
 READING = {"STS": 12, "STG": 16, "LDG": 14, "RED": 16, "REDG": 16, "ATOM": 16, "ATOMG": 16}
 """Cycles until an instruction has read its operands, where that holds a scoreboard. Estimates."""
 READING_ELSE = 10
-WGMMA_WAIT = 40
-"""Cycles of a WARPGROUP.DEPBAR, which waits for the matrix products under way. Estimate."""
-PRODUCTS = ("HMMA", "HGMMA", "DMMA", "FFMA", "DFMA")
-"""What tells a loop that computes from one that waits."""
+WGMMA_WAIT = 40  # cycles of a WARPGROUP.DEPBAR, which waits for the matrix products under way. Estimate.
+PRODUCTS = ("HMMA", "HGMMA", "DMMA", "FFMA", "DFMA")  # what tells a loop that computes from one that waits
 
 
 @dataclass(frozen=True)
@@ -225,12 +219,9 @@ class _Warp:
     place: int = 0
     ready: float = 0.0
     held: list[float] = field(default_factory=lambda: [0.0] * SCOREBOARDS)
-    arrived: float | None = None
-    """When it came to the barrier that it waits at."""
-    published: int = 0
-    """Times that it has published what the others poll."""
-    publishing: bool = False
-    """Whether it has stored anything since it polled."""
+    arrived: float | None = None  # when it came to the barrier that it waits at
+    published: int = 0  # times that it has published what the others poll
+    publishing: bool = False  # whether it has stored anything since it polled
 
 
 class Player:

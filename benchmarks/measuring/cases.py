@@ -1,7 +1,5 @@
 """What is measured: one recurrent call, named so that two records can be compared row by row."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

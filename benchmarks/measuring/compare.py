@@ -8,8 +8,6 @@ spreads (p20 to p80, relative) of both measurements together. Exit status: 1 if 
 that used to work and no longer does, else 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass
@@ -17,10 +15,8 @@ from pathlib import Path
 
 from benchmarks.measuring.records import Record, RecordError, Row, load
 
-LEAST = 0.05
-"""A loss that is not reported however small the spread."""
-PLAIN = ("saved_bytes", "peak_bytes", "kernels")
-"""Quantities without a spread: any increase above `LEAST` is reported."""
+LEAST = 0.05  # a loss that is not reported however small the spread
+PLAIN = ("saved_bytes", "peak_bytes", "kernels")  # quantities without a spread: any increase above `LEAST` is reported
 
 
 @dataclass(frozen=True)

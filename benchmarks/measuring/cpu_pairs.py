@@ -4,41 +4,35 @@
 
 A row is one shape. Each pair times one call of torch.nn's module and one of ours on `backend="auto"`, in alternating order; the
 row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. A cell is called in a loop of T steps. On one
-thread the clock is the thread's own CPU time, which other work on the machine disturbs little; on several it is the wall's.
+thread the clock is the thread's CPU time, which other processes hardly disturb; on several it is wall time.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.measuring.records import write
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
 
 PAIRS = {
-    "gru": (nn.GRU, FusedGRU),
-    "lstm": (nn.LSTM, FusedLSTM),
-    "gru cell": (nn.GRUCell, FusedGRUCell),
+    "gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM), "gru cell": (nn.GRUCell, FusedGRUCell),
     "lstm cell": (nn.LSTMCell, FusedLSTMCell),
-}
+}  # fmt: skip
 HIDDEN = (16, 64, 128, 256, 512)
-SHAPES = {  # B, T
-    "layer": ((1, 100), (8, 64), (32, 32), (64, 16)),
-    "cell": ((1, 16), (32, 16)),
-}
+SHAPES = {"layer": ((1, 100), (8, 64), (32, 32), (64, 16)), "cell": ((1, 16), (32, 16))}  # B, T
 
 
 def output(module: nn.Module, x: Tensor) -> Tensor:
-    """The states of every step; a cell is asked step by step."""
+    """The states of every step; a cell is called step by step."""
     if not isinstance(module, nn.RNNCellBase):
         states: Tensor = module(x)[0]
         return states
@@ -50,7 +44,7 @@ def output(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def calls(kind: str, H: int, B: int, T: int, training: bool) -> list[Callable[[], None]]:
-    """What is timed: a call of torch.nn's module and one of ours, on the same weights, input and gradient."""
+    """A call of torch.nn's module and one of ours, on the same weights, input and gradient."""
     theirs, ours = (module(H, H) for module in PAIRS[kind])
     for name, weight in theirs.named_parameters():
         setattr(ours, name, weight)  # the same memory: another may lie better or worse in the caches
@@ -90,34 +84,28 @@ def pairs(both: list[Callable[[], None]], seconds: float, clock: Callable[[], fl
 
 def measure(threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
     """One record a row, printed as it is found."""
-    for count in threads:
+    for count, kind, H in product(threads, PAIRS, HIDDEN):
         torch.set_num_threads(count)
         clock = time.thread_time if count == 1 else time.perf_counter
-        for kind in PAIRS:
-            for H in HIDDEN:
-                for B, T in SHAPES["cell" if "cell" in kind else "layer"]:
-                    for training in (False, True):
-                        found = pairs(calls(kind, H, B, T, training), seconds, clock)
-                        row = {
-                            "threads": count, "module": kind, "H": H, "B": B, "T": T,
-                            "mode": "training" if training else "inference", "pairs": len(found),
-                            "torch_ms": 1e3 * statistics.median(a for a, _ in found),
-                            "ratio": statistics.median(a / b for a, b in found),
-                        }  # fmt: skip
-                        print(
-                            "  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True
-                        )
-                        yield row
+        for (B, T), training in product(SHAPES["cell" if "cell" in kind else "layer"], (False, True)):
+            found = pairs(calls(kind, H, B, T, training), seconds, clock)
+            row = {
+                "threads": count, "module": kind, "H": H, "B": B, "T": T, "mode": "training" if training else "inference",
+                "pairs": len(found), "torch_ms": 1e3 * statistics.median(a for a, _ in found),
+                "ratio": statistics.median(a / b for a, b in found),
+            }  # fmt: skip
+            print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+            yield row
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Smallest ratio and geometric mean, by threads, kind of module and mode."""
     groups: dict[str, list[float]] = {}
-    for row in rows:
-        for kind in (row["module"], "all"):
-            groups.setdefault(f"{row['threads']} threads, {kind}, {row['mode']}", []).append(row["ratio"])
+    for row, all_kinds in product(rows, (False, True)):
+        kind = "all" if all_kinds else row["module"]
+        groups.setdefault(f"{row['threads']} threads, {kind}, {row['mode']}", []).append(row["ratio"])
     return {
-        name: {"min": min(ratios), "geometric_mean": math.exp(statistics.fmean(map(math.log, ratios)))}
+        name: {"min": min(ratios), "geometric_mean": statistics.geometric_mean(ratios)}
         for name, ratios in sorted(groups.items())
     }
 
@@ -135,9 +123,7 @@ def main() -> None:
     for name, numbers in found.items():
         print(f"{name}: min {numbers['min']:.2f}, geometric mean {numbers['geometric_mean']:.2f}")
     record = {"torch": torch.__version__, "machine": platform.machine(), "rows": rows, "summary": found}
-    aside = args.out.with_suffix(".part")
-    aside.write_text(json.dumps(record, indent=1) + "\n")
-    aside.replace(args.out)
+    write(args.out, json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

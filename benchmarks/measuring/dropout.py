@@ -1,7 +1,5 @@
 """Dropout and its fused epilogue against torch.nn.functional, and against a plain copy of the same tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +14,7 @@ from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, ratio_columns, ratios, time_columns
 from fusedrnn import functional as fused
 
-P = 0.5
-"""Probability of dropping; kept values double, which is exact in every dtype."""
+P = 0.5  # probability of dropping; kept values double, which is exact in every dtype
 
 
 def _functions(case: Case, device: torch.device) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:

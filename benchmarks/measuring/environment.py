@@ -1,10 +1,7 @@
 """Where a record was made: device, driver, clocks, versions, commit."""
 
-from __future__ import annotations
-
 import datetime
 import hashlib
-import importlib.util
 import platform
 import subprocess
 from pathlib import Path
@@ -33,7 +30,7 @@ def _commit() -> str:
 
 
 def _sources() -> str:
-    """A digest of the code that is measured and of the code that measures: it tells a checkout without git, or a changed one."""
+    """A digest of the measured and the measuring code, which identifies a checkout without git."""
     digest = hashlib.sha256()
     for folder in ("fusedrnn", "kernels", "reference", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -42,50 +39,35 @@ def _sources() -> str:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def _triton() -> str | None:
-    if importlib.util.find_spec("triton") is None:
+    try:
+        import triton
+    except ImportError:
         return None
-    import triton
-
     return str(triton.__version__)
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Everything about this machine that a time depends on, and that tells nothing else of it."""
+    """What a time depends on, and nothing else of this machine."""
     found: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "sources": _sources(),
-        "fusedrnn": fusedrnn.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": _triton(),
-        "cudnn": torch.backends.cudnn.version(),
-        "tf32": bool(torch.backends.cudnn.allow_tf32),
-        "threads": torch.get_num_threads(),
-        "processor": _processor(),
-    }
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "commit": _commit(),
+        "sources": _sources(), "fusedrnn": fusedrnn.__version__, "python": platform.python_version(),
+        "torch": torch.__version__, "triton": _triton(), "cudnn": torch.backends.cudnn.version(),
+        "tf32": bool(torch.backends.cudnn.allow_tf32), "threads": torch.get_num_threads(), "processor": _processor(),
+    }  # fmt: skip
     if device.type != "cuda":
         return {**found, "device": "cpu"}
     properties = torch.cuda.get_device_properties(device)
-    values = _output(
-        "nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader", f"--id={device.index or 0}"
-    )
-    smi = dict(zip(QUERY, values.split(", "), strict=False)) if values else {}
+    query = (f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader", f"--id={device.index or 0}")
+    values = _output("nvidia-smi", *query)
     return {
-        **found,
-        "device": properties.name,
-        "capability": list(torch.cuda.get_device_capability(device)),
-        "multiprocessors": properties.multi_processor_count,
-        "memory_bytes": properties.total_memory,
-        "cuda": torch.version.cuda,
-        **smi,
-    }
+        **found, "device": properties.name, "capability": list(torch.cuda.get_device_capability(device)),
+        "multiprocessors": properties.multi_processor_count, "memory_bytes": properties.total_memory,
+        "cuda": torch.version.cuda, **(dict(zip(QUERY, values.split(", "), strict=False)) if values else {}),
+    }  # fmt: skip

@@ -1,7 +1,5 @@
 """What the first call of a fresh process costs, compilation included, with an empty cache and with the cache it leaves."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

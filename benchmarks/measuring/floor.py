@@ -8,8 +8,6 @@ hold weights beside shared memory, and the exchange may be a better one than tod
 gap that is left; the floor itself is computed from published numbers and was never measured.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from benchmarks.measuring.cases import DTYPES
 from benchmarks.measuring.published import FIGURES
 from fusedrnn import cost
 from fusedrnn.chips import CHIPS, SHARED_PORT, Chip
@@ -25,17 +24,11 @@ from fusedrnn.kernels.table import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (1, 16, 32, 64, 128, 256)
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
 UNITS = (4, 8, 16, 32, 64, 128, 256)
 SAMPLES = (8, 16, 32, 64, 128, 256)
-TOGETHER = (1, 2, 4)
-"""Programs that share an SM."""
-OPERAND_BYTES = 20_480
-"""Shared memory that the exchanged state and changes of layout take beside the weights."""
-CLUSTER_CYCLES = 180
-"""Round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499."""
-OPERAND_BYTES = 16_384
-"""Shared memory left for the exchanged states."""
+TOGETHER = (1, 2, 4)  # programs that share an SM
+CLUSTER_CYCLES = 180  # round trip between SMs of a cluster, H100: Luo et al. 2024, arXiv 2402.13499.
+OPERAND_BYTES = 16_384  # shared memory left for the exchanged states
 EXCHANGES = ("flag", "barrier", "cluster")
 """How a step's states change hands: by polling the values themselves, one round trip, as the kernels do; by a counter; through
 the shared memory of a cluster of at most 16 SMs."""
@@ -102,16 +95,13 @@ def call_s(chip: Chip, sweep: str, layer: Layer, way: str = "flag") -> float | N
 
 def table(chip: Chip, cell: str, dtype: torch.dtype, sweep: str, way: str) -> str:
     """Microseconds a step by H and B, with the tiles and the largest cost."""
+
+    def shown(H: int, B: int) -> str:
+        floor = best(chip, sweep, Layer(cell, dtype, T=1, B=B, I=H, H=H), way)
+        return f"{floor.seconds * 1e6:.2f} {tiles(floor.row)}, {floor.step.bound}" if floor else "does not fit"
+
     lines = ["| H | " + " | ".join(f"B={B}" for B in BATCHES) + " |", "|---" * (1 + len(BATCHES)) + "|"]
-    for H in WIDTHS:
-        cells = []
-        for B in BATCHES:
-            floor = best(chip, sweep, Layer(cell, dtype, T=1, B=B, I=H, H=H), way)
-            if floor is None:
-                cells.append("does not fit")
-            else:
-                cells.append(f"{floor.seconds * 1e6:.2f} {tiles(floor.row)}, {floor.step.bound}")
-        lines.append(f"| {H} | " + " | ".join(cells) + " |")
+    lines += [f"| {H} | " + " | ".join(shown(H, B) for B in BATCHES) + " |" for H in WIDTHS]
     return "\n".join(lines)
 
 
@@ -120,23 +110,15 @@ def check() -> list[dict[str, float | str]]:
     rows: list[dict[str, float | str]] = []
     for figure in FIGURES:
         chip = CHIPS[figure.capability]
-        parts = [call_s(chip, sweep, figure.layer, "barrier") for sweep in ("forward", "backward")]
-        if parts[0] is None or parts[1] is None:
+        forward, backward = (call_s(chip, sweep, figure.layer, "barrier") for sweep in ("forward", "backward"))
+        if forward is None or backward is None:
             raise ValueError(f"{figure.implementation}: expected a floor on {chip.name}, got none")
-        for name, measured, floor in (
-            ("forward", figure.forward_ms, parts[0]),
-            ("training", figure.training_ms, parts[0] + parts[1]),
-        ):
-            rows.append(
-                {
-                    "implementation": figure.implementation,
-                    "pass": name,
-                    "published_ms": measured,
-                    "floor_ms": floor * 1e3,
-                    "ratio": measured / (floor * 1e3),
-                    "source": figure.source,
-                }
-            )
+        passes = (("forward", figure.forward_ms, forward), ("training", figure.training_ms, forward + backward))
+        for name, measured, floor in passes:
+            rows.append({
+                "implementation": figure.implementation, "pass": name, "published_ms": measured, "floor_ms": floor * 1e3,
+                "ratio": measured / (floor * 1e3), "source": figure.source,
+            })  # fmt: skip
     return rows
 
 

@@ -1,7 +1,5 @@
 """What a training step holds in memory, how long the host takes to issue it, and the kernels that it launches."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable

@@ -1,17 +1,15 @@
-"""The speed goals, and what the floor model says of each before anything is measured.
+"""The speed goals, and what the floor model predicts of each: ratios of floors, no measurements.
 
     python -m benchmarks.measuring.goals --json benchmarks/results/predictions.json
 
-A goal is a ratio, torch.nn's time over ours, that every shape of its regime should reach. Three predictions stand beside it, each
-the smallest over the regime's shapes on the H100, each a ratio of floors and no measurement:
+A goal is a ratio, torch.nn's time over ours, that every shape of its regime should reach. Beside it stand three predictions for the
+H100, each the smallest over the regime's shapes:
 
 - *rows*: cuDNN's floor over the floor of the launch table's rows;
 - *limit*: cuDNN's floor over the best floor that any tiles allow;
-- *limit, slow cuDNN*: the same, each step of cuDNN's standard path taking what FlashRNN published for its own step-by-step
-  kernels of the same structure (10.5 µs forward, 15.3 µs backward) instead of the floor's 4 µs. Persistent paths as published.
+- *slow*: the same, with each step of cuDNN's standard path as slow as FlashRNN's step-by-step kernels of the same structure
+  (10.5 µs forward, 15.3 µs backward) instead of the floor's 4 µs, and the persistent path as published.
 """
-
-from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from benchmarks.measuring.records import Record, Row
 from fusedrnn import cost, cudnn
 from fusedrnn.chips import CHIPS, Chip
 from fusedrnn.cudnn import Layer
+from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)
@@ -49,10 +48,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one goal and pass: the smallest ratios over the regime's shapes, and the shape where the rows' is smallest.
+    """The smallest ratios over the shapes of a regime.
 
-    `persistent`: cuDNN takes a persistent algorithm somewhere in the regime. `tiles`: units x samples of a program there, the
-    rows' and the limit's, for the last sweep.
+    `where`: the shape whose `rows` is the smallest; `tiles`: units x samples of a program there, the rows' and the limit's, in the
+    last sweep; `persistent`: cuDNN takes a persistent algorithm somewhere in the regime.
     """
 
     regime: str
@@ -96,20 +95,16 @@ def shape_of(layer: Layer) -> tuple[Any, ...]:
     return (layer.cell, dtype, layer.H, layer.B, layer.D, layer.L, "packed" if layer.packed else "dense")
 
 
-BOTH, BF16 = ("gru", "lstm"), torch.bfloat16
+BOTH, BF16, FP16 = ("gru", "lstm"), torch.bfloat16, torch.float16
+MIDDLE, WIDE = (256, 512), (256, 512, 768, 1024)
 GOALS = (
     Goal("GRU and LSTM bf16, H 256-512, B <= 64", _shapes(BOTH, BF16, (256, 512), (1, 16, 32, 64)), 4, 3),
     Goal("H 768-1024, B <= 128, bf16", _shapes(BOTH, BF16, (768, 1024), (1, 16, 32, 64, 128)), 2, 1.7),
-    Goal(
-        "LSTM fp16 inside cuDNN's persistent box",
-        _shapes(("lstm",), torch.float16, (256, 512, 768, 1024), (16, 32, 64, 128)),
-        1.15,
-        1.15,
-    ),
+    Goal("LSTM fp16 inside cuDNN's persistent box", _shapes(("lstm",), FP16, WIDE, (16, 32, 64, 128)), 1.15, 1.15),
     Goal("H <= 128", _shapes(BOTH, BF16, (64, 128), (1, 16, 32, 64)), 3, 2),
     Goal(
         "bidirectional, 2-4 layers, bf16",
-        (*_shapes(BOTH, BF16, (256, 512), (32, 64), D=2, L=2), *_shapes(BOTH, BF16, (256, 512), (32, 64), D=2, L=4)),
+        _shapes(BOTH, BF16, MIDDLE, (32, 64), D=2, L=2) + _shapes(BOTH, BF16, MIDDLE, (32, 64), D=2, L=4),
         5,
         4,
     ),
@@ -118,20 +113,21 @@ GOALS = (
 )
 
 
+def _row(chip: Chip, layer: Layer, sweep: str) -> Launch:
+    return choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
+
+
 def _ours(chip: Chip, layer: Layer, sweep: str) -> tuple[float, float]:
     """The floor of the table's row, and of the best tiles."""
-    row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
-    limit = call_s(chip, sweep, layer)
-    rows = cost.ours_s(chip, sweep, layer, row)
+    rows, limit = cost.ours_s(chip, sweep, layer, _row(chip, layer, sweep)), call_s(chip, sweep, layer)
     return rows, rows if limit is None else min(limit, rows)
 
 
 def _theirs(chip: Chip, layer: Layer, sweep: str) -> tuple[float, float]:
     """The floor, and the slow estimate."""
     floor, path = cost.theirs_s(chip, CAPABILITY, sweep, layer)
-    steps = layer.T * layer.D * layer.L
     each = {cudnn.STANDARD: STEP_S[sweep], cudnn.PERSIST_STATIC: PERSISTENT[sweep], cudnn.SMALL_H: 0.0}[path]
-    return floor, max(floor, steps * each)
+    return floor, max(floor, layer.T * layer.D * layer.L * each)
 
 
 def ours_s(layer: Layer, sweeps: tuple[str, ...]) -> float:
@@ -144,61 +140,44 @@ def theirs_s(layer: Layer, sweeps: tuple[str, ...]) -> float:
     return sum(_theirs(CHIPS[CAPABILITY], layer, sweep)[1] for sweep in sweeps)
 
 
-def _path(chip: Chip, layer: Layer) -> str:
-    return cudnn.path(layer, CAPABILITY, chip.multiprocessors, "forward")
-
-
 def _tiles(chip: Chip, layer: Layer, sweep: str) -> str:
     """The row's tiles, and the limit's with what bounds it."""
-    row = choose(sweep, layer.cell, layer.dtype, layer.H, layer.B, layer.D, CAPABILITY, chip.multiprocessors)
-    floor = best(chip, sweep, layer)
-    if floor is None:
-        return tiles(row)
-    return f"{tiles(row)} to {tiles(floor.row)} ({floor.step.bound})"
+    row, floor = tiles(_row(chip, layer, sweep)), best(chip, sweep, layer)
+    return row if floor is None else f"{row} to {tiles(floor.row)} ({floor.step.bound})"
+
+
+def _ratios(chip: Chip, layer: Layer, sweeps: tuple[str, ...]) -> tuple[float, float, float]:
+    rows, limit = map(sum, zip(*(_ours(chip, layer, sweep) for sweep in sweeps), strict=True))
+    floor, slow = map(sum, zip(*(_theirs(chip, layer, sweep) for sweep in sweeps), strict=True))
+    return floor / rows, floor / limit, slow / limit
 
 
 def predict(goal: Goal) -> list[Prediction]:
     """Forward and training predictions of a goal."""
     chip = CHIPS[CAPABILITY]
+    paths = {cudnn.path(layer, CAPABILITY, chip.multiprocessors, "forward") for layer in goal.layers}
     predictions = []
     for passes, wanted, sweeps in (("forward", goal.forward, SWEEPS[:1]), ("training", goal.training, SWEEPS)):
-        ratios = []
-        for layer in goal.layers:
-            ours = [_ours(chip, layer, sweep) for sweep in sweeps]
-            theirs = [_theirs(chip, layer, sweep) for sweep in sweeps]
-            rows, limit = (sum(o[k] for o in ours) for k in (0, 1))
-            floor, slow = (sum(t[k] for t in theirs) for k in (0, 1))
-            ratios.append((floor / rows, floor / limit, slow / limit, layer))
-        where = min(ratios, key=lambda r: r[0])[3]
-        smallest = [min(r[k] for r in ratios) for k in range(3)]
-        persistent = any(_path(chip, layer) != cudnn.STANDARD for layer in goal.layers)
-        predictions.append(
-            Prediction(goal.regime, passes, wanted, *smallest, where, persistent, _tiles(chip, where, sweeps[-1]))
-        )
+        ratios = {layer: _ratios(chip, layer, sweeps) for layer in goal.layers}
+        where = min(ratios, key=lambda layer: ratios[layer][0])
+        smallest = map(min, zip(*ratios.values(), strict=True))
+        about = (where, paths != {cudnn.STANDARD}, _tiles(chip, where, sweeps[-1]))
+        predictions.append(Prediction(goal.regime, passes, wanted, *smallest, *about))
     return predictions
 
 
 def rows() -> list[Row]:
     """Every goal beside its predictions, as rows of a record."""
-    return [
-        {
-            "key": f"goal: {p.regime}, {p.passes}",
-            "peer": "floor model",
-            "measured": False,
-            "regime": p.regime,
-            "passes": p.passes,
-            "goal": p.goal,
-            "rows_ratio": round(p.rows, 2),
-            "limit_ratio": round(p.limit, 2),
-            "slow_ratio": round(p.slow, 2),
-            "worst": f"{p.where.cell} H={p.where.H} B={p.where.B}"
-            + (f" D={p.where.D} L={p.where.L}" if p.where.D > 1 else ""),
-            "tiles": p.tiles,
-            "verdict": p.verdict,
-        }
-        for goal in GOALS
-        for p in predict(goal)
-    ]
+    found: list[Row] = []
+    for p in (p for goal in GOALS for p in predict(goal)):
+        deep = f" D={p.where.D} L={p.where.L}" if p.where.D > 1 else ""
+        found.append({
+            "key": f"goal: {p.regime}, {p.passes}", "peer": "floor model", "measured": False, "regime": p.regime,
+            "passes": p.passes, "goal": p.goal, "rows_ratio": round(p.rows, 2), "limit_ratio": round(p.limit, 2),
+            "slow_ratio": round(p.slow, 2), "worst": f"{p.where.cell} H={p.where.H} B={p.where.B}{deep}",
+            "tiles": p.tiles, "verdict": p.verdict,
+        })  # fmt: skip
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,7 +1,5 @@
 """The lyrics experiment end to end: characters a second of an epoch of training, backend by backend."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

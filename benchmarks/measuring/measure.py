@@ -1,7 +1,5 @@
 """Measure a case: one row a peer, and a row that says why where a peer could not be measured. Nothing raises."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ A peer is a call without arguments. Before anything is timed, what each peer ret
 no speed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +20,7 @@ from fusedrnn import FusedGRU, FusedLSTM, available_backends
 LYRICS = ROOT / "examples" / "data" / "lyrics_zh.txt"
 TOLERANCE = {"bf16": 6e-2, "fp16": 8e-3, "fp32": 2e-3, "fp64": 1e-10}
 """Relative error allowed against torch.nn in the same dtype: both round in their own order, fp32 with TF32 on a GPU."""
-COMPILED_STEPS = 64
-"""The compiled reference is a graph of T steps; beyond this many its compilation takes minutes."""
+COMPILED_STEPS = 64  # the compiled reference is a graph of T steps; beyond this many its compilation takes minutes
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Timed rows of records as one table, and figures of their ratios to torch.nn."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What others published, with its source. None of it was measured here; it stands in columns of its own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Records: a JSON file with the environment and one row a measured peer, written aside and renamed."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass, field
@@ -9,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-ROOT = Path(__file__).parents[2]
-"""Of the checkout."""
+ROOT = Path(__file__).parents[2]  # of the checkout
 RESULTS = ROOT / "benchmarks" / "results"
 
 

@@ -5,8 +5,6 @@
 Exit status 1 if any ratio to torch.nn differs by more than 10% between the records, largest over smallest.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -6,8 +6,6 @@ Peers are timed in interleaved rounds, after a warm-up and after their results w
 every case, so that a run that is cut short leaves what it has measured.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path
