@@ -16,12 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import triton
 import triton.language as tl
 
-from benchmarks.machine_code import timeline
+from benchmarks.machine_code import sass
 from benchmarks.machine_code.compiled import Reading, compile_for, read
+from benchmarks.machine_code.timeline import cycles as cycles_of
 from fusedrnn.chips import CHIPS, SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cell import NUMBERS
@@ -137,11 +139,11 @@ def step_cycles(cubin: bytes, arch: int, warps: int) -> Cycles | None:
     """
     if arch != TIMELINE_ARCH:
         return None
-    code = timeline.parse(timeline.disassemble(cubin))
-    loops = timeline.products_inside(code)
+    code = sass.instructions(cubin)
+    loops = sass.products_inside(code)
     if not loops:
-        return timeline.cycles(timeline.time_loop(code), warps)[0], 0.0
-    two, three = (timeline.cycles(timeline.time_loop(code, times), warps)[0] for times in (2, 3))
+        return cycles_of(sass.time_loop(code), warps)[0], 0.0
+    two, three = (cycles_of(sass.time_loop(code, times), warps)[0] for times in (2, 3))
     a_pass = (three - two) / loops
     return two - 2 * loops * a_pass, a_pass
 
@@ -207,29 +209,33 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
 
 def faults(result: dict[str, Any]) -> list[str]:
     """The rules that a row breaks; each says what was expected and what was got."""
-    found = []
-    if result["spill_bytes"]:
-        found.append(f"expected no spills, got {result['spill_bytes']} bytes")
-    if result["shared_bytes"] > result["shared_limit"]:
-        found.append(f"expected at most {result['shared_limit']} bytes of shared memory, got {result['shared_bytes']}")
-    if result["shared_bytes"] > result["shared_by_table"]:
-        found.append(f"expected at most the table's {result['shared_by_table']} bytes, got {result['shared_bytes']}")
-    products, needed = sum(result["tensor_core"].values()), result["tensor_core_needed"]
-    if products != (needed or 0):
-        found.append(f"expected {needed or 0} tensor-core instructions a warp, got {products}")
-    if result["weights"] != "streamed" and result["loop_weight_loads"]:
-        found.append(f"expected weights to stay on chip, got {result['loop_weight_loads']} loads of them in the loop")
-    if result["weights"] == "streamed" and not result["loop_weight_loads"]:
-        found.append("expected streamed weights to be loaded in the loop, got none: the count cannot be trusted")
-    loads, needed = result["exchange_load"], result["exchange_load_needed"]
-    if loads != ({"LDG.E.128.STRONG.GPU": needed} if needed else {}):
-        found.append(f"expected {needed} loads of 16 bytes a thread, coherent across the GPU, got {loads}")
-    stores, needed = result["exchange_store"], result["exchange_store_needed"]
-    if sum(stores.values()) != needed:
-        found.append(f"expected {needed} stores a step, coherent across the GPU, got {stores}")
-    if result["counters"]:
-        found.append(f"expected no counters, got {result['counters']}")
-    return found
+    spilled, shared, by_table = result["spill_bytes"], result["shared_bytes"], result["shared_by_table"]
+    products, needed = sum(result["tensor_core"].values()), result["tensor_core_needed"] or 0
+    streamed, loaded = result["weights"] == "streamed", result["loop_weight_loads"]
+    loads, polled = result["exchange_load"], result["exchange_load_needed"]
+    stores, published = result["exchange_store"], result["exchange_store_needed"]
+    limit = result["shared_limit"]
+    rules = (
+        (not spilled, f"expected no spills, got {spilled} bytes"),
+        (shared <= limit, f"expected at most {limit} bytes of shared memory, got {shared}"),
+        (shared <= by_table, f"expected at most the table's {by_table} bytes, got {shared}"),
+        (products == needed, f"expected {needed} tensor-core instructions a warp, got {products}"),
+        (streamed or not loaded, f"expected weights to stay on chip, got {loaded} loads of them in the loop"),
+        (
+            loaded or not streamed,
+            "expected streamed weights to be loaded in the loop, got none: the count cannot be trusted",
+        ),
+        (
+            loads == ({"LDG.E.128.STRONG.GPU": polled} if polled else {}),
+            f"expected {polled} loads of 16 bytes a thread, coherent across the GPU, got {loads}",
+        ),
+        (
+            sum(stores.values()) == published,
+            f"expected {published} stores a step, coherent across the GPU, got {stores}",
+        ),
+        (not result["counters"], f"expected no counters, got {result['counters']}"),
+    )
+    return [message for holds, message in rules if not holds]
 
 
 def matrix(archs: list[int], widths: list[int], dtypes: list[str], cells: list[str]) -> Iterator[Case]:
@@ -244,17 +250,12 @@ def matrix(archs: list[int], widths: list[int], dtypes: list[str], cells: list[s
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Registers by H, a line a kernel and chip."""
-    widths = sorted({r["H"] for r in results})
-    keys = sorted({(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["B"]) for r in results})
-    by = {(r["kernel"], r["cell"], r["dtype"], int(r["arch"][3:]), r["B"], r["H"]): r for r in results}
-    lines = ["| kernel | cell | dtype | chip | B | " + " | ".join(f"H={H}" for H in widths) + " |"]
-    lines.append("|---" * (5 + len(widths)) + "|")
-    for key in keys:
-        cells = [by.get((*key, H)) for H in widths]
-        shown = ["" if c is None else f"{c['registers']} {c['weights'][:2]}{'!' if c['faults'] else ''}" for c in cells]
-        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | sm_{key[3]} | {key[4]} | " + " | ".join(shown) + " |")
-    return "\n".join(lines)
+    """Registers and place of the weights by H, a line a kernel, cell, dtype, chip and B; a "!" where a rule is broken."""
+    rows = pd.DataFrame(results)
+    rows["shown"] = [f"{r['registers']} {r['weights'][:2]}{'!' if r['faults'] else ''}" for r in results]
+    about = ["kernel", "cell", "dtype", "arch", "B"]
+    wide = rows.pivot_table(index=about, columns="H", values="shown", aggfunc="last", fill_value="", sort=False)
+    return str(wide.to_string())
 
 
 def main(arguments: list[str] | None = None) -> int:

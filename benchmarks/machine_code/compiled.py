@@ -18,7 +18,6 @@ from triton.compiler import ASTSource
 from triton.experimental.gluon._runtime import GluonASTSource
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-TENSOR_CORE = re.compile(r"\b((?:HGMMA|HMMA|DMMA|UTCHMMA|UTCQMMA|QMMA|OMMA)[.\w]*)")
 LOCAL_STORE = re.compile(r"\bSTL(?:\.(\w+))?\b")
 WIDTH = {"64": 8, "128": 16, "U8": 1, "U16": 2}
 
@@ -39,12 +38,9 @@ class Reading:
         registers: a thread.
         spill_bytes: local memory that a thread's spilled registers take, by stores or by stack, whichever is larger.
         shared_bytes: a program.
-        tensor_core: tensor-core instructions and how often each stands in the code.
+        tensor_core, strong_loads, strong_stores, accesses: instructions and how often each stands in the code: tensor-core
+            instructions, loads and stores coherent across the GPU, all loads and stores of global and local memory.
         loads: global loads of the intermediate code.
-        strong_loads: loads coherent across the GPU.
-        strong_stores: stores that are seen by the whole GPU.
-        accesses: loads and stores of global and local memory by name and width (``LDG.E.128``), and how often each stands in
-            the code.
         counters: every atomic and every acquiring load of the assembly, with its order and scope.
     """
 
@@ -78,30 +74,34 @@ def compile_for(
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
+def dump(cubin: bytes, option: str) -> str:
+    """What ``cuobjdump`` prints of a compiled kernel."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [TOOLS / "cuobjdump", option, file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def read(compiled: Any) -> Reading:
     """Disassemble what `compile_for` returned."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
-        usage = _tool("--dump-resource-usage", file.name)
-        sass = _tool("-sass", file.name)
-    ptx = compiled.asm["ptx"]
+    usage, sass = (dump(compiled.asm["cubin"], option) for option in ("--dump-resource-usage", "-sass"))
     stored = sum(WIDTH.get(width, 4) for width in LOCAL_STORE.findall(sass))
+
+    def counted(pattern: str) -> dict[str, int]:
+        return dict(Counter(re.findall(pattern, sass)))
+
     return Reading(
         registers=_number("REG", usage),
         spill_bytes=max(stored, _number("STACK", usage)),
         shared_bytes=compiled.metadata.shared,
-        tensor_core=dict(Counter(TENSOR_CORE.findall(sass))),
+        tensor_core=counted(r"\b((?:HGMMA|HMMA|DMMA|UTCHMMA|UTCQMMA|QMMA|OMMA)[.\w]*)"),
         loads=tuple(loads(compiled.asm["ttgir"])),
-        strong_loads=dict(Counter(re.findall(r"\bLDG[.\w]*\.STRONG\.GPU\b", sass))),
-        strong_stores=dict(Counter(re.findall(r"\bSTG[.\w]*\.STRONG\.GPU\b", sass))),
-        accesses=dict(Counter(re.findall(r"\b((?:LDG|STG|LDL|STL)\b[.\w]*)", sass))),
-        counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.[\w.]*acquire[\w.]*)", ptx)),
+        strong_loads=counted(r"\bLDG[.\w]*\.STRONG\.GPU\b"),
+        strong_stores=counted(r"\bSTG[.\w]*\.STRONG\.GPU\b"),
+        accesses=counted(r"\b((?:LDG|STG|LDL|STL)\b[.\w]*)"),
+        counters=tuple(re.findall(r"\b((?:atom|red)\.[\w.]+|ld\.[\w.]*acquire[\w.]*)", compiled.asm["ptx"])),
     )
-
-
-def _tool(option: str, path: str) -> str:
-    return subprocess.run([TOOLS / "cuobjdump", option, path], capture_output=True, text=True, check=True).stdout
 
 
 def _number(name: str, usage: str) -> int:

@@ -3,13 +3,12 @@
     pip download flashrnn==1.0.8 --no-deps && python -m zipfile -e flashrnn-1.0.8-py3-none-any.whl out/flashrnn
     python -m benchmarks.machine_code.flashrnn out/flashrnn        # writes benchmarks/results/timeline_flashrnn.json
 
-takes FlashRNN's source, a checkout or an installed copy, which this project neither contains nor depends on, imports the module of
-its kernel (which needs einops) and compiles it for an H100 that is absent. Needs neither a GPU nor a driver; TRITON_INTERPRET must
-not be set. Its time loop is not unrolled at these sizes: one pass stores each of a step's six tensors once.
+The source, a checkout or an installed copy, is not part of this project. The module of its kernel (which needs einops) is imported
+and compiled for an absent H100; TRITON_INTERPRET must not be set. Its time loop is not unrolled at these sizes.
 
-FlashRNN times a call, with the copies that bring inputs into the kernel's order; the timeline knows the kernel's time loop alone.
-So published times should lie above predicted ones, by about the same at every head size, for the copies are of the same size.
-The call that FlashRNN times is that of an autograd function, which always stores the gates, even where no gradient is asked for.
+FlashRNN times a call of an autograd function: it stores the gates even where no gradient is asked for, and copies the inputs into the
+kernel's order. The timeline knows the time loop alone. So published times should lie above predicted ones by about the same at every
+head size.
 """
 
 import argparse

@@ -1,20 +1,18 @@
-"""What the host does for a training step, in microseconds and operators, on a GPU that is not there: launches do nothing.
+"""Microseconds and operators of the host in a training step, on a GPU that is absent: launches do nothing.
 
     python -m benchmarks.machine_code.host
 
-On a GPU a layer whose sweeps take less than this is bound by the host. Times are medians on this machine's processor; what they
-are good for is to compare two versions here. Both layers are so small that torch's own operators on the CPU cost what their
-dispatch costs.
+A layer whose sweeps take less than this is bound by the host. Times are medians on this machine's processor, good for comparing two
+versions. The layers are so small that torch's operators on the CPU cost little more than their dispatch.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.benchmark import Timer
 
 from benchmarks.machine_code import absent
 from benchmarks.machine_code.absent import Chip
@@ -22,7 +20,7 @@ from fusedrnn import FusedGRU, FusedLSTM, backend_triton
 from fusedrnn.kernels import launch
 
 CHIP = Chip((9, 0), 132)
-CALLS, WARMUP = 500, 50
+RUN_S = 0.5  # of each measurement
 
 
 class _Operators(TorchDispatchMode):
@@ -36,14 +34,8 @@ class _Operators(TorchDispatchMode):
 
 
 def microseconds(call: Callable[[], Any]) -> float:
-    """The median of many calls."""
-    seconds = []
-    for number in range(CALLS + WARMUP):
-        begun = time.perf_counter()
-        call()
-        if number >= WARMUP:
-            seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds) * 1e6
+    """The median of a call."""
+    return Timer("call()", globals={"call": call}).blocked_autorange(min_run_time=RUN_S).median * 1e6
 
 
 def step_of(cell: str) -> dict[str, float]:

@@ -13,26 +13,19 @@ GPU measures the two that are only estimates.
 """
 
 import argparse
-import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.machine_code.compiled import TOOLS
+from benchmarks.machine_code.sass import NONE, Instruction, instructions, time_loop
 
 CLOCK_HZ = 1.755e9
 """Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures that of its own chip."""
-NONE = 7  # the scoreboard of an instruction that holds none
 SCOREBOARDS = 6
 SUBCORES = 4
 ROUNDS = 8  # steps that are played; the last one counts, for the first ones find every pipe free
-LOW = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);\s*/\* 0x[0-9a-f]{16} \*/")
-HIGH = re.compile(r"^\s+/\* (0x[0-9a-f]{16}) \*/")
-GUARDED = re.compile(r"(@!?U?P\w+)\s+(.*)")
 
 
 @dataclass(frozen=True)
@@ -66,150 +59,9 @@ class Latency:
 
 H100 = Latency()
 READING = {"STS": 12, "STG": 16, "LDG": 14, "RED": 16, "REDG": 16, "ATOM": 16, "ATOMG": 16}
-"""Cycles until an instruction has read its operands, where that holds a scoreboard. Estimates."""
 READING_ELSE = 10
-WGMMA_WAIT = 40  # cycles of a WARPGROUP.DEPBAR, which waits for the matrix products under way. Estimate.
-PRODUCTS = ("HMMA", "HGMMA", "DMMA", "FFMA", "DFMA")  # what tells a loop that computes from one that waits
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction: where it stands, its name with all modifiers, its operands, and its control code.
-
-    `stall`: cycles until the warp's next one; `result` and `operands`: the scoreboard held until its result is there, or until its
-    operands are read, `NONE` for none; `waits`: a bit for each scoreboard that must be free first; `again`: whether it is in a
-    loop inside the time loop, which loads at every step what it loaded at the step before.
-    """
-
-    at: int
-    name: str
-    arguments: str
-    stall: int
-    result: int
-    operands: int
-    waits: int
-    again: bool = False
-
-    @property
-    def kind(self) -> str:
-        """The name without modifiers."""
-        return self.name.partition(".")[0]
-
-    @property
-    def strong(self) -> bool:
-        """Whether it sees other SMs' stores."""
-        return "STRONG" in self.name
-
-    @property
-    def words(self) -> int:
-        """32-bit words that a thread moves."""
-        return 4 if ".128" in self.name else 2 if ".64" in self.name else 1
-
-    @property
-    def adds(self) -> bool:
-        """Whether it is an atomic."""
-        return self.kind in ("RED", "REDG", "ATOM", "ATOMG")
-
-    @property
-    def carries_data(self) -> bool:
-        """Whether it is a wide load of what other SMs store: the exchanged state, and no counter."""
-        return self.kind == "LDG" and self.strong and self.words == 4
-
-    def pipe(self) -> tuple[str, float]:
-        """What it occupies and for how many cycles; nothing for none."""
-        if self.kind == "MUFU":  # 4 lanes a cycle on each sub-core
-            return "special", 8.0
-        if self.kind in ("LDSM", "STSM"):
-            return "shared", 4.0 if ".4" in self.name else 2.0 if ".2" in self.name else 1.0
-        if self.kind in ("LDS", "STS"):
-            return "shared", float(self.words)
-        if self.kind == "LDG":  # an SM takes 64 bytes a cycle from L2: fusedrnn.chips.L2_PORT
-            return "global", 2.0 * self.words
-        if self.kind == "STG":
-            return "global", float(self.words)
-        if self.kind == "HMMA":
-            return "tensor", 8.0 if "16816" in self.name else 4.0
-        return "", 0.0
-
-
-def parse(sass: str) -> list[Instruction]:
-    """Decode what ``cuobjdump -sass`` prints; the control code is in bits 41 to 57 of an instruction's upper half."""
-    found: list[Instruction] = []
-    pending: re.Match[str] | None = None
-    for line in sass.splitlines():
-        low = LOW.match(line)
-        if low:
-            pending = low
-            continue
-        high = HIGH.match(line)
-        if high and pending:
-            found.append(_decoded(int(pending[1], 16), pending[2].strip(), int(high[1], 16)))
-            pending = None
-    return found
-
-
-def _decoded(at: int, text: str, code: int) -> Instruction:
-    guarded = GUARDED.match(text)
-    name, _, arguments = (guarded[2] if guarded else text).partition(" ")
-    return Instruction(at, name, arguments, code >> 41 & 15, code >> 46 & 7, code >> 49 & 7, code >> 52 & 63)
-
-
-def _loops(code: list[Instruction]) -> Iterator[tuple[int, int]]:
-    """First and last place of every backward branch."""
-    places = {one.at: place for place, one in enumerate(code)}
-    for place, one in enumerate(code):
-        targets = re.findall(r"0x([0-9a-f]+)", one.arguments) if one.kind == "BRA" else []
-        if targets and int(targets[-1], 16) < one.at:
-            yield places[int(targets[-1], 16)], place
-
-
-def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
-    """The largest loop; those inside it that multiply run ``passes`` times.
-
-    Polls inside it succeed at once and are left out, unless it is the data that they poll.
-
-    Raises:
-        ValueError: the code has no loop.
-    """
-    (first, last), inside = _nested(code)
-    left_out: set[int] = set()
-    repeated: dict[int, int] = {}
-    for begin, end in inside:
-        part = code[begin : end + 1]
-        if _multiplies(part):
-            repeated[end] = begin
-        elif not any(one.carries_data for one in part):
-            left_out |= set(range(begin, end + 1))
-    body: list[Instruction] = []
-    for place in sorted(set(range(first, last + 1)) - left_out):
-        again = any(begin <= place <= end for end, begin in repeated.items())
-        body.append(replace(code[place], again=again))
-        if place in repeated:
-            begin = code[repeated[place]].at
-            body += [one for one in body if one.again and one.at >= begin] * (passes - 1)
-    return body
-
-
-def products_inside(code: list[Instruction]) -> int:
-    """How many loops inside the time loop multiply: they run as often as the width of a product needs.
-
-    Raises:
-        ValueError: the code has no loop.
-    """
-    return sum(_multiplies(code[begin : end + 1]) for begin, end in _nested(code)[1])
-
-
-def _multiplies(code: list[Instruction]) -> bool:
-    return any(one.kind in PRODUCTS for one in code)
-
-
-def _nested(code: list[Instruction]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """First and last place of the largest loop, and those of the loops inside it."""
-    loops = list(_loops(code))
-    if not loops:
-        raise ValueError("expected a loop, got none")
-    first, last = max(loops, key=lambda loop: loop[1] - loop[0])
-    return (first, last), [(begin, end) for begin, end in loops if first <= begin and end < last]
+"""Cycles until an instruction has read its operands, where that holds a scoreboard. Estimates."""
+WGMMA_WAIT = 40  # cycles of a WARPGROUP.DEPBAR, which waits for the matrix products in flight. Estimate.
 
 
 @dataclass
@@ -350,19 +202,10 @@ def predict(cubin: bytes, warps: int, latency: Latency = H100) -> Prediction:
     Raises:
         ValueError: the kernel has no loop.
     """
-    body = time_loop(parse(disassemble(cubin)))
+    body = time_loop(instructions(cubin))
     at_once = replace(latency, l2=0, dram=0, seen=0, gpu_fence=1)
     slow = replace(latency, seen=2 * latency.seen, gpu_fence=2 * latency.gpu_fence)
     return Prediction(len(body), *(cycles(body, warps, each)[0] for each in (latency, at_once, slow)))
-
-
-def disassemble(cubin: bytes) -> str:
-    """The machine code as text, with its control codes."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [TOOLS / "cuobjdump", "-sass", file.name]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def details(issued: list[tuple[float, Instruction]], least: float) -> Iterator[str]:
@@ -381,13 +224,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--detail", type=float, help="also where a warp waits at least so many cycles")
     asked = parser.parse_args(arguments)
     for path in asked.files:
-        told = predict(path.read_bytes(), asked.warps)
-        parts = (
-            f"{name} {value:.0f} ({value / CLOCK_HZ * 1e6:.2f} us)" for name, value in list(vars(told).items())[1:]
-        )
-        print(f"{path.name}: {told.instructions} instructions a step; cycles: {', '.join(parts)}")
+        told = vars(predict(path.read_bytes(), asked.warps))
+        count = told.pop("instructions")
+        parts = (f"{name} {value:.0f} ({value / CLOCK_HZ * 1e6:.2f} us)" for name, value in told.items())
+        print(f"{path.name}: {count} instructions a step; cycles: {', '.join(parts)}")
         if asked.detail is not None:
-            body = time_loop(parse(disassemble(path.read_bytes())))
+            body = time_loop(instructions(path.read_bytes()))
             print(*details(cycles(body, asked.warps)[1], asked.detail), sep="\n")
     return 0
 

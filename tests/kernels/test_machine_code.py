@@ -11,7 +11,7 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from benchmarks.machine_code import aot, aot_record, timeline  # noqa: E402
+from benchmarks.machine_code import aot, aot_record, sass  # noqa: E402
 from benchmarks.machine_code.aot import (  # noqa: E402
     MULTIPROCESSORS,
     RECORDED,
@@ -264,7 +264,7 @@ INNER += _line(0x30, "BRA 0x0")
 def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
     """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
     monkeypatch.setattr(
-        timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER, b"two loops": TWO}[cubin]
+        sass, "dump", lambda cubin, option: {b"plain": PLAIN, b"streamed": INNER, b"two loops": TWO}[cubin]
     )
     assert step_cycles(b"plain", 90, warps=2) == (9, 0)
     assert step_cycles(b"plain", 90, warps=8) == (16, 0)
