@@ -12,11 +12,10 @@ from benchmarks.measuring.records import Record, RecordError, Row, load
 from benchmarks.measuring.run import say
 
 LIMIT_S = 20.0  # a case that takes longer is killed
-OF_THE_DEVICE = ("CUDA", "cuDNN")  # what errors say after which a process may have lost its context on the GPU
-ALIVE_S = 5.0  # for a process to show that it has not
-SAME = ("device", "sources", "torch", "triton", "interpreted")
-"""What must not change between the parts of a resumed run."""
-OF_TORCH = "baseline"  # the record of torch.nn alone, which other sources of ours may go on with
+ALIVE_S = 5.0  # for a process to show that it can use the device
+OF_THE_DEVICE = ("CUDA", "cuDNN")  # errors with these words may have cost the process its context on the GPU
+SAME = ("device", "sources", "torch", "triton", "interpreted")  # must be equal in the parts of a resumed run
+OF_TORCH = "baseline"  # the record of torch.nn alone, which may be continued with other sources of ours
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,15 @@ class Session:
         Raises:
             RecordError: it was made elsewhere, or of other code.
         """
-        path = self.out / f"{name}.json"
+        path, here = self.out / f"{name}.json", self.environment
         if not path.exists():
-            return Record(dict(self.environment))
+            return Record(dict(here))
         old = load(path)
         for what in SAME:
-            if what == "sources" and name == OF_TORCH:
-                continue
-            if old.environment.get(what) != self.environment.get(what):
-                raise RecordError(
-                    f"{path}: expected a record with {what} {self.environment.get(what)} to go on with, got "
-                    f"{old.environment.get(what)}; choose another --out"
-                )
+            got = old.environment.get(what)
+            if got != here.get(what) and (what, name) != ("sources", OF_TORCH):
+                wanted = f"expected a record with {what} {here.get(what)} to go on with"
+                raise RecordError(f"{path}: {wanted}, got {got}; choose another --out")
         return old
 
     def rows(self, name: str) -> list[Row]:
@@ -118,19 +114,18 @@ class Session:
         """What the job found, or why nothing; None where the phase was over before it was."""
         if job.instead is not None:
             return [{"key": job.key, "peer": "ours", "error": job.instead}]
-        begun = time.monotonic()
+        begun, nothing = time.monotonic(), [{"key": job.key, "peer": "all"}]
+        call = (job.module, job.function, job.arguments)
         try:
-            rows: list[Row] = self.worker.run(
-                "benchmarks.gpu.jobs", "counted", (job.module, job.function, job.arguments), LIMIT_S, self.left(phase)
-            )
+            rows: list[Row] = self.worker.run("benchmarks.gpu.jobs", "counted", call, LIMIT_S, self.left(phase))
         except JobError as failure:
             if failure.late and self.left(phase) <= 0:
                 return None
-            told = job.unanswered if failure.lost and job.unanswered else [{"key": job.key, "peer": "all"}]
+            told = job.unanswered if failure.lost and job.unanswered else nothing
             rows = [{**row, "error": str(failure)} for row in told]
         if any(word in row.get("error", "") for row in rows for word in OF_THE_DEVICE):
             self._replace_if_lost()
-        rows = rows or [{"key": job.key, "peer": "all", "error": "expected rows, got none"}]
+        rows = rows or [{**row, "error": "expected rows, got none"} for row in nothing]
         return [{**row, "wall_s": round(time.monotonic() - begun, 3)} for row in rows]
 
     def _replace_if_lost(self) -> None:

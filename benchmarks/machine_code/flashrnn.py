@@ -6,9 +6,9 @@
 The source, a checkout or an installed copy, is not part of this project. The module of its kernel (which needs einops) is imported
 and compiled for an absent H100; TRITON_INTERPRET must not be set. Its time loop is not unrolled at these sizes.
 
-FlashRNN times a call of an autograd function: it stores the gates even where no gradient is asked for, and copies the inputs into the
-kernel's order. The timeline knows the time loop alone. So published times should lie above predicted ones by about the same at every
-head size.
+FlashRNN times a call of an autograd function: it stores the gates even where no gradient is asked for, and copies the inputs into
+the kernel's order. The timeline knows the time loop alone. So published times should lie above predicted ones by about the same at
+every head size.
 """
 
 import argparse
