@@ -38,36 +38,26 @@ def compiled(kernel: Kernel) -> Row:
     """Compile one, in a process that has `absent.install`ed its chip: seconds, and how many kernels were new and were cached."""
     found: list[bool] = []
     absent.listen(lambda source, cached: found.append(cached))
-    row: Row = {"key": f"compile: {kernel}", "peer": "compiler"}
-    begun = time.monotonic()
+    begun, error = time.monotonic(), {}
     try:
         kernel.compile()
     except Exception as failure:  # the rest is still worth compiling
-        row["error"] = f"{type(failure).__name__}: {failure}"
-    return {
-        **row,
-        "seconds": round(time.monotonic() - begun, 3),
-        "new": found.count(False),
-        "cached": found.count(True),
-    }
+        error = {"error": f"{type(failure).__name__}: {failure}"}
+    counts = {"new": found.count(False), "cached": found.count(True)}
+    seconds = round(time.monotonic() - begun, 3)
+    return {"key": f"compile: {kernel}", "peer": "compiler", **error, "seconds": seconds, **counts}
 
 
 def answers(pool: Any, wanted: list[Kernel]) -> Iterator[Row]:
-    """Kernels as they are compiled; a process that dies takes its kernel with it, of which the pool does not tell."""
+    """Kernels as they are compiled; the pool does not tell of a process that dies, so its kernel is missed at the end."""
     coming = pool.imap_unordered(compiled, wanted)
     for count in range(len(wanted)):
         try:
             yield coming.next(LIMIT_S)
         except multiprocessing.TimeoutError:
             error = f"expected all kernels, got none for {LIMIT_S:.0f} s and {count} of {len(wanted)}"
-            yield {
-                "key": "compile: the rest",
-                "peer": "compiler",
-                "error": error,
-                "seconds": 0.0,
-                "new": 0,
-                "cached": 0,
-            }
+            nothing = {"seconds": 0.0, "new": 0, "cached": 0}
+            yield {"key": "compile: the rest", "peer": "compiler", "error": error, **nothing}
             return
 
 

@@ -8,6 +8,7 @@ wrong result: it returns rows with a verdict and, where it is not "passed", the 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -22,6 +23,7 @@ from benchmarks.gpu.tuning import Tune
 from benchmarks.gpu.waiting import wait
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.peers import module
 from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels.table import PLACES
@@ -82,8 +84,7 @@ def numbers_of(dtype: str, *, tf32: bool) -> str:
 def width(cell: str, dtype: str, form: str, chip: Chip, *, exact: bool) -> int | None:
     """An H at which the table takes the form for both sweeps, or None if it never does."""
     for H in WIDTHS:
-        sweeps = [Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact) for s in SWEEPS]
-        if all(sweep.form(chip) == form for sweep in sweeps):
+        if all(Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact).form(chip) == form for s in SWEEPS):
             return H
     return None
 
@@ -92,18 +93,15 @@ def checks(chip: Chip) -> list[Check]:
     """Every check of a form: those of the goals first, then the others; forms that the table never takes have none."""
     kinds = (("bf16", False), ("fp32", False), ("fp32", True))
     found = []
-    for lengths in (False, True):
-        for dtype, exact in kinds:
-            for form in FORMS:
-                for cell in ("gru", "lstm", "gru_before"):
-                    H = width(cell, dtype, form, chip, exact=exact)
-                    if H is not None:
-                        found.append(Check(cell, dtype, form, H, lengths, exact))
+    for lengths, (dtype, exact), form, cell in product((False, True), kinds, FORMS, ("gru", "lstm", "gru_before")):
+        H = width(cell, dtype, form, chip, exact=exact)
+        if H is not None:
+            found.append(Check(cell, dtype, form, H, lengths, exact))
     return found
 
 
 def subject(kernel: Kernel, chip: Chip) -> str:
-    """What a verdict speaks of, in words: kernels that share it stand and fall together."""
+    """What a verdict speaks of, in words: kernels that share it pass and fail together."""
     if not isinstance(kernel, Sweep):
         return DROPOUT
     numbers = numbers_of(kernel.dtype, tf32=kernel.tf32)
@@ -151,29 +149,23 @@ def _spoiled() -> Iterator[None]:
 
 def _inputs(check: Check, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     generator = torch.Generator().manual_seed(SEED)
-    dtype = DTYPES[check.dtype]
-    x = torch.randn(check.T, check.B, INPUTS, generator=generator).to(device, dtype)
-    upstream = torch.randn(check.T, check.B, 2 * check.H, generator=generator).to(device, dtype)
-    lengths = torch.randint(1, check.T + 1, (check.B,), generator=generator).to(device) if check.lengths else None
+    T, B, dtype = check.T, check.B, DTYPES[check.dtype]
+    x = torch.randn(T, B, INPUTS, generator=generator).to(device, dtype)
+    upstream = torch.randn(T, B, 2 * check.H, generator=generator).to(device, dtype)
+    lengths = torch.randint(1, T + 1, (B,), generator=generator).to(device) if check.lengths else None
     return x, upstream, lengths
 
 
 def _ours(check: Check, device: torch.device) -> nn.Module:
     torch.manual_seed(SEED)
-    sizes: dict[str, Any] = {"bidirectional": True, "backend": "triton", "device": device, "dtype": DTYPES[check.dtype]}
-    if check.cell == "lstm":
-        return FusedLSTM(INPUTS, check.H, **sizes)
-    return FusedGRU(INPUTS, check.H, reset_after=check.cell == "gru", **sizes)
+    return module(check.cell, INPUTS, check.H, "triton", bidirectional=True, device=device, dtype=DTYPES[check.dtype])
 
 
 def _torchs(check: Check, ours: nn.Module, dtype: torch.dtype) -> nn.Module:
     """torch.nn's with the same weights; for the reset-before GRU, which torch.nn lacks, the reference."""
-    made: nn.Module
-    sizes: dict[str, Any] = {"bidirectional": True, "device": next(ours.parameters()).device, "dtype": dtype}
-    if check.cell == "gru_before":
-        made = FusedGRU(INPUTS, check.H, reset_after=False, backend="reference", **sizes)
-    else:
-        made = (nn.LSTM if check.cell == "lstm" else nn.GRU)(INPUTS, check.H, **sizes)
+    backend = "reference" if check.cell == "gru_before" else None
+    device = next(ours.parameters()).device
+    made = module(check.cell, INPUTS, check.H, backend, bidirectional=True, device=device, dtype=dtype)
     made.load_state_dict(ours.state_dict())
     return made
 
@@ -190,19 +182,14 @@ def _results(net: nn.Module, x: Tensor, upstream: Tensor, lengths: Tensor | None
         output, _ = pad_packed_sequence(packed, total_length=x.shape[0])
     finals = states if isinstance(states, tuple) else (states,)
     loss = (output * upstream).sum() + sum(state.square().sum() for state in finals)
-    parameters = dict(net.named_parameters())
-    gradients = torch.autograd.grad(loss, [x, *parameters.values()])
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    of_x, *gradients = torch.autograd.grad(loss, [x, *parameters])
     one, other = output.detach().split(H, -1)
-    return {
-        "forward": [
-            Result("output", one, 0), Result("output, reversed direction", other, 0, last_first=True),
-            *(Result(name, state.detach()) for name, state in zip(("h_n", "c_n"), finals, strict=False)),
-        ],
-        "backward": [
-            Result("gradient of x", gradients[0], 0, last_first=True),
-            *(Result(f"gradient of {name}", g) for name, g in zip(parameters, gradients[1:], strict=True)),
-        ],
-    }  # fmt: skip
+    outputs = [Result("output", one, 0), Result("output, reversed direction", other, 0, last_first=True)]
+    ends = [Result(name, state.detach()) for name, state in zip(("h_n", "c_n"), finals, strict=False)]
+    inputs = [Result("gradient of x", of_x, 0, last_first=True)]
+    weights = [Result(f"gradient of {name}", gradient) for name, gradient in zip(names, gradients, strict=True)]
+    return {"forward": outputs + ends, "backward": inputs + weights}
 
 
 def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
@@ -262,12 +249,10 @@ def _differing(
         again = call()
         for sweep in SWEEPS:
             for one, other in zip(first[sweep], again[sweep], strict=True):
-                changed = _bits(one.value) != _bits(other.value)
-                if changed.any():
-                    where = changed.nonzero()[0].tolist()
-                    return {
-                        sweep: f"expected the same bits in {repeats} repeats, got others in {one.name} at {where}, repeat {repeat}"
-                    }
+                where = (_bits(one.value) != _bits(other.value)).nonzero()
+                if len(where):
+                    found = f"others in {one.name} at {where[0].tolist()}, repeat {repeat}"
+                    return {sweep: f"expected the same bits in {repeats} repeats, got {found}"}
     return {}
 
 

@@ -1,5 +1,6 @@
 """What the worker's process runs: the first thing in a new one, and one case each of what is measured."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ def ready(device: str) -> None:
 
 def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]:
     """Run a job, to the end of what it has launched, and say in its rows how many kernels had to be compiled for it, if any."""
-    from importlib import import_module
-
     _compiled.clear()
     device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
     try:

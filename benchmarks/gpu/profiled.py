@@ -29,16 +29,13 @@ def key_of(case: Case) -> str:
 def path_of(names: Sequence[str]) -> str:
     """The algorithm of cuDNN that kernels of these names belong to: "persistent", "standard", both, or "unknown".
 
-    Persistent kernels say so in their names, whatever the size that they are for; the standard algorithm has a pointwise kernel of
-    the cell beside its products.
+    Persistent kernels say so in their names; the standard algorithm has a pointwise kernel of the cell beside its products.
     """
     lower = [name.lower() for name in names]
-    found = []
-    if any("persist" in name for name in lower):
-        found.append("persistent")
-    if any(word in name for name in lower for word in POINTWISE if any(cell in name for cell in CELLS)):
-        found.append("standard")
-    return " and ".join(found) or "unknown"
+    persistent = any("persist" in name for name in lower)
+    pointwise = [name for name in lower if any(word in name for word in POINTWISE)]
+    standard = any(cell in name for name in pointwise for cell in CELLS)
+    return " and ".join(["persistent"] * persistent + ["standard"] * standard) or "unknown"
 
 
 def columns(found: list[tuple[str, int, float]]) -> Row:

@@ -8,6 +8,7 @@ loading of weights.
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -16,13 +17,11 @@ import torch
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.tuning import Tune, problem
 from benchmarks.machine_code import absent, timeline
-from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.floor import best
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, summarize
-from fusedrnn.chips import chip_of
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose
 
 SHORT, LONG = 64, 576  # steps
 ROUNDS, WARMUP = 15, 3
@@ -32,12 +31,8 @@ BATCH = 32
 
 def shapes() -> list[Tune]:
     """The sweeps that are timed, the goals' first; T is the longer of the two lengths."""
-    return [
-        Tune(sweep, cell, "bf16", T=LONG, B=BATCH, H=H)
-        for H in WIDTHS
-        for cell in ("lstm", "gru")
-        for sweep in ("forward", "backward")
-    ]
+    wanted = product(WIDTHS, ("lstm", "gru"), ("forward", "backward"))
+    return [Tune(sweep, cell, "bf16", T=LONG, B=BATCH, H=H) for H, cell, sweep in wanted]
 
 
 def key_of(tune: Tune) -> str:
@@ -83,13 +78,8 @@ def predicted(kernel: Any, warps: int, hz: float | None) -> Row:
 def measure(tune: Tune, device_name: str, hz: float | None, lengths: tuple[int, int], rounds: int) -> list[Row]:
     """One row: microseconds a step, its spread over the rounds, and the predictions."""
     device = torch.device(device_name)
-    if device.type == "cuda":
-        capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
-        sms = torch.cuda.get_device_properties(device).multi_processor_count
-        chip = chip_of(capability or (0, 0), sms)
-    else:
-        capability, sms, chip = None, 1, None
-    row = choose(tune.sweep, tune.cell, DTYPES[tune.dtype], tune.H, tune.B, tune.D, capability, sms)
+    capability, sms, chip = gpu_of(device)
+    row = tune.table_row(capability, sms)
     short, long = lengths
     calls = {T: problem(replace(tune, T=T), device) for T in lengths}
     timed = {f"{T}": (lambda call=call: call(row)) for T, call in calls.items()}
@@ -114,7 +104,7 @@ def main() -> None:
     chip = absent.Chip((9, 0), 132)
     absent.install(chip)
     for tune in shapes():
-        own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H).launch_row(chip)
+        own = tune.table_row(chip.capability, chip.multiprocessors)
         told = predicted(compiled(tune, own, torch.device("cpu")), own.warps, None)
         print(f"{key_of(tune)}: {told['predicted_us']:.2f} us a step, {told['on_chip_us']:.2f} of them on chip")
 

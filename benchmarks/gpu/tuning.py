@@ -13,17 +13,18 @@ from torch import Tensor
 
 from benchmarks.gpu.waiting import late_error, usable, wait
 from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.peers import TOLERANCE, error
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
 from fusedrnn import cost
-from fusedrnn.chips import CHIPS, Chip, chip_of
+from fusedrnn.chips import CHIPS, Chip
 from fusedrnn.cudnn import Layer
 from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
 from fusedrnn.kernels.table import Row as Launch
 
 UNROLLED = 32
-"""Chunks of weights, those of all gates, whose products are written one after the other in a kernel: more take long to compile."""
+"""Chunks of weights, of all gates, whose products are unrolled in a kernel: more take long to compile."""
 GAIN = 1.03  # a variant is proposed if even the 20th percentile of its ratios to the table's row is above this
 
 
@@ -49,16 +50,17 @@ class Tune:
         """As the model takes it."""
         return Layer(self.cell, DTYPES[self.dtype], self.T, self.B, self.H, self.H, self.D)
 
+    def table_row(self, capability: tuple[int, int] | None, multiprocessors: int) -> Launch:
+        """The launch table's choice."""
+        about = (self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D)
+        return choose(*about, capability, multiprocessors)
+
 
 def shapes() -> list[Tune]:
     """What is tuned, the most wanted first."""
     sizes = ((512, 32), (256, 32), (1024, 64), (512, 64), (128, 32), (768, 16), (2048, 32))
-    return [
-        Tune(sweep, cell, "bf16", T=256, B=B, H=H)
-        for H, B in sizes
-        for cell in ("gru", "lstm")
-        for sweep in ("forward", "backward")
-    ]
+    wanted = itertools.product(sizes, ("gru", "lstm"), ("forward", "backward"))
+    return [Tune(sweep, cell, "bf16", T=256, B=B, H=H) for (H, B), cell, sweep in wanted]
 
 
 def variants(row: Launch, H: int) -> Iterator[Launch]:
@@ -110,11 +112,10 @@ def problem(tune: Tune, device: torch.device) -> Callable[[Launch], list[Tensor]
         return lambda row: [forward(row).output]
     done, upstream = forward(None), draw(T, B, D, H)
     d_h, d_c = torch.zeros_like(h0), torch.zeros_like(h0) if c0 is not None else None
+    saved = (done.gates, done.output, done.cells, h0, c0, w_hh, None, upstream, d_h, None, d_c)
 
     def backward(row: Launch) -> list[Tensor]:
-        back = sweeps.backward(
-            tune.cell, done.gates, done.output, done.cells, h0, c0, w_hh, None, upstream, d_h, None, d_c, row
-        )
+        back = sweeps.backward(tune.cell, *saved, row)
         return [back.dgates, back.dh0]
 
     return backward
@@ -128,15 +129,9 @@ def tune_shape(
     Variants of the forms `without` are not tried.
     """
     device = torch.device(device_name)
-    if device.type == "cuda":
-        capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
-        sms = torch.cuda.get_device_properties(device).multi_processor_count
-        chip = chip_of(capability or (0, 0), sms) or CHIPS[9, 0]
-    else:
-        capability, chip, sms = None, CHIPS[9, 0], 1
-    base = choose(tune.sweep, tune.cell, DTYPES[tune.dtype], tune.H, tune.B, tune.D, capability, sms)
-    run = problem(tune, device)
-    clock = clock_for(device)
+    capability, sms, chip = gpu_of(device)
+    chip = chip or CHIPS[9, 0]
+    base, run, clock = tune.table_row(capability, sms), problem(tune, device), clock_for(device)
     expected = run(base)
     found: list[Row] = []
     for new in candidates(chip, tune, base, count, without):
@@ -152,9 +147,8 @@ def tune_shape(
                 break
             continue
         if not wrong <= TOLERANCE[tune.dtype]:
-            found.append(
-                {**told, "error": f"wrong result: expected the table's row's, got a relative error of {wrong:.3g}"}
-            )
+            why = f"wrong result: expected the table's row's, got a relative error of {wrong:.3g}"
+            found.append({**told, "error": why})
             continue
         calls = {"table": lambda: run(base), "variant": lambda new=new: run(new)}
         samples = paired(calls, clock, rounds=rounds, warmup=warmup)
@@ -162,8 +156,7 @@ def tune_shape(
             found.append({**told, "peer": "table", "row": asdict(base), **time_columns(samples["table"])})
         ratio = ratio_columns(samples["table"], samples["variant"])
         found.append({**told, **time_columns(samples["variant"]), **ratio, "proposed": False})
-    right = [row for row in found if "ratio" in row]
-    best = max(right, key=lambda row: row["ratio"], default=None)
+    best = max((row for row in found if "ratio" in row), key=lambda row: row["ratio"], default=None)
     if best is not None and best["ratio_p20"] > GAIN:
         best["proposed"] = True
     return found

@@ -1,7 +1,7 @@
-"""Jobs in a child process, each with a time limit: a job that hangs or crashes costs itself and nothing else.
+"""Jobs in a child process, each with a time limit: a job that hangs or crashes costs only itself.
 
 The child is started once and keeps its state (imports, a GPU's context) from job to job; after a crash or a kill the next job
-gets a new one. To start takes seconds of imports, so it has a limit of its own and counts for no job.
+gets a new one. A start takes seconds of imports; it has its own limit and counts for no job.
 """
 
 import importlib
@@ -10,10 +10,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-START_S = 60.0  # a child that has not come up after this long never will
-END_S = 5.0  # for a child to end by itself, and for a killed one to be gone
-
-
+START_S = 60.0  # a child that has not started after this long never will
+END_S = 5.0  # for a child to end, and for a killed one to be gone
 Task = tuple[str, str, tuple[Any, ...]]  # a module, a function of it, its arguments; all of them picklable
 
 
@@ -46,7 +44,6 @@ class Worker:
 
     def __init__(self, first: Task | None = None) -> None:
         self._first = first
-        self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
         self._pipe: Any = None
 
@@ -63,8 +60,9 @@ class Worker:
         """
         if self._process is not None:
             return
-        self._pipe, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=_serve, args=(theirs, self._first), daemon=True)
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._first), daemon=True)
         self._process.start()
         theirs.close()
         try:
@@ -79,8 +77,7 @@ class Worker:
         """What `function` of `module` returns for `arguments`, all of them picklable.
 
         Raises:
-            JobError: it raised, took longer than `limit_s` or killed its process; or it took longer than `total_s` with the
-                child's start.
+            JobError: it raised, killed its process or took longer than `limit_s`, or longer than `total_s` with the child's start.
         """
         begun = time.monotonic()
         self.start(total_s)
@@ -92,14 +89,15 @@ class Worker:
         return result
 
     def _answer(self, limit_s: float) -> Any:
+        limit_s = max(0.0, limit_s)
         try:
-            if self._pipe.poll(max(0.0, limit_s)):
+            if self._pipe.poll(limit_s):
                 return self._pipe.recv()
         except (EOFError, OSError):
             code = self.stop()
             raise JobError(f"expected an answer, got a process that died with exit code {code}", lost=True) from None
         self.stop(hung=True)
-        raise JobError(f"expected an answer within {max(0.0, limit_s):.0f} s, got none: killed", late=True, lost=True)
+        raise JobError(f"expected an answer within {limit_s:.0f} s, got none: killed", late=True, lost=True)
 
     def stop(self, *, hung: bool = False) -> int | None:
         """End the child, if there is one, and say how it ended; `hung`: without waiting for it."""

@@ -11,6 +11,7 @@ import torch
 
 import fusedrnn
 from benchmarks.measuring.records import ROOT
+from fusedrnn.chips import Chip, chip_of
 
 QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 
@@ -51,6 +52,15 @@ def _triton() -> str | None:
     except ImportError:
         return None
     return str(triton.__version__)
+
+
+def gpu_of(device: torch.device) -> tuple[tuple[int, int] | None, int, Chip | None]:
+    """Compute capability, multiprocessors and the known chip of a GPU; of a CPU None, 1 and None, as the interpreter has them."""
+    if device.type != "cuda":
+        return None, 1, None
+    capability = torch.cuda.get_device_capability(device)
+    multiprocessors = torch.cuda.get_device_properties(device).multi_processor_count
+    return capability, multiprocessors, chip_of(capability, multiprocessors)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

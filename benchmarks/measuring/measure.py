@@ -8,13 +8,13 @@ import torch
 
 from benchmarks.measuring import dropout, first_call, footprint, lyrics
 from benchmarks.measuring.cases import Case
+from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.floor import call_s
 from benchmarks.measuring.options import Options
 from benchmarks.measuring.peers import TOLERANCE, Peer, error, ours_backend, peers
 from benchmarks.measuring.published import figures_for
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
-from fusedrnn.chips import chip_of
 from fusedrnn.cudnn import path
 from fusedrnn.kernels.table import choose
 
@@ -80,12 +80,10 @@ def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str
 
 def model_columns(case: Case, device: torch.device) -> dict[str, Any]:
     """What is known of a case beside its time: the cuDNN path, our launch rows, the floor, published figures. On a CPU, nothing."""
-    if device.type != "cuda":
-        return {"backend": ours_backend(device)}
-    capability = torch.cuda.get_device_capability(device)
-    sms = torch.cuda.get_device_properties(device).multi_processor_count
-    chip = chip_of(capability, sms)
     columns: dict[str, Any] = {"backend": ours_backend(device)}
+    capability, sms, chip = gpu_of(device)
+    if capability is None:
+        return columns
     columns["cudnn_path"] = [path(case.layer, capability, sms, sweep) for sweep in case.sweeps]
     rows = [choose(s, case.cell, case.torch_dtype, case.H, case.B, case.D, capability, sms) for s in case.sweeps]
     columns["launch_rows"] = [[r.units, r.samples, r.depth, r.chunks, r.weights, r.warps, r.group] for r in rows]
@@ -93,7 +91,6 @@ def model_columns(case: Case, device: torch.device) -> dict[str, Any]:
     columns["floor_s"] = sum(f for f in floors if f is not None) if floors and None not in floors else None
     if case.L == case.D == 1:
         figures = figures_for(case.cell, case.torch_dtype, case.T, case.B, case.H, capability)
-        columns["published_ms"] = {
-            f.implementation: f.forward_ms if case.passes == "forward" else f.training_ms for f in figures
-        }
+        kind = "forward_ms" if case.passes == "forward" else "training_ms"
+        columns["published_ms"] = {figure.implementation: getattr(figure, kind) for figure in figures}
     return columns

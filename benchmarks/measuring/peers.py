@@ -53,20 +53,20 @@ def ours_backend(device: torch.device) -> str:
     return "triton" if available_backends()["triton"] is None else "auto"
 
 
-def _module(case: Case, device: torch.device, backend: str | None) -> nn.Module:
-    """torch.nn's module, or ours on `backend`; every one with the same weights."""
-    sizes: dict[str, Any] = {
-        "num_layers": case.L,
-        "bidirectional": case.D == 2,
-        "device": device,
-        "dtype": case.torch_dtype,
-    }
-    torch.manual_seed(1)
+def module(cell: str, I: int, H: int, backend: str | None, **options: Any) -> nn.Module:
+    """torch.nn's module, or ours on `backend`."""
     if backend is None:
-        return (nn.LSTM if case.cell == "lstm" else nn.GRU)(case.I, case.H, **sizes)
-    if case.cell == "lstm":
-        return FusedLSTM(case.I, case.H, backend=backend, **sizes)
-    return FusedGRU(case.I, case.H, backend=backend, reset_after=case.cell == "gru", **sizes)
+        return (nn.LSTM if cell == "lstm" else nn.GRU)(I, H, **options)
+    if cell == "lstm":
+        return FusedLSTM(I, H, backend=backend, **options)
+    return FusedGRU(I, H, backend=backend, reset_after=cell == "gru", **options)
+
+
+def _module(case: Case, device: torch.device, backend: str | None) -> nn.Module:
+    """A case's module, with the same weights on every backend."""
+    torch.manual_seed(1)
+    options = {"num_layers": case.L, "bidirectional": case.D == 2, "device": device, "dtype": case.torch_dtype}
+    return module(case.cell, case.I, case.H, backend, **options)
 
 
 def _peer(case: Case, module: nn.Module, arguments: tuple[Any, ...], upstream: Tensor) -> Peer:
