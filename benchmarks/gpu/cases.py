@@ -53,13 +53,9 @@ def baselines(*, tiny: bool) -> list[Case]:
 def profiled(wanted: list[Case]) -> list[Case]:
     """The cases whose kernels are named: one of each kind that may take another of cuDNN's algorithms, backward included."""
     first: dict[tuple[object, ...], Case] = {}
-    for case in wanted:
-        if case.passes == "training":
-            persists = (
-                case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128
-            )  # if anything does: kernels.cudnn.path
-            kind = (case.cell, case.dtype, case.H, case.L, case.D, case.input, persists)
-            first.setdefault(kind, case)
+    for case in (case for case in wanted if case.passes == "training"):
+        persists = case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128  # if anything does: fusedrnn.cudnn.path
+        first.setdefault((case.cell, case.dtype, case.H, case.L, case.D, case.input, persists), case)
     return list(first.values())
 
 

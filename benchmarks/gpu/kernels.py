@@ -36,10 +36,8 @@ class Sweep:
 
     def launch_row(self, chip: Chip) -> Row:
         """How it is launched on `chip`."""
-        return self.row or choose(
-            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D, chip.capability, chip.multiprocessors,
-            tf32=self.tf32,
-        )  # fmt: skip
+        about = (self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D)
+        return self.row or choose(*about, chip.capability, chip.multiprocessors, tf32=self.tf32)
 
     def identity(self, chip: Chip) -> tuple[Any, ...]:
         """What its kernel is compiled for: calls that agree in it share the kernel, whatever their samples and directions."""
@@ -57,24 +55,26 @@ class Sweep:
         """Compile it for the chip of this process, `absent.install`'s or a real one."""
         from fusedrnn.kernels import sweeps
 
-        dtype, cell = DTYPES[self.dtype], NUMBERS[self.cell]
-        B, H, D = self.B, self.H, self.D
+        cell, B, H, D = NUMBERS[self.cell], self.B, self.H, self.D
 
-        def like(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        def like(*shape: int, dtype: torch.dtype = DTYPES[self.dtype]) -> Tensor:
             return torch.empty(*shape, dtype=dtype, device="meta")
 
-        gx, w_hh, b_hh = like(1, B, D, cell.gates * H), like(D, cell.gates * H, H), like(D, cell.gates * H)
-        h0, c0 = like(D, B, H), like(D, B, H) if cell.has_c else None
+        gx, w_hh, b_hh, h0 = (
+            like(1, B, D, cell.gates * H),
+            like(D, cell.gates * H, H),
+            like(D, cell.gates * H),
+            like(D, B, H),
+        )
+        c0, cells = (h0, like(1, B, D, H)) if cell.has_c else (None, None)
         lengths = like(B, dtype=torch.int32) if self.lengths else None
         with allow_tf32(self.tf32):
             if self.sweep == "forward":
                 sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
                 return
-            output, cells = like(1, B, D, H), like(1, B, D, H) if cell.has_c else None
-            dc = like(D, B, H) if cell.has_c else None
-            sweeps.backward(
-                self.cell, like(1, B, D, cell.saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
-            )  # fmt: skip
+            gates, output = like(1, B, D, cell.saved * H), like(1, B, D, H)
+            upstream = (output, h0, None, c0)  # of the output, of the last h, of every c, of the last c
+            sweeps.backward(self.cell, gates, output, cells, h0, c0, w_hh, lengths, *upstream, self.row)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from benchmarks.machine_code.absent import NOT_RUN, Chip
 from benchmarks.measuring.records import Row
@@ -121,12 +122,26 @@ def fences(
     tl.store(result_ptr + 1, nanoseconds() - since)
 
 
-def _ping_pong(atomic: bool, device: torch.device) -> Row:
-    """Cycles from a store, or an addition, until the other SM has seen it: half of a round trip."""
+def _run_ping_pong(atomic: bool, device: torch.device | str) -> Tensor:
+    """By program: cycles, rounds done and SM."""
     words = torch.zeros(64, dtype=torch.int32, device=device)
     result = torch.zeros(2, 3, dtype=torch.int64, device=device)
-    ping_pong[(2,)](words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
-    (took, done, sm), (_, _, other) = result.tolist()
+    launch: Any = ping_pong[(2,)]
+    launch(words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
+    return result
+
+
+def _run_fences(fence: bool, stores: bool, device: torch.device | str) -> Tensor:
+    """Cycles and nanoseconds."""
+    out = torch.empty(ROUNDS * WORDS, dtype=torch.int32, device=device)
+    result = torch.zeros(2, dtype=torch.int64, device=device)
+    fences[(1,)](out, result, ROUNDS, FENCE=fence, STORES=stores, WORDS=WORDS, num_warps=8)
+    return result
+
+
+def _ping_pong(atomic: bool, device: torch.device) -> Row:
+    """Cycles from a store, or an addition, until the other SM has seen it: half of a round trip."""
+    (took, done, sm), (_, _, other) = _run_ping_pong(atomic, device).tolist()
     if done != ROUNDS:
         raise RuntimeError(f"expected {ROUNDS} rounds, got {done} and a program that waited in vain")
     if sm == other:
@@ -134,22 +149,14 @@ def _ping_pong(atomic: bool, device: torch.device) -> Row:
     return {"cycles": took / ROUNDS / 2, "rounds": ROUNDS}
 
 
-def _fences(fence: bool, stores: bool, device: torch.device) -> tuple[float, float]:
-    """Cycles a round, and the SM's clock in Hz."""
-    out = torch.empty(ROUNDS * WORDS, dtype=torch.int32, device=device)
-    result = torch.zeros(2, dtype=torch.int64, device=device)
-    fences[(1,)](out, result, ROUNDS, FENCE=fence, STORES=stores, WORDS=WORDS, num_warps=8)
-    took, spent = result.tolist()
-    return took / ROUNDS, took / max(spent, 1) * 1e9
-
-
 def _once(kind: str, device: torch.device) -> Row:
     if kind in ("polled word", "atomic counter"):
         return _ping_pong(kind == "atomic counter", device)
     if kind == "clock":
-        return {"hz": _fences(True, True, device)[1]}
-    stores = kind == "fence with stores"
-    return {"cycles": _fences(True, stores, device)[0] - _fences(False, stores, device)[0], "rounds": ROUNDS}
+        took, spent = _run_fences(True, True, device).tolist()
+        return {"hz": took / max(spent, 1) * 1e9}
+    with_fence, without = (_run_fences(fence, kind == "fence with stores", device)[0].item() for fence in (True, False))
+    return {"cycles": with_fence / ROUNDS - without / ROUNDS, "rounds": ROUNDS}
 
 
 def measure(kind: str, device_name: str) -> list[Row]:
@@ -177,12 +184,7 @@ class Micro:
 
 
 def _compile_all() -> None:
-    words, result = (
-        torch.empty(64, dtype=torch.int32, device="meta"),
-        torch.empty(2, 3, dtype=torch.int64, device="meta"),
-    )
     for atomic in (False, True):
-        _launch: Any = ping_pong[(2,)]
-        _launch(words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
+        _run_ping_pong(atomic, "meta")
     for fence_too, stores in ((True, True), (False, True), (True, False), (False, False)):
-        fences[(1,)](words, result, ROUNDS, FENCE=fence_too, STORES=stores, WORDS=WORDS, num_warps=8)
+        _run_fences(fence_too, stores, "meta")

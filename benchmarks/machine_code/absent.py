@@ -1,9 +1,8 @@
-"""A GPU that is not there: kernels are compiled for it as a launch would compile them, and launching them does nothing.
+"""A GPU that is absent: kernels are compiled for it as a launch would compile them, and launching them does nothing.
 
-`install` puts a driver in Triton's place that knows the chip and runs nothing. Everything up to the launch itself is what happens
-on a machine with that GPU: the launch table's choice, the specialisation of arguments, the options, the cache key. So what
-is compiled here is found in Triton's cache there, and what the host does for a call can be timed and counted without a device.
-For a whole process, in which TRITON_INTERPRET must not be set; there is no way back.
+`install` replaces Triton's driver by one that knows the chip and runs nothing. The launch table's choice, the specialisation of
+arguments, the options and the cache key are those of a machine with that GPU, so what is compiled here is found in Triton's cache
+there. It holds for the rest of the process, in which TRITON_INTERPRET must not be set.
 """
 
 import subprocess
@@ -57,15 +56,17 @@ def builds_launchers() -> bool:
 
 
 class Driver:
-    """Triton's driver of a chip that is not there."""
+    """Triton's driver of an absent chip."""
 
     def __init__(self, chip: Chip) -> None:
-        self.chip = chip
         self.utils = SimpleNamespace(
             get_device_properties=lambda device: {"max_shared_mem": chip.shared_bytes},
             load_binary=lambda name, binary, shared, device: (object(), object(), 0, 0, 1024),
         )
         self.launches = 0
+        self.get_current_device = lambda: 0
+        self.get_current_stream = lambda device: 0
+        self.get_current_target = lambda: chip.target
         self._builds_launchers = builds_launchers()
 
     def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
@@ -77,18 +78,6 @@ class Driver:
             self.launches += 1
 
         return launch
-
-    def get_current_device(self) -> int:
-        """Index of the device."""
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        """The default stream."""
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        """What to compile for."""
-        return self.chip.target
 
 
 def install(chip: Chip) -> Driver:

@@ -7,12 +7,13 @@ Exit status 1 if a kernel spills, or if the path of whole blocks moves anything 
 """
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import triton.language as tl
 
 from benchmarks.machine_code.compiled import compile_for, read
@@ -43,12 +44,12 @@ def record(name: str, dtype: str, arch: int) -> dict[str, Any]:
             arch, kernel, types, constants, pointers | {"width"}, {"num_warps": WARPS, "maxnreg": pointwise.REGISTERS}
         )
     )
-    moved = {
+    size, lanes = SIZES[dtype], 32 * WARPS
+    wide = {
         access: sum(count for found, count in got.accesses.items() if found.startswith(access) and ".128" in found)
         for access in ("LDG", "STG")
     }
-    per_element = {access: 16 * 32 * WARPS * count / pointwise.BLOCK for access, count in moved.items()}
-    size = SIZES[dtype]
+    per_element = {access: 16 * lanes * count / pointwise.BLOCK for access, count in wide.items()}
     row: dict[str, Any] = {
         "kernel": name, "dtype": dtype, "arch": f"sm_{arch}", "registers": got.registers,
         "spill_bytes": got.spill_bytes, "shared_bytes": got.shared_bytes,
@@ -63,14 +64,6 @@ def record(name: str, dtype: str, arch: int) -> dict[str, Any]:
     return row | {"faults": faults}
 
 
-def rows(archs: list[int], dtypes: list[str]) -> Iterator[dict[str, Any]]:
-    """Every kernel for every chip and dtype asked for."""
-    for name in KERNELS:
-        for dtype in dtypes:
-            for arch in archs:
-                yield record(name, dtype, arch)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Compile, print the table and the faults, write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,15 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--arch", type=int, nargs="+", default=list(ARCHS), choices=ARCHS)
     parser.add_argument("--dtype", nargs="+", default=list(SIZES), choices=SIZES)
     asked = parser.parse_args(arguments)
-    found = []
-    print("| kernel | dtype | chip | registers | shared | read B/element | written B/element |\n" + "|---" * 7 + "|")
-    for row in rows(asked.arch, asked.dtype):
-        found.append(row)
-        cached = f" + {row['bytes_read_from_cache']} cached" if row["bytes_read_from_cache"] else ""
-        print(
-            f"| {row['kernel']} | {row['dtype']} | {row['arch']} | {row['registers']} | {row['shared_bytes']} "
-            f"| {row['least_bytes_read']}{cached} | {row['written_bytes_per_element']:g} |"
-        )
+    found = [record(*about) for about in itertools.product(KERNELS, asked.dtype, asked.arch)]
+    shown = pd.DataFrame(found).drop(columns=["accesses", "faults"])
+    print(shown.to_string(index=False))
+    for row in found:
         for fault in row["faults"]:
             print(f"{row['kernel']} {row['dtype']} {row['arch']}: {fault}", file=sys.stderr)
     if asked.json is not None:

@@ -3,8 +3,8 @@
     python -m benchmarks.machine_code.aot --json out/aot.json && python -m benchmarks.machine_code.aot_record out/aot.json
     python -m benchmarks.machine_code.aot_record --check 12     # compile a sample anew and report what changed
 
-The record keeps one array a row under one list of column names, so that a diff of it shows a kernel a line. A change that costs
-registers, spills, shared memory or cycles of a step (`benchmarks.machine_code.aot.step_cycles`) shows there, in review.
+One array a row under one list of column names, one line each, so that a diff shows a change of registers, spills, shared memory or
+cycles of a step by kernel.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from benchmarks.measuring.records import RESULTS, RecordError, Row, write
 PATH = RESULTS / "aot.json"
 IDENTITY = ("kernel", "cell", "dtype", "arch", "H", "B")
 COMPARED = ("weights", "tiles", "group", "warps", "registers", "spill_bytes", "shared_bytes", "cycles")
-TOLERANCES = {"cycles": 0.1}  # relative differences that are none; every other column is compared exactly
+TOLERANCES = {"cycles": 0.1}  # relative; every other column is compared exactly
 DROPPED = ("options", "faults")
 
 
 def pack(environment: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
-    """The compact form; rows with faults are refused, for none may be committed.
+    """The compact form.
 
     Raises:
         RecordError: a row has faults, or the rows do not have the same columns.
@@ -38,18 +38,13 @@ def pack(environment: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     return {"environment": environment, "columns": columns, "rows": [[row[name] for name in columns] for row in rows]}
 
 
-def unpack(packed: dict[str, Any]) -> list[Row]:
-    """The rows of the compact form."""
-    return [dict(zip(packed["columns"], row, strict=True)) for row in packed["rows"]]
-
-
 def name_of(row: Row) -> str:
     """A row in words."""
     return " ".join(f"{name}={row[name]}" for name in IDENTITY)
 
 
 def save(path: Path, packed: dict[str, Any]) -> None:
-    """One line a row, written aside and renamed."""
+    """One line a row."""
     lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in packed["rows"])
     head = json.dumps({"environment": packed["environment"], "columns": packed["columns"]})[:-1]
     write(path, f'{head},\n"rows":[\n{lines}\n]}}\n')
@@ -63,7 +58,7 @@ def load(path: Path = PATH) -> tuple[dict[str, Any], list[Row]]:
     """
     try:
         packed = json.loads(path.read_text(encoding="utf-8"))
-        return packed["environment"], unpack(packed)
+        return packed["environment"], [dict(zip(packed["columns"], row, strict=True)) for row in packed["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path}: expected a machine-code record, got {error!r}") from None
 
@@ -81,24 +76,17 @@ def differences(rows: list[Row]) -> Iterator[str]:
         sweep, arch = row["kernel"].removesuffix("_sweep"), int(row["arch"].removeprefix("sm_"))
         got = aot.record(aot.Case(sweep, row["cell"], row["dtype"], arch, row["H"], row["B"]))
         for name in COMPARED:
-            if changed(name, row[name], got[name]):
-                within = f", within {TOLERANCES[name]:.0%}" if name in TOLERANCES else ""
-                yield f"{name_of(row)}: expected {name} {row[name]} as recorded{within}, got {got[name]}"
-
-
-def changed(name: str, recorded: Any, got: Any) -> bool:
-    """Whether a column is another than recorded, beyond its tolerance if it has one."""
-    if name not in TOLERANCES or recorded is None or got is None:
-        return bool(got != recorded)
-    return bool(abs(got - recorded) > TOLERANCES[name] * recorded)
+            tolerance, old, new = TOLERANCES.get(name), row[name], got[name]
+            exact = tolerance is None or old is None or new is None
+            if new != old if exact else abs(new - old) > tolerance * old:
+                within = "" if tolerance is None else f", within {tolerance:.0%}"
+                yield f"{name_of(row)}: expected {name} {old} as recorded{within}, got {new}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Compact a record, or compare the committed one; exit status 1 if anything changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "rows", type=Path, nargs="?", help="what benchmarks.machine_code.aot wrote, to become the committed record"
-    )
+    parser.add_argument("rows", type=Path, nargs="?", help="what benchmarks.machine_code.aot wrote")
     parser.add_argument("--check", type=int, metavar="COUNT", help="rows to compile and compare; 0: all")
     parser.add_argument("--record", type=Path, default=PATH)
     asked = parser.parse_args(arguments)
@@ -114,10 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     import triton
 
-    if triton.__version__ != environment["triton"]:
-        parser.error(
-            f"expected Triton {environment['triton']}, with which the record was made, got {triton.__version__}"
-        )
+    made = environment["triton"]
+    if triton.__version__ != made:
+        parser.error(f"expected Triton {made}, with which the record was made, got {triton.__version__}")
     chosen = sample(rows, asked.check) if asked.check else rows
     found = list(differences(chosen))
     print(*found, f"{len(chosen)} of {len(rows)} rows compiled anew, {len(found)} differences", sep="\n")

@@ -59,10 +59,9 @@ def version_of(module: Path) -> str:
         for metadata in folder.glob("flashrnn-*.dist-info"):
             return metadata.name.removeprefix("flashrnn-").removesuffix(".dist-info")
         project = folder / "pyproject.toml"
-        if project.exists():
-            told = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
-            if told.get("name") == "flashrnn":
-                return str(told.get("version", "unknown"))
+        told = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {}) if project.exists() else {}
+        if told.get("name") == "flashrnn":
+            return str(told.get("version", "unknown"))
     raise ValueError(f"{module}: expected flashrnn-*.dist-info or FlashRNN's pyproject.toml above it, got neither")
 
 
@@ -81,23 +80,21 @@ def kernel_in(module: Path) -> Any:
     return kernel
 
 
-def predicted(kernel: Any, head: int, gates: bool) -> timeline.Prediction:
-    """A step of it; ``gates``: with the gates stored."""
+def predicted(kernel: Any, head: int, gates: bool) -> float:
+    """Cycles of a step of it; ``gates``: with the gates stored."""
     (options,) = kernel.configs
     constants = {
         "T": T, "NS": STATES, "B": B, "NH": HIDDEN // head, "DH": head, "NGI": GATES, "NGR": GATES,
-        "OUTPUT_GATES": gates, "DTYPE": tl.bfloat16, **options.kwargs,
+        "OUTPUT_GATES": gates, "DTYPE": tl.bfloat16, **options.kwargs, **({} if gates else {"gates_all": None}),
     }  # fmt: skip
-    if not gates:
-        constants["gates_all"] = None
     launch = {"num_warps": options.num_warps, "num_stages": options.num_stages}
     compiled = compile_for(90, kernel.fn, dict.fromkeys(POINTERS, "*bf16"), constants, set(POINTERS), launch)
-    return timeline.predict(compiled.asm["cubin"], options.num_warps)
+    return timeline.predict(compiled.asm["cubin"], options.num_warps).cycles
 
 
 def row(kernel: Any, head: int) -> Row:
     """Published and predicted of one head size, microseconds a step."""
-    stored, unstored = (predicted(kernel, head, gates).cycles for gates in (True, False))
+    stored, unstored = (predicted(kernel, head, gates) for gates in (True, False))
     told = stored / timeline.CLOCK_HZ * 1e6
     published = PUBLISHED_MS[head] / T * 1e3
     return {

@@ -124,10 +124,15 @@ def peers(case: Case, device: torch.device, *, compiled: bool = False) -> dict[s
     return found
 
 
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """In norm, in float64; NaN or infinite where `got` is."""
+    return float(((got.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-30)).item())
+
+
 def error(got: list[Tensor], expected: list[Tensor]) -> float:
     """The largest relative error of any result; NaN if any number is not finite."""
     worst = 0.0
     for g, e in zip(got, expected, strict=True):
-        relative = ((g.double() - e.double()).norm() / e.double().norm().clamp_min(1e-30)).item()
-        worst = relative if not relative <= worst else worst
+        found = relative_error(g, e)
+        worst = found if not found <= worst else worst
     return worst
