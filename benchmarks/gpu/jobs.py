@@ -10,8 +10,9 @@ from benchmarks.gpu.waiting import late_error
 from benchmarks.machine_code.absent import listen
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.environment import environment
-from benchmarks.measuring.measure import BASE, Options, measure, model_columns
-from benchmarks.measuring.peers import Peer, peers
+from benchmarks.measuring.measure import measure, model_columns
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import BASE, Peer, peers
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, time_columns
 

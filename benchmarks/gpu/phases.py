@@ -15,7 +15,7 @@ from benchmarks.gpu.kernels import Kernel, of_case, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
 from benchmarks.gpu.tuning import Tune
 from benchmarks.measuring.cases import Case
-from benchmarks.measuring.measure import BASE
+from benchmarks.measuring.peers import BASE
 from benchmarks.measuring.records import Row
 
 REFERENCE_AT = ("layer", "bf16", 256, 512, 32)

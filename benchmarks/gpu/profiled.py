@@ -11,8 +11,7 @@ import torch
 from benchmarks.machine_code.absent import NOT_RUN
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.footprint import kernels_of
-from benchmarks.measuring.measure import BASE
-from benchmarks.measuring.peers import peers
+from benchmarks.measuring.peers import BASE, peers
 from benchmarks.measuring.records import Row
 
 KEPT = 8  # kernels whose names a row keeps, those with the most time

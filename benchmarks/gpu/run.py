@@ -4,9 +4,8 @@
     python -m benchmarks.gpu --plan                       # the phases and what each would do, without a GPU
     python -m benchmarks.gpu --dry-run --out out/gpu      # on a CPU: Triton's interpreter and tiny sizes
 
-It is over when the minutes are, with whatever has been measured on disk: every row is written as soon as it is there. Run again
-with the same --out it goes on where it stopped. Cases run in a child process: one that hangs is killed after 20 s, one that
-crashes is noted, and the rest go on. Needs a checkout, torch, triton, pytest, pandas, numpy and matplotlib; nothing is fetched.
+Every row is written as soon as it is measured; run again with the same --out it continues where it stopped. Cases run in a child
+process, which is replaced when a case crashes or takes longer than 20 s. Nothing is downloaded.
 """
 
 import argparse
@@ -46,11 +45,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(session: Session) -> int:
-    """Every phase; exit status 1 if a kernel or a test failed.
-
-    Raises:
-        RecordError: the folder holds another run's records.
-    """
+    """Every phase; exit status 1 if a kernel or a test failed. Raises RecordError if the folder holds another run's records."""
     for phase in PHASES:
         left, passed = session.left(phase.name), session.passed()
         if left <= 0:

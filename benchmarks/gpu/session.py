@@ -20,17 +20,14 @@ OF_TORCH = "baseline"  # the record of torch.nn alone, which may be continued wi
 
 @dataclass(frozen=True)
 class Job:
-    """What the worker runs for a row: `function` of `module`.
-
-    `instead`: why it is not run, if it is not; `unanswered`: its rows, but for the error, if it hangs or ends its process.
-    """
+    """What the worker runs for a row: `function` of `module`."""
 
     key: str
     module: str
     function: str
     arguments: tuple[Any, ...]
-    instead: str | None = None
-    unanswered: Sequence[Row] = ()
+    instead: str | None = None  # why it is not run, if it is not
+    unanswered: Sequence[Row] = ()  # its rows, but for the error, if it hangs or ends its process
 
 
 @dataclass
@@ -69,11 +66,7 @@ class Session:
         return time.monotonic() - self.started
 
     def record(self, name: str) -> Record:
-        """The record of that name, continued if there is one.
-
-        Raises:
-            RecordError: it was made elsewhere, or of other code.
-        """
+        """The record of that name, continued if there is one. Raises RecordError if it was made elsewhere, or of other code."""
         path, here = self.out / f"{name}.json", self.environment
         if not path.exists():
             return Record(dict(here))

@@ -4,11 +4,7 @@ import torch
 
 
 def wait(device: torch.device) -> None:
-    """Until the device is done.
-
-    Raises:
-        SweepTimeoutError: a program of a sweep waited in vain.
-    """
+    """Until the device is done. Raises SweepTimeoutError if a program of a sweep waited in vain."""
     from fusedrnn.kernels import launch
 
     if device.type == "cuda":

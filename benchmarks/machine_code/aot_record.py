@@ -24,11 +24,7 @@ DROPPED = ("options", "faults")
 
 
 def pack(environment: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
-    """The compact form.
-
-    Raises:
-        RecordError: a row has faults, or the rows do not have the same columns.
-    """
+    """The compact form. Raises RecordError if a row has faults, or the rows do not have the same columns."""
     columns = [name for name in rows[0] if name not in DROPPED]
     for row in rows:
         if row["faults"]:
@@ -51,11 +47,7 @@ def save(path: Path, packed: dict[str, Any]) -> None:
 
 
 def load(path: Path = PATH) -> tuple[dict[str, Any], list[Row]]:
-    """The environment and the rows.
-
-    Raises:
-        RecordError: there is no such record.
-    """
+    """The environment and the rows. Raises RecordError if there is no such record."""
     try:
         packed = json.loads(path.read_text(encoding="utf-8"))
         return packed["environment"], [dict(zip(packed["columns"], row, strict=True)) for row in packed["rows"]]

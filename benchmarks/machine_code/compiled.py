@@ -32,27 +32,17 @@ class Access:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the machine code of one kernel says.
+    """What the machine code of one kernel says; instructions by name, with how often each stands in the code."""
 
-    Attributes:
-        registers: a thread.
-        spill_bytes: local memory that a thread's spilled registers take, by stores or by stack, whichever is larger.
-        shared_bytes: a program.
-        tensor_core, strong_loads, strong_stores, accesses: instructions and how often each stands in the code: tensor-core
-            instructions, loads and stores coherent across the GPU, all loads and stores of global and local memory.
-        loads: global loads of the intermediate code.
-        counters: every atomic and every acquiring load of the assembly, with its order and scope.
-    """
-
-    registers: int
-    spill_bytes: int
-    shared_bytes: int
+    registers: int  # a thread
+    spill_bytes: int  # a thread's local memory for spilled registers, by stores or by stack, whichever is larger
+    shared_bytes: int  # a program
     tensor_core: dict[str, int]
-    loads: tuple[Access, ...]
-    strong_loads: dict[str, int]
+    loads: tuple[Access, ...]  # global loads of the intermediate code
+    strong_loads: dict[str, int]  # coherent across the GPU
     strong_stores: dict[str, int]
-    accesses: dict[str, int]
-    counters: tuple[str, ...]
+    accesses: dict[str, int]  # of global and local memory
+    counters: tuple[str, ...]  # every atomic and every acquiring load of the assembly, with its order and scope
 
 
 def compile_for(

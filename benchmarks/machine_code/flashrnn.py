@@ -38,11 +38,7 @@ POINTERS = ("states_initial", "Wx", "R", "b", "states_all", "gates_all")
 
 
 def find(root: Path) -> Path:
-    """The module of the kernel in a folder.
-
-    Raises:
-        ValueError: there is none, or there are several.
-    """
+    """The module of the kernel in a folder. Raises ValueError if there is none, or there are several."""
     found = sorted(root.rglob(MODULE))
     if len(found) != 1:
         raise ValueError(f"{root}: expected one {MODULE} in it, got {len(found)}")

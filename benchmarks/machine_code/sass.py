@@ -15,21 +15,16 @@ GUARDED = re.compile(r"(@!?U?P\w+)\s+(.*)")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: where it stands, its name with all modifiers, its operands, and its control code.
-
-    `stall`: cycles until the warp's next one; `result` and `operands`: the scoreboard held until its result is there, or until its
-    operands are read, `NONE` for none; `waits`: a bit for each scoreboard that must be free first; `again`: whether it is in a
-    loop inside the time loop, which loads at every step what it loaded at the step before.
-    """
+    """One instruction and its control code."""
 
     at: int
-    name: str
+    name: str  # with all modifiers
     arguments: str
-    stall: int
-    result: int
-    operands: int
-    waits: int
-    again: bool = False
+    stall: int  # cycles until the warp's next one
+    result: int  # the scoreboard held until its result is there, `NONE` for none
+    operands: int  # the scoreboard held until its operands are read
+    waits: int  # a bit for each scoreboard that must be free first
+    again: bool = False  # in a loop inside the time loop, which loads at every step what it loaded at the step before
 
     @property
     def kind(self) -> str:
@@ -105,12 +100,9 @@ def _loops(code: list[Instruction]) -> Iterator[tuple[int, int]]:
 
 
 def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
-    """The largest loop; those inside it that multiply run ``passes`` times.
+    """The largest loop; those inside it that multiply run ``passes`` times. Raises ValueError if the code has no loop.
 
-    Polls inside it succeed at once and are left out, unless it is the data that they poll.
-
-    Raises:
-        ValueError: the code has no loop.
+    Polls inside it succeed at once and are left out, unless the polled value is the data.
     """
     (first, last), inside = _nested(code)
     left_out: set[int] = set()
@@ -132,11 +124,7 @@ def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
 
 
 def products_inside(code: list[Instruction]) -> int:
-    """How many loops inside the time loop multiply: they run as often as the width of a product needs.
-
-    Raises:
-        ValueError: the code has no loop.
-    """
+    """How many loops inside the time loop multiply. Raises ValueError if the code has no loop."""
     return sum(_multiplies(code[begin : end + 1]) for begin, end in _nested(code)[1])
 
 

@@ -3,13 +3,12 @@
     python -m benchmarks.machine_code.timeline kernel.cubin --warps 4 --detail 30
 
 NVIDIA's assembler writes into each instruction how long the warp stalls after it, which scoreboard its result or its reading of
-operands holds, and which scoreboards it waits for. The largest loop of a kernel is taken as its time loop and played for
-all warps of one program: issue in order, one instruction a clock on each of four sub-cores, pipes that stay occupied, barriers.
-Programs are taken to run alike, so a neighbour's counter or data is seen a fixed time after this program's own is out.
+operands holds, and which scoreboards it waits for. The largest loop of a kernel is taken as its time loop and simulated for all
+warps of one program: issue in order, one instruction a clock on each of four sub-cores, occupied pipes, barriers. All programs are
+assumed to run alike, so another one's counter or data is seen a fixed time after this program's store.
 
-Not modelled: conflicts of shared memory banks, instruction cache misses, contention in L2, clocks that sink under load, programs
-that come late. A pass of a loop that the compiler unrolled counts as one step. Latencies are those of `Latency`; the campaign on a
-GPU measures the two that are only estimates.
+Not modelled: shared memory bank conflicts, instruction cache misses, contention in L2, clock throttling, programs that come late. A
+pass of a loop that the compiler unrolled counts as one step.
 """
 
 import argparse
@@ -30,31 +29,18 @@ ROUNDS = 8  # steps that are played; the last one counts, for the first ones fin
 
 @dataclass(frozen=True)
 class Latency:
-    """Cycles until a result is there.
+    """Cycles until a result is there. L2, DRAM and shared memory: Luo et al. 2024, arXiv 2402.13499; the others are estimates."""
 
-    Attributes:
-        l2: a load that hits the second-level cache. Luo et al. 2024 (arXiv 2402.13499): 263 on the H100; the load unit added.
-        dram: a load from memory. Luo et al. 2024: 479 and more.
-        gpu_fence: a fence at gpu scope while stores are under way. Estimate.
-        block_fence: a fence at block scope. Estimate.
-        seen: from a store or an addition of one SM until another SM's load of it finds it. Estimate.
-        barrier: from the last warp's arrival until all go on. Estimate.
-        shared: a load from shared memory. Luo et al. 2024.
-        matrix: an LDSM. Estimate, from `shared`.
-        special: an exponential, a reciprocal, a hardware tanh. Estimate.
-        other: shuffles and reads of special registers. Estimate.
-    """
-
-    l2: int = 290
-    dram: int = 560
-    gpu_fence: int = 450
-    block_fence: int = 25
-    seen: int = 250
-    barrier: int = 14
-    shared: int = 30
-    matrix: int = 33
-    special: int = 23
-    other: int = 25
+    l2: int = 290  # a load that hits L2: 263 measured on the H100, and the load unit
+    dram: int = 560  # a load from memory: 479 and more measured
+    gpu_fence: int = 450  # a fence at gpu scope while stores are in flight
+    block_fence: int = 25  # a fence at block scope
+    seen: int = 250  # from a store or an addition of one SM until another SM's load of it finds it
+    barrier: int = 14  # from the last warp's arrival until all go on
+    shared: int = 30  # a load from shared memory
+    matrix: int = 33  # an LDSM
+    special: int = 23  # an exponential, a reciprocal, a hardware tanh
+    other: int = 25  # shuffles and reads of special registers
 
 
 H100 = Latency()
@@ -197,11 +183,7 @@ class Prediction:
 
 
 def predict(cubin: bytes, warps: int, latency: Latency = H100) -> Prediction:
-    """What a step of a compiled kernel's time loop takes.
-
-    Raises:
-        ValueError: the kernel has no loop.
-    """
+    """What a step of a compiled kernel's time loop takes. Raises ValueError if the kernel has no loop."""
     body = time_loop(instructions(cubin))
     at_once = replace(latency, l2=0, dram=0, seen=0, gpu_fence=1)
     slow = replace(latency, seen=2 * latency.seen, gpu_fence=2 * latency.gpu_fence)

@@ -13,31 +13,22 @@ QUANTITIES = ("time", "memory", "launches", "lyrics", "first call", "dropout")
 
 @dataclass(frozen=True)
 class Case:
-    """One call.
-
-    Attributes:
-        suite: the suite it belongs to.
-        cell: "gru", "gru_before" or "lstm"; of the quantity "dropout" the function, "dropout" or "bias_relu_dropout", on
-            T x B x H values.
-        dtype: a key of `DTYPES`.
-        T, B, I, H, L, D: steps, samples, inputs, units, layers, directions.
-        passes: "forward", without gradients, or "training", forward and backward.
-        input: "dense" (T, B, I); "ids", token ids where torch.nn gets one-hot rows; "packed", lengths like those of lyrics.
-        quantity: what is measured of it, one of `QUANTITIES`.
-    """
+    """One call: T steps, B samples, I inputs, H units, L layers, D directions."""
 
     suite: str
-    cell: str
-    dtype: str
+    cell: str  # "gru", "gru_before" or "lstm"; for the quantity "dropout" a function of T x B x H values
+    dtype: str  # a key of `DTYPES`
     T: int
     B: int
     I: int
     H: int
     L: int = 1
     D: int = 1
-    passes: str = "forward"
-    input: str = "dense"
-    quantity: str = "time"
+    passes: str = "forward"  # without gradients, or "training", forward and backward
+    input: str = (
+        "dense"  # (T, B, I); "ids": token ids where torch.nn gets one-hot rows; "packed": lengths like those of lyrics
+    )
+    quantity: str = "time"  # what is measured, one of `QUANTITIES`
 
     @property
     def key(self) -> str:

@@ -2,10 +2,9 @@
 
     python -m benchmarks.measuring.compare OLD.json NEW.json
 
-Times of two runs on a busy machine differ for many reasons, so what is compared is each peer's ratio to torch.nn, measured round by
-round beside it in its own run; only where there is none, the median. A regression is a loss above 5% that is also above the
-spreads (p20 to p80, relative) of both measurements together. Exit status: 1 if there is a regression or a peer
-that used to work and no longer does, else 0.
+What is compared is each peer's ratio to torch.nn, measured round by round beside it; where there is none, the median. A regression
+is a loss above 5% that is also above the relative spreads (p20 to p80) of both measurements together. Exit status 1 if there is a
+regression or a peer that worked and no longer does.
 """
 
 import argparse

@@ -19,15 +19,12 @@ P = 0.5  # probability of dropping; kept values double, which is exact in every 
 
 def _functions(case: Case, device: torch.device) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """By peer: a function of the input (T, B, H) and the bias (H,)."""
-    backend = ours_backend(device)
+    how = {"p": P, "backend": ours_backend(device)}
     if case.cell == "dropout":
-        return {
-            "torch.nn": lambda x, _: theirs.dropout(x, P),
-            "ours": lambda x, _: fused.dropout(x, P, backend=backend),
-        }
+        return {"torch.nn": lambda x, _: theirs.dropout(x, P), "ours": lambda x, _: fused.dropout(x, **how)}
     return {
         "torch.nn": lambda x, b: theirs.dropout(torch.relu(x + b), P),
-        "ours": lambda x, b: fused.bias_relu_dropout(x, b, P, backend=backend),
+        "ours": lambda x, b: fused.bias_relu_dropout(x, b, **how),
     }
 
 

@@ -17,20 +17,17 @@ import json, sys, time
 started = time.perf_counter()
 import torch
 from benchmarks.measuring.cases import Case
-from benchmarks.measuring.options import Options
 from benchmarks.measuring.peers import peers
-case, device, name = Case(**json.loads(sys.argv[1])), torch.device(sys.argv[2]), sys.argv[3]
+case, device = Case(**json.loads(sys.argv[1])), torch.device(sys.argv[2])
 torch.set_num_threads(1)
-peer = peers(case, device)[name]
-imported = time.perf_counter()
-seconds = []
+peer = peers(case, device)[sys.argv[3]]
+ends = [time.perf_counter()]
 for _ in range(2):
-    begun = time.perf_counter()
     peer.call()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    seconds.append(time.perf_counter() - begun)
-print(imported - started, *seconds)
+    ends.append(time.perf_counter())
+print(*(end - begun for begun, end in zip([started, *ends], ends)))
 """
 
 

@@ -3,9 +3,8 @@
     python -m benchmarks.measuring.floor            # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
     python -m benchmarks.measuring.floor --check    # beside published figures
 
-The step's costs are those of `fusedrnn.cost`; here every tile of units and samples is tried, half of the registers may
-hold weights beside shared memory, and the exchange may be a better one than today's. A measured time over this floor is the
-gap that is left; the floor itself is computed from published numbers and was never measured.
+Costs are those of `fusedrnn.cost`, for every tile of units and samples, with half of the registers free for weights and perhaps a
+better exchange than today's. The floor is computed from published numbers; it was never measured.
 """
 
 import argparse

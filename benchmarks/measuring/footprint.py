@@ -1,9 +1,11 @@
 """What a training step holds in memory, how long the host takes to issue it, and the kernels that it launches."""
 
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -12,17 +14,17 @@ from torch import Tensor
 
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.options import Options
-from benchmarks.measuring.peers import Peer, ours_backend, peers
+from benchmarks.measuring.peers import BASE, Peer, ours_backend, peers
 from benchmarks.measuring.records import Row
 
 
 def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
     """Bytes that autograd keeps between forward and backward, inputs and weights left out; on a GPU also the peak of a step."""
-    rows: list[Row] = []
     measured = peers(case, device)
     del measured["reference"]  # it keeps every operator's operands, which is not its purpose
     if ours_backend(device) == "triton":
         measured["ours, recompute"] = _recomputing(measured["ours"])
+    rows: list[Row] = []
     for name, peer in measured.items():
         row: Row = {"peer": name, "saved_bytes": saved_bytes(peer)}
         if device.type == "cuda":
@@ -34,12 +36,10 @@ def memory(case: Case, device: torch.device, options: Options) -> list[Row]:
             torch.cuda.synchronize(device)
             row["peak_bytes"] = torch.cuda.max_memory_allocated(device) - before
         rows.append(row)
-    base = next((row for row in rows if row["peer"] == "torch.nn"), None)
-    for row in rows:
-        if base is not None and row is not base:
-            row |= {
-                f"{name}_ratio": base[name] / max(row[name], 1) for name in ("saved_bytes", "peak_bytes") if name in row
-            }
+    base, *others = rows if BASE in measured else [{}, *rows]
+    for row, name in product(others, ("saved_bytes", "peak_bytes")):
+        if name in row and name in base:
+            row[f"{name}_ratio"] = base[name] / max(row[name], 1)
     return rows
 
 
@@ -70,7 +70,7 @@ def saved_bytes(peer: Peer) -> int:
 
 
 def launches(case: Case, device: torch.device, options: Options) -> list[Row]:
-    """The host's seconds to issue a step, nothing waited for; with `options.profile`, on a GPU, also its kernels."""
+    """The host's seconds to issue a step, without waiting for it; with `options.profile`, on a GPU, also its kernels."""
     rows: list[Row] = []
     measured = peers(case, device)
     del measured["reference"]
@@ -83,7 +83,7 @@ def launches(case: Case, device: torch.device, options: Options) -> list[Row]:
             start = time.perf_counter()
             peer.call()
             seconds.append(time.perf_counter() - start)
-        rows.append({"peer": name, "host_s": sorted(seconds)[len(seconds) // 2]})
+        rows.append({"peer": name, "host_s": statistics.median_high(seconds)})
     if device.type == "cuda" and options.profile:  # after all times: a process that has profiled launches more slowly
         for row in rows:
             row["kernels"] = sum(count for _, count, _ in kernels_of(measured[row["peer"]].call))

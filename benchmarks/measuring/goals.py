@@ -48,11 +48,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The smallest ratios over the shapes of a regime.
-
-    `where`: the shape whose `rows` is the smallest; `tiles`: units x samples of a program there, the rows' and the limit's, in the
-    last sweep; `persistent`: cuDNN takes a persistent algorithm somewhere in the regime.
-    """
+    """The smallest ratios over the shapes of a regime."""
 
     regime: str
     passes: str
@@ -60,9 +56,9 @@ class Prediction:
     rows: float
     limit: float
     slow: float
-    where: Layer
-    persistent: bool
-    tiles: str
+    where: Layer  # the shape whose `rows` is the smallest
+    persistent: bool  # cuDNN takes a persistent algorithm somewhere in the regime
+    tiles: str  # at `where`, units x samples of a program, the rows' and the limit's, in the last sweep
 
     @property
     def verdict(self) -> str:

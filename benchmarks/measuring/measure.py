@@ -11,14 +11,12 @@ from benchmarks.measuring.cases import Case
 from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.floor import call_s
 from benchmarks.measuring.options import Options
-from benchmarks.measuring.peers import TOLERANCE, Peer, error, ours_backend, peers
+from benchmarks.measuring.peers import BASE, TOLERANCE, Peer, error, ours_backend, peers
 from benchmarks.measuring.published import figures_for
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
 from fusedrnn.cudnn import path
 from fusedrnn.kernels.table import choose
-
-BASE = "torch.nn"
 
 
 def measure(case: Case, device: torch.device, options: Options) -> list[Row]:
@@ -57,24 +55,22 @@ def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
 
 def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str, Peer], list[Row]]:
     """The peers whose results are those of torch.nn (the reference where torch has none), and a row for each whose are not."""
-    right: dict[str, Peer] = {}
+    right, limit = set(), TOLERANCE[case.dtype]
     rows: list[Row] = []
     expected = None
-    for name, peer in sorted(candidates.items(), key=lambda item: (item[0] != BASE, item[0] != "reference")):
+    for name in sorted(candidates, key=lambda name: (name != BASE, name != "reference")):
         try:
-            got = peer.results()
+            got = candidates[name].results()
             expected = got if expected is None else expected
             found = error(got, expected)
         except Exception as failure:
             rows.append({"peer": name, "error": f"{type(failure).__name__}: {failure}"})
             continue
-        if found <= TOLERANCE[case.dtype]:
-            right[name] = peer
+        if found <= limit:
+            right.add(name)
         else:
-            limit = TOLERANCE[case.dtype]
-            rows.append(
-                {"peer": name, "error": f"wrong result: expected a relative error up to {limit:g}, got {found:.3g}"}
-            )
+            why = f"wrong result: expected a relative error up to {limit:g}, got {found:.3g}"
+            rows.append({"peer": name, "error": why})
     return {name: peer for name, peer in candidates.items() if name in right}, rows
 
 

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured of a case.
-
-    Attributes:
-        rounds, warmup: of each case.
-        reference, compiled: whether the reference, and the reference under ``torch.compile``, are timed too.
-        profile: whether kernels are counted.
-    """
+    """How much is measured of a case."""
 
     rounds: int = 15
     warmup: int = 3
-    reference: bool = True
-    compiled: bool = False
-    profile: bool = True
+    reference: bool = True  # as a peer
+    compiled: bool = False  # the reference under torch.compile, as a peer
+    profile: bool = True  # whether kernels are counted

@@ -20,6 +20,7 @@ from fusedrnn import FusedGRU, FusedLSTM, available_backends
 LYRICS = ROOT / "examples" / "data" / "lyrics_zh.txt"
 TOLERANCE = {"bf16": 6e-2, "fp16": 8e-3, "fp32": 2e-3, "fp64": 1e-10}
 """Relative error allowed against torch.nn in the same dtype: both round in their own order, fp32 with TF32 on a GPU."""
+BASE = "torch.nn"  # the peer that ratios are taken to
 COMPILED_STEPS = 64  # the compiled reference is a graph of T steps; beyond this many its compilation takes minutes
 
 
@@ -113,10 +114,10 @@ def peers(case: Case, device: torch.device, *, compiled: bool = False) -> dict[s
     if case.input != "packed":
         upstream = upstream.view(case.T, case.B, -1)
     wanted: dict[str, tuple[str | None, Any]] = {
-        "torch.nn": (None, plain), "ours": (ours_backend(device), fused), "reference": ("reference", fused)
+        BASE: (None, plain), "ours": (ours_backend(device), fused), "reference": ("reference", fused)
     }  # fmt: skip
     if case.cell == "gru_before":
-        del wanted["torch.nn"]
+        del wanted[BASE]
     found = {name: _peer(case, _module(case, device, backend), (x,), upstream) for name, (backend, x) in wanted.items()}
     if compiled and case.T <= COMPILED_STEPS and case.input == "dense":
         module = torch.compile(_module(case, device, "reference"), fullgraph=True)

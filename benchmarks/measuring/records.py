@@ -47,11 +47,7 @@ class Record:
 
 
 def load(path: Path) -> Record:
-    """Read a record.
-
-    Raises:
-        RecordError: there is no such file, or it is not a record.
-    """
+    """Read a record. Raises RecordError if there is no such file, or it is not a record."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Record(data["environment"], data["rows"])

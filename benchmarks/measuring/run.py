@@ -1,9 +1,6 @@
-"""Measure a suite and write a record.
+"""Measure suites and write a record, after every case.
 
-    python -m benchmarks.measuring.run --suite cpu --device cpu --json benchmarks/results/cpu.json
-
-Peers are timed in interleaved rounds, after a warm-up and after their results were held to torch.nn's. Rows are written after
-every case, so that a run that is cut short leaves what it has measured.
+python -m benchmarks.measuring.run --suite cpu --device cpu --json benchmarks/results/cpu.json
 """
 
 import argparse
