@@ -1,8 +1,8 @@
-"""The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
+"""The gate: which kernels are right, form by form; each check is a job of the worker's process.
 
 A form is where the recurrent weights are: in the registers of one program that is "alone", in "registers", in "shared" memory, or
-"streamed" from the caches at every step. Its shapes are those for which the launch table chooses it. A check never raises for a
-wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
+"streamed" from the caches at every step. Its shapes are those for which the launch table chooses it. A wrong result is a verdict
+with evidence, not an exception.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,16 +28,12 @@ from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels.table import PLACES
 
-CELLS = ("gru", "gru_before", "lstm")
+CELLS = ("gru", "lstm", "gru_before")
 SWEEPS = ("forward", "backward")
-FORMS = PLACES
 DROPOUT = "dropout"  # the subject of the kernels of dropout
-WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)
-"""H are tried in this order until the table chooses the form wanted for both sweeps; 512 is a goal's."""
-SEED = 20
-REPEATS = 20
-POLLS = 1 << 18
-"""Of a wait, some tenths of a second: nothing else runs beside a check, and one that hangs must not use up a case's time."""
+WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)  # H, tried in this order; 512 is a goal's
+SEED, REPEATS = 20, 20
+POLLS = 1 << 18  # of a wait, some tenths of a second, so that a hang does not use up a case's time
 STEPS, SAMPLES, INPUTS = 24, 37, 96  # enough samples for more than one batch tile, the last one nearly empty
 
 
@@ -60,14 +56,10 @@ class Check:
         numbers = "exact fp32" if self.exact else self.dtype
         return f"gate: {self.cell} {numbers} {self.form} H{self.H}{' lengths' if self.lengths else ''}"
 
-    @property
-    def numbers(self) -> str:
-        """Kinds of products that share kernels up to the type of their operands."""
-        return numbers_of(self.dtype, tf32=not self.exact)
-
     def subject(self, sweep: str) -> str:
         """What its verdict on a sweep speaks of."""
-        return _subject(self.cell, self.numbers, self.form, sweep, lengths=self.lengths)
+        numbers = numbers_of(self.dtype, tf32=not self.exact)
+        return _subject(self.cell, numbers, self.form, sweep, lengths=self.lengths)
 
     def kernels(self) -> Iterator[Kernel]:
         """What it runs."""
@@ -93,9 +85,8 @@ def checks(chip: Chip) -> list[Check]:
     """Every check of a form: those of the goals first, then the others; forms that the table never takes have none."""
     kinds = (("bf16", False), ("fp32", False), ("fp32", True))
     found = []
-    for lengths, (dtype, exact), form, cell in product((False, True), kinds, FORMS, ("gru", "lstm", "gru_before")):
-        H = width(cell, dtype, form, chip, exact=exact)
-        if H is not None:
+    for lengths, (dtype, exact), form, cell in product((False, True), kinds, PLACES, CELLS):
+        if (H := width(cell, dtype, form, chip, exact=exact)) is not None:
             found.append(Check(cell, dtype, form, H, lengths, exact))
     return found
 
@@ -120,7 +111,7 @@ def failures(rows: list[Row]) -> set[str]:
 def failed_forms(tune: Tune, failed: set[str]) -> frozenset[str]:
     """The forms in which a sweep to tune has failed."""
     numbers = numbers_of(tune.dtype, tf32=torch.backends.cudnn.allow_tf32)
-    return frozenset(f for f in FORMS if _subject(tune.cell, numbers, f, tune.sweep, lengths=False) in failed)
+    return frozenset(f for f in PLACES if _subject(tune.cell, numbers, f, tune.sweep, lengths=False) in failed)
 
 
 def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | None:
@@ -133,7 +124,7 @@ def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | N
 
 @contextmanager
 def _spoiled() -> Iterator[None]:
-    """A forward sweep that is wrong from its third step on: what the gate is tried out with."""
+    """A forward sweep that is wrong from its third step on, to try the gate."""
     from fusedrnn.kernels import sweeps
 
     right = sweeps.forward
@@ -221,24 +212,21 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
         except Exception as failure:  # whatever it is, it is this form's, and the others go on
             wrong = dict.fromkeys(SWEEPS, f"{type(failure).__name__}: {failure}")
     rows = []
-    for sweep in SWEEPS:
+    for row, sweep in zip(condemned(check), SWEEPS, strict=True):
         verdict: Row = {}
         with suppress(Exception) if sweep in wrong else nullcontext():  # what can be told of a form that has failed
             verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
         if sweep in wrong:
             verdict |= {"verdict": "failed", "error": wrong[sweep]}
-        rows.append({**_about(check, sweep), "repeats": repeats, **named(verdict)})
+        rows.append({**row, "repeats": repeats, **named(verdict)})
     return rows
 
 
 def condemned(check: Check) -> list[Row]:
     """Its rows if it gives no answer: what hangs or ends its process is not launched again."""
-    return [{**_about(check, sweep), "verdict": "failed"} for sweep in SWEEPS]
-
-
-def _about(check: Check, sweep: str) -> Row:
-    about = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
-    return {**about, "sweep": sweep, "subject": check.subject(sweep)}
+    numbers = numbers_of(check.dtype, tf32=not check.exact)
+    about = {"key": check.key, "peer": "ours", **asdict(check), "numbers": numbers, "seed": SEED, "verdict": "failed"}
+    return [{**about, "sweep": sweep, "subject": check.subject(sweep)} for sweep in SWEEPS]
 
 
 def _differing(

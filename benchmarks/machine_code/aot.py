@@ -2,7 +2,7 @@
 
     python -m benchmarks.machine_code.aot --json benchmarks/results/aot.json
 
-Exit status 1 if any row breaks a rule; the rules are in `faults`.
+Exit status 1 if any row breaks a rule of `expected.faults`.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,62 +22,24 @@ import triton.language as tl
 
 from benchmarks.machine_code import sass
 from benchmarks.machine_code.compiled import Reading, compile_for, read
+from benchmarks.machine_code.expected import DTYPES, MULTIPROCESSORS, Case, exchanges, faults, passes, products_a_warp
 from benchmarks.machine_code.timeline import cycles as cycles_of
-from fusedrnn.chips import CHIPS, SHARED_BYTES
+from fusedrnn.chips import SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
-from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.launch import RUNTIME
-from fusedrnn.kernels.sweeps import DIGITS, LAUNCH, tiles_of
-from fusedrnn.kernels.table import Row, choose, shared_bytes, slices
+from fusedrnn.kernels.sweeps import DIGITS, LAUNCH
+from fusedrnn.kernels.table import shared_bytes, slices
 from fusedrnn.kernels.tiles import Tiles
 
-MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}
-"""Of one card of each kind: A100, RTX 3090, H100 SXM, B200, RTX 5090."""
 RECORDED = ("gru", "gru_before", "lstm")  # cells of the modules, whose rows are in the committed record
 TIMELINE_ARCH = 90  # the chip whose latencies `benchmarks.machine_code.timeline` has
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)  # one for which the lanes of small batch tiles fit in one wave, and one for which they do not
-DTYPES = {
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "tf32": torch.float32,
-    "fp32": torch.float32,
-    "fp64": torch.float64,
-}
-"""tf32 and fp32 are float32 with and without torch's switch for TF32."""
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
-INSTRUCTION_BITS = 256
-"""Of a row of 16 units in a tensor-core instruction: 16 columns of K of 16 bits, 8 of TF32; it has 8 samples."""
 WIDE = {"kept_ptr", "dh_ptr", "dc_ptr"}
 WORDS = {"lengths_ptr", "error_ptr"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call of the table: samples, units and chip decide the row."""
-
-    sweep: str
-    cell: str
-    dtype: str
-    arch: int
-    H: int
-    B: int = 32
-
-    @property
-    def row(self) -> Row:
-        """The table's answer."""
-        capability = divmod(self.arch, 10)
-        return choose(
-            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, 1, capability, MULTIPROCESSORS[self.arch],
-            tf32=self.dtype == "tf32",
-        )  # fmt: skip
-
-    @property
-    def tiles(self) -> Tiles:
-        """What the kernel knows of the row."""
-        return tiles_of(self.row, self.H, DTYPES[self.dtype], tf32=self.dtype == "tf32")
 
 
 Cycles = tuple[float, float]  # of a step without its loops over streamed weights, and of one pass of those
@@ -148,39 +109,6 @@ def step_cycles(cubin: bytes, arch: int, warps: int) -> Cycles | None:
     return two - 2 * loops * a_pass, a_pass
 
 
-def passes(case: Case) -> int:
-    """How often a step goes through the loop over streamed weights: for every chunk of the operand; 0 where there is none."""
-    tiles, cell = case.tiles, NUMBERS[case.cell]
-    if tiles.weights != "streamed":
-        return 0
-    return -(-case.H // (tiles.parts * tiles.depth)) * (cell.phases if case.sweep == "forward" else cell.gates)
-
-
-def products_a_warp(case: Case) -> int | None:
-    """Tensor-core instructions that each warp needs for its part of a step (of a chunk, if streamed), or None without such."""
-    tiles = case.tiles
-    if not tiles.tensor:
-        return None
-    rows = tiles.units // 16 * tiles.parts // tiles.warps
-    instructions = rows * (tiles.samples // 8) * (tiles.depth * tiles.bits // INSTRUCTION_BITS)
-    cell = NUMBERS[case.cell]
-    if tiles.weights != "streamed":
-        return cell.gates * instructions * tiles.chunks
-    return (cell.gates if case.sweep == "forward" else cell.phases) * instructions
-
-
-def exchanges(case: Case) -> tuple[int, int]:
-    """Loads of 16 bytes that a thread polls with in the code of a step (of a chunk, if streamed), and stores it publishes with."""
-    tiles, cell = case.tiles, NUMBERS[case.cell]
-    if tiles.alone:
-        return 0, 0
-    forward, streamed = case.sweep == "forward", tiles.weights == "streamed"
-    operands = cell.phases if forward or streamed else cell.gates
-    loads = operands * (1 if streamed else tiles.chunks) * tiles.polled * tiles.bits // 128
-    published = cell.phases if forward else cell.saved - cell.exchanged_from
-    return loads, published * max(1, tiles.each * tiles.bits // 128)
-
-
 def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     """The row of results of one case, its faults included."""
     row, sweep, capability = case.row, case.sweep, divmod(case.arch, 10)
@@ -205,37 +133,6 @@ def record(case: Case, full: bool = True, drop: str = "") -> dict[str, Any]:
     }  # fmt: skip
     result["faults"] = faults(result)
     return result
-
-
-def faults(result: dict[str, Any]) -> list[str]:
-    """The rules that a row breaks; each says what was expected and what was got."""
-    spilled, shared, by_table = result["spill_bytes"], result["shared_bytes"], result["shared_by_table"]
-    products, needed = sum(result["tensor_core"].values()), result["tensor_core_needed"] or 0
-    streamed, loaded = result["weights"] == "streamed", result["loop_weight_loads"]
-    loads, polled = result["exchange_load"], result["exchange_load_needed"]
-    stores, published = result["exchange_store"], result["exchange_store_needed"]
-    limit = result["shared_limit"]
-    rules = (
-        (not spilled, f"expected no spills, got {spilled} bytes"),
-        (shared <= limit, f"expected at most {limit} bytes of shared memory, got {shared}"),
-        (shared <= by_table, f"expected at most the table's {by_table} bytes, got {shared}"),
-        (products == needed, f"expected {needed} tensor-core instructions a warp, got {products}"),
-        (streamed or not loaded, f"expected weights to stay on chip, got {loaded} loads of them in the loop"),
-        (
-            loaded or not streamed,
-            "expected streamed weights to be loaded in the loop, got none: the count cannot be trusted",
-        ),
-        (
-            loads == ({"LDG.E.128.STRONG.GPU": polled} if polled else {}),
-            f"expected {polled} loads of 16 bytes a thread, coherent across the GPU, got {loads}",
-        ),
-        (
-            sum(stores.values()) == published,
-            f"expected {published} stores a step, coherent across the GPU, got {stores}",
-        ),
-        (not result["counters"], f"expected no counters, got {result['counters']}"),
-    )
-    return [message for holds, message in rules if not holds]
 
 
 def matrix(archs: list[int], widths: list[int], dtypes: list[str], cells: list[str]) -> Iterator[Case]:

@@ -14,22 +14,12 @@ from benchmarks.measuring.records import Record, load
 LABEL = "torch.nn's time / this (above 1: faster)"
 
 
-NOT_TIMED = (
-    "predictions.json",
-    "aot.json",
-    "tests.json",
-    "tuning.json",
-    "cpu_pairs.json",
-    "compile.json",
-    "gate.json",
-    "steps.json",
-    "timeline_flashrnn.json",
-)
+UNTIMED = {"predictions", "aot", "tests", "tuning", "cpu_pairs", "compile", "gate", "steps", "timeline_flashrnn"}
 
 
 def records(results: Path) -> dict[str, Record]:
     """The records of timed runs, those of folders inside too, by path."""
-    paths = [path for path in sorted(results.rglob("*.json")) if path.name not in NOT_TIMED]
+    paths = [path for path in sorted(results.rglob("*.json")) if path.stem not in UNTIMED]
     return {path.relative_to(results).as_posix(): load(path) for path in paths}
 
 
@@ -94,14 +84,13 @@ def plot(found: dict[str, Record], folder: Path) -> list[Path]:
     drawn = []
     for name, record in found.items():
         rows = frame({name: record})
-        if rows.empty or "ratio" not in rows:
+        if "ratio" not in rows:
             continue
         rows = rows[rows["ratio"].notna()]
-        path = (folder / name).with_suffix(".png")
         layer = rows[(rows["suite"] == "layer") & (rows["peer"] == "ours")]
+        drawn.append((folder / name).with_suffix(".png"))
         if layer["H"].nunique() > 1:
-            by_width(layer, path)
+            by_width(layer, drawn[-1])
         else:
-            bars(rows, path)
-        drawn.append(path)
+            bars(rows, drawn[-1])
     return drawn
