@@ -14,7 +14,7 @@ pass of a loop that the compiler unrolled counts as one step.
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -206,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--detail", type=float, help="also where a warp waits at least so many cycles")
     asked = parser.parse_args(arguments)
     for path in asked.files:
-        told = vars(predict(path.read_bytes(), asked.warps))
+        told = asdict(predict(path.read_bytes(), asked.warps))
         count = told.pop("instructions")
         parts = (f"{name} {value:.0f} ({value / CLOCK_HZ * 1e6:.2f} us)" for name, value in told.items())
         print(f"{path.name}: {count} instructions a step; cycles: {', '.join(parts)}")

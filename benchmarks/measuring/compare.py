@@ -42,30 +42,26 @@ def _by_name(record: Record) -> dict[str, Row]:
     return {f"{row['peer']}{' ' + row['cache'] if 'cache' in row else ''}, {row['key']}": row for row in record.rows}
 
 
-def _relative(low: float, high: float, median: float) -> float:
-    return (high - low) / median
-
-
 def changes(old: Record, new: Record) -> tuple[list[Change], list[str]]:
     """What both records measured, and the names of what only the old one could measure."""
-    before, after = _by_name(old), _by_name(new)
-    found: list[Change] = []
-    lost: list[str] = []
-    for name, was in before.items():
+    after, found, lost = _by_name(new), [], []
+    for name, was in _by_name(old).items():
         now = after.get(name)
         if now is None or "error" in was:
             continue
         if "error" in now:
             lost.append(f"{name}: {now['error']}")
             continue
+
+        def allowed(value: str, low: str, high: str, was: Row = was, now: Row = now) -> float:
+            return max(LEAST, sum((row[high] - row[low]) / row[value] for row in (was, now)))
+
         if "ratio" in was and "ratio" in now:
-            spreads = [_relative(row["ratio_p20"], row["ratio_p80"], row["ratio"]) for row in (was, now)]
-            found.append(
-                Change(name, "time against torch.nn's", was["ratio"] / now["ratio"] - 1, max(LEAST, sum(spreads)))
-            )
+            loss = was["ratio"] / now["ratio"] - 1
+            found.append(Change(name, "time against torch.nn's", loss, allowed("ratio", "ratio_p20", "ratio_p80")))
         elif "median_s" in was and "median_s" in now and was["peer"] != "torch.nn":
-            spreads = [_relative(row["p20_s"], row["p80_s"], row["median_s"]) for row in (was, now)]
-            found.append(Change(name, "time", now["median_s"] / was["median_s"] - 1, max(LEAST, sum(spreads))))
+            loss = now["median_s"] / was["median_s"] - 1
+            found.append(Change(name, "time", loss, allowed("median_s", "p20_s", "p80_s")))
         for quantity in PLAIN:
             if quantity in was and quantity in now:
                 found.append(Change(name, quantity, now[quantity] / max(was[quantity], 1) - 1, LEAST))

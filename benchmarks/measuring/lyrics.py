@@ -8,9 +8,9 @@ from torch.nn.functional import one_hot
 
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.options import Options
-from benchmarks.measuring.peers import ours_backend
+from benchmarks.measuring.peers import BASE, ours_backend
 from benchmarks.measuring.records import Row
-from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
+from benchmarks.measuring.timing import timed_rows
 
 CHARACTERS = {"cpu": 2_000, "cuda": 10_000}
 
@@ -51,22 +51,18 @@ def epochs(case: Case, device: torch.device, options: Options) -> list[Row]:
     size = CHARACTERS[device.type] if case.T > 10 else 20  # of a tiny case
     corpus = load_corpus("default", size)
     runs = {}
-    for peer, backend in {"torch.nn": "reference", "ours": ours_backend(device), "reference": "reference"}.items():
+    for peer, backend in {BASE: "reference", "ours": ours_backend(device), "reference": "reference"}.items():
         arguments = {
             "--cell": case.cell, "--backend": backend, "--hidden": case.H, "--layers": case.L, "--steps": case.T,
             "--batch-size": case.B, "--device": device,
         }  # fmt: skip
         settings = settings_of(build_parser().parse_args([str(part) for pair in arguments.items() for part in pair]))
         run = Run(settings, corpus)
-        runs[peer] = _with_torch_nn(run) if peer == "torch.nn" else run
+        runs[peer] = _with_torch_nn(run) if peer == BASE else run
     calls = {peer: lambda run=run: run.train_epoch(lambda _: None) for peer, run in runs.items()}
-    clock = clock_for(device)
-    samples = paired(calls, clock, rounds=max(1, options.rounds // 3), warmup=min(1, options.warmup))
-    rows: list[Row] = []
-    for peer, seconds in samples.items():
-        row: Row = {"peer": peer, **time_columns(seconds), "clock": clock.name, "perplexity": runs[peer].perplexity[0]}
-        row["characters_per_s"] = runs[peer].characters_per_epoch / row["median_s"]
-        if peer != "torch.nn":
-            row |= ratio_columns(samples["torch.nn"], seconds)
-        rows.append(row)
+    rounds, warmup = max(1, options.rounds // 3), min(1, options.warmup)
+    rows = timed_rows(calls, device, BASE, rounds=rounds, warmup=warmup)
+    for row in rows:
+        run = runs[row["peer"]]
+        row["perplexity"], row["characters_per_s"] = run.perplexity[0], run.characters_per_epoch / row["median_s"]
     return rows

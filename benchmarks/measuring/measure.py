@@ -14,7 +14,7 @@ from benchmarks.measuring.options import Options
 from benchmarks.measuring.peers import BASE, TOLERANCE, Peer, error, ours_backend, peers
 from benchmarks.measuring.published import figures_for
 from benchmarks.measuring.records import Row
-from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
+from benchmarks.measuring.timing import timed_rows
 from fusedrnn.cudnn import path
 from fusedrnn.kernels.table import choose
 
@@ -39,18 +39,14 @@ def _times(case: Case, device: torch.device, options: Options) -> list[Row]:
     if not options.reference and BASE in candidates:
         del candidates["reference"]
     right, rows = _sorted_by_parity(case, candidates)
-    samples = paired(
-        {n: p.call for n, p in right.items()}, clock := clock_for(device), rounds=options.rounds, warmup=options.warmup
+    timed = timed_rows(
+        {n: p.call for n, p in right.items()}, device, BASE, rounds=options.rounds, warmup=options.warmup
     )
     facts = model_columns(case, device)
-    for name, seconds in samples.items():
-        row: Row = {"peer": name, **time_columns(seconds)}
-        if BASE in samples and name != BASE:
-            row |= ratio_columns(samples[BASE], seconds)
+    for row in timed:
         if facts.get("floor_s"):
             row["over_floor"] = row["median_s"] / facts["floor_s"]
-        rows.append({**row, "clock": clock.name, **facts})
-    return rows
+    return rows + [row | facts for row in timed]
 
 
 def _sorted_by_parity(case: Case, candidates: dict[str, Peer]) -> tuple[dict[str, Peer], list[Row]]:

@@ -107,3 +107,16 @@ def time_columns(samples: list[float]) -> dict[str, float]:
 def ratio_columns(base: list[float], other: list[float]) -> dict[str, float]:
     """A ratio of two peers as columns of a record: above 1 where `other` is faster."""
     return dict(zip(("ratio", "ratio_p20", "ratio_p80"), ratios(base, other), strict=True))
+
+
+def timed_rows(
+    calls: Mapping[str, Call], device: torch.device, base: str, *, rounds: int, warmup: int
+) -> list[dict[str, Any]]:
+    """A row for each call: its time and, beside a call named `base`, its ratio to that."""
+    clock = clock_for(device)
+    samples = paired(calls, clock, rounds=rounds, warmup=warmup) if calls else {}
+    rows: list[dict[str, Any]] = []
+    for peer, seconds in samples.items():
+        ratio = ratio_columns(samples[base], seconds) if base in samples and peer != base else {}
+        rows.append({"peer": peer, **time_columns(seconds), **ratio, "clock": clock.name})
+    return rows
