@@ -1,7 +1,7 @@
 """The GPU tests, many at a time and each with a limit, until the time is over; every result is written as it comes.
 
 Each of several pytest processes runs its share and compiles its own kernels, so that all cores compile. A test that hangs is
-killed with its process, noted, and the rest of the share goes on in a new one. Tests marked alone run after the others, one at
+killed with its process and noted, and the rest of the share runs in a new one. Tests marked alone run after the others, one at
 a time.
 """
 

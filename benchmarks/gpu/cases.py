@@ -10,7 +10,7 @@ from benchmarks.measuring.suites import SUITES, suite
 TIMED = ("time", "launches", "lyrics")
 """The quantities of the phase that measures ours; dropout and memory have phases of their own."""
 NOT_HERE = ("cpu", "first")
-"""Suites that are no part of a run: the CPU's, and the first call of a fresh process, which takes longer than a case may."""
+"""Suites that a run leaves out: the CPU's, and the first call of a fresh process, which exceeds the time limit of a case."""
 DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "dropout": 2, "memory": 1}
 """Cases a suite that a dry run takes."""
 

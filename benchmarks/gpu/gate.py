@@ -206,7 +206,7 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
         try:
             with mock.patch.object(launch, "POLLS", POLLS):
                 got = call()
-                wait(device)  # before it waits in vain as often as there are repeats
+                wait(device)  # else every repeat would wait until its time-out
                 wrong = _differing(call, got, repeats)
                 wait(device)
         except Exception as failure:  # whatever it is, it is this form's, and the others go on

@@ -9,7 +9,6 @@ import torch
 from benchmarks.gpu.waiting import late_error
 from benchmarks.machine_code.absent import listen
 from benchmarks.measuring.cases import Case
-from benchmarks.measuring.environment import environment
 from benchmarks.measuring.measure import measure, model_columns
 from benchmarks.measuring.options import Options
 from benchmarks.measuring.peers import BASE, Peer, peers
@@ -43,11 +42,6 @@ def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]
     if late is not None:
         rows = [row if row.get("peer") == BASE else {**row, "error": row.get("error", late)} for row in rows]
     return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
-
-
-def describe(device: str) -> dict[str, Any]:
-    """The environment of a record."""
-    return environment(torch.device(device))
 
 
 def draw(folder: Path) -> None:

@@ -118,14 +118,20 @@ def of_case(case: Case) -> Iterator[Kernel]:
         yield replace(common, sweep="backward")
 
 
-def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
-    """The kernels that the search for better rows of one shape runs: the table's and `count` variants."""
+def of_sweep(tune: Tune) -> Iterator[Kernel]:
+    """The kernels that a sweep on the table's row runs; a backward sweep is given the results of a forward one."""
     base = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H, tune.D)
-    known = chip_of(chip.capability or (0, 0), chip.multiprocessors) or CHIPS[9, 0]
     if tune.sweep == "backward":
         yield replace(base, sweep="forward")
     yield base
-    for row in candidates(known, tune, base.launch_row(chip), count):
+
+
+def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
+    """The kernels that the search for better rows of one shape runs: the table's and `count` variants."""
+    known = chip_of(chip.capability or (0, 0), chip.multiprocessors) or CHIPS[9, 0]
+    *_, base = of_sweep(tune)
+    yield from of_sweep(tune)
+    for row in candidates(known, tune, tune.table_row(chip.capability, chip.multiprocessors), count):
         yield replace(base, row=row)
 
 

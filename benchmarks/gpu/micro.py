@@ -1,7 +1,7 @@
 """Measurements of a chip that the model of a step needs: its clock, how long a store takes to be seen by another SM, and a fence.
 
 Two programs hand a number back and forth through one word of memory; one program stores and fences again and again. Each
-kernel reads the SM's own cycle counter before and after its loop. Every wait has an end: a program that waits in vain gives up,
+kernel reads the SM's own cycle counter before and after its loop. Every wait is bounded: a program that times out stops,
 and its count says so.
 """
 
@@ -60,7 +60,7 @@ def store_relaxed(ptr, value):
 
 @triton.jit
 def fence():
-    """Everything stored before is seen by whoever sees what is stored after."""
+    """Orders the stores before it before those after it, for every SM."""
     return tl.inline_asm_elementwise(
         "fence.acq_rel.gpu; mov.u32 $0, 0;", "=r", [], dtype=tl.int32, is_pure=False, pack=1
     )

@@ -15,11 +15,11 @@ from benchmarks.measuring.peers import TOLERANCE, relative_error
 
 BUDGET = 1.5
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
+"""Half a unit in the last place of 1: the error of rounding a result once."""
 TF32_UNIT = 2.0**-11  # the same of a TF32 operand
 COARSE = {DTYPES[name]: limit for name, limit in TOLERANCE.items()}
 """Relative error, of a result or of any one of its steps, beyond which it is wrong and not only inexact."""
-COARSE_EXACT = 5e-5  # the same of float32 without TF32: products that were rounded to TF32 all the same are beyond it
+COARSE_EXACT = 5e-5  # the same of float32 without TF32: products rounded to TF32 are beyond it
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps, tuning
 from benchmarks.gpu.children import Child, listened
-from benchmarks.gpu.kernels import Kernel, of_case, of_tune
+from benchmarks.gpu.kernels import Kernel, of_case, of_sweep, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
 from benchmarks.gpu.tuning import Tune
 from benchmarks.measuring.cases import Case
@@ -89,7 +89,7 @@ def gated(session: Session) -> str:
 
 
 def baseline(session: Session) -> str:
-    """torch.nn alone, so that its times are there whatever happens to ours."""
+    """torch.nn alone, so that its times are recorded even if ours fails."""
     wanted = cases.baselines(tiny=session.dry)
     jobs = (Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry)) for case in wanted)
     return f"{session.work(OF_TORCH, 'baseline', jobs)} cases"
@@ -139,7 +139,7 @@ def time_steps(session: Session) -> str:
 
     def job(tune: Tune) -> Job:
         arguments = (tune, session.device, hz, lengths, rounds)
-        return Job(steps.key_of(tune), steps.__name__, "measure", arguments, instead(steps.kernels(tune)))
+        return Job(steps.key_of(tune), steps.__name__, "measure", arguments, instead(of_sweep(tune)))
 
     count += session.work("steps", "steps", map(job, DRY_STEPS if session.dry else steps.shapes()))
     return f"{count} measured"
@@ -182,7 +182,7 @@ def profile(session: Session) -> str:
 
 def test(session: Session) -> str:
     """The GPU tests, with the time that is left."""
-    session.worker.stop()  # its memory is theirs now
+    session.worker.stop()  # frees the memory of the GPU for the tests
     row: Row = breadth.run(session)
     return ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in list(row)[2:])
 

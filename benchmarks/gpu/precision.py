@@ -1,4 +1,4 @@
-"""Whether products in float32 may be rounded to TF32, for a while."""
+"""Switching TF32 for products in float32 on or off within a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -28,7 +28,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=raw)
     parser.add_argument("--minutes", type=float, default=8.0, help="of the whole run")
-    parser.add_argument("--out", type=Path, help="where its records go, and where it goes on from")
+    parser.add_argument("--out", type=Path, help="where its records go; a run continues those it finds there")
     parser.add_argument("--plan", action="store_true", help="print the phases, their budgets and what each has to do")
     parser.add_argument("--dry-run", action="store_true", help="on a CPU, interpreted, tiny sizes")
     parser.add_argument("--spoil", metavar="CELL/FORM", help="of a dry run: a forward sweep to make wrong")
@@ -77,7 +77,8 @@ def main(arguments: list[str] | None = None, started: float | None = None) -> in
     started = started or time.monotonic()
     worker = Worker(("benchmarks.gpu.jobs", "ready", (device,)))
     try:
-        here = worker.run("benchmarks.gpu.jobs", "describe", (device,), LIMIT_S, asked.minutes * 60)
+        about = ("benchmarks.measuring.environment", "environment", (torch.device(device),))
+        here = worker.run(*about, LIMIT_S, asked.minutes * 60)
         out = asked.out or RESULTS / ("dry-run" if asked.dry_run else here["device"].lower().replace(" ", "-"))
         told = {**here, "interpreted": asked.dry_run}
         return run(Session(out, asked.minutes, asked.dry_run, started, SHARES, worker, told, asked.spoil))

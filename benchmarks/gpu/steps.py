@@ -6,7 +6,6 @@ A sweep is timed at two lengths; the difference over the difference of lengths i
 loading of weights.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import product
 from typing import Any
@@ -14,7 +13,6 @@ from unittest import mock
 
 import torch
 
-from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.tuning import Tune, problem
 from benchmarks.machine_code import absent, timeline
 from benchmarks.measuring.environment import gpu_of
@@ -38,14 +36,6 @@ def shapes() -> list[Tune]:
 def key_of(tune: Tune) -> str:
     """Its name in the record."""
     return f"step: {tune.sweep} of {tune.cell} {tune.dtype} B{tune.B} H{tune.H}"
-
-
-def kernels(tune: Tune) -> Iterator[Kernel]:
-    """What timing it runs."""
-    own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H)
-    if tune.sweep == "backward":
-        yield replace(own, sweep="forward")
-    yield own
 
 
 def compiled(tune: Tune, row: Launch, device: torch.device) -> Any:

@@ -1,6 +1,6 @@
 """A bounded search for better launch rows: variants of the table's row, those the floor model likes best first.
 
-The results of each are held to those of the table's row before it is timed beside it.
+A variant's results are compared with those of the table's row before it is timed beside it.
 """
 
 import itertools

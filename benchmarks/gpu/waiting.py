@@ -1,10 +1,10 @@
-"""Until what has been launched is done: an error that the GPU reports late belongs to whoever launched it."""
+"""Waiting for the device, so that an error that the GPU reports late is charged to the launch that caused it."""
 
 import torch
 
 
 def wait(device: torch.device) -> None:
-    """Until the device is done. Raises SweepTimeoutError if a program of a sweep waited in vain."""
+    """Wait until the device is done. Raises SweepTimeoutError if a program of a sweep timed out."""
     from fusedrnn.kernels import launch
 
     if device.type == "cuda":
@@ -13,10 +13,7 @@ def wait(device: torch.device) -> None:
 
 
 def late_error(device: torch.device) -> str | None:
-    """What the device has to say of what was launched, once it is done: an error in words, or None.
-
-    Who comes next is not told of it any more.
-    """
+    """Wait, and return the error of what was launched, in words, or None; the error is cleared."""
     try:
         wait(device)
     except Exception as failure:

@@ -1,4 +1,4 @@
-"""Compile every row that the launch table picks, for chips that are not there, and check the machine code.
+"""Compile every row that the launch table picks, for absent chips, and check the machine code.
 
     python -m benchmarks.machine_code.aot --json benchmarks/results/aot.json
 

@@ -1,4 +1,4 @@
-"""Compile the dropout kernels for chips that are not there: registers, spills, and the bytes an element moves.
+"""Compile the dropout kernels for absent chips: registers, spills, and the bytes an element moves.
 
     python -m benchmarks.machine_code.aot_dropout                  # a table
     python -m benchmarks.machine_code.aot_dropout --json FILE

@@ -1,4 +1,4 @@
-"""Compile a Triton kernel for a chip that is not there, and read its machine code. Needs neither a GPU nor a driver.
+"""Compile a Triton kernel for a chip that is absent, and read its machine code. Needs neither a GPU nor a driver.
 
 Triton brings NVIDIA's assembler and disassembler. It does not hold a kernel to the chip's shared memory when it compiles ahead of
 time, so `Reading` carries both the size and the limit. TRITON_INTERPRET must not be set in this process.

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.machine_code.sass import NONE, Instruction, instructions, time_loop
 
 CLOCK_HZ = 1.755e9
-"""Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures that of its own chip."""
+"""Of an H100 SXM under load, as FlashRNN's measurements of 2024 had it; `benchmarks.gpu` measures the clock of its chip."""
 SCOREBOARDS = 6
 SUBCORES = 4
 ROUNDS = 8  # steps that are played; the last one counts, for the first ones find every pipe free

@@ -1,7 +1,7 @@
 """Who is timed on a case: torch.nn, ours and others, all on the same weights and inputs.
 
-A peer is a call without arguments. Before anything is timed, what each peer returns is held to torch.nn's: a wrong result has
-no speed.
+A peer is a call without arguments. Its results are compared with torch.nn's first; a peer with wrong results is not
+timed.
 """
 
 from collections.abc import Callable

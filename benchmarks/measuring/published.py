@@ -1,4 +1,4 @@
-"""What others published, with its source. None of it was measured here; it stands in columns of its own."""
+"""What others published, with its source. None of it was measured here; it has separate columns."""
 
 from dataclasses import dataclass
 

@@ -171,12 +171,13 @@ STEP = """
 import json, torch
 from benchmarks.machine_code import absent
 from benchmarks.gpu import steps
+from benchmarks.gpu.kernels import of_sweep
 from benchmarks.gpu.tuning import Tune
 absent.install(absent.Chip((9, 0), 132))
 new = []
 absent.listen(lambda source, cached: None if cached else new.append(source.name))
 tune = Tune("forward", "lstm", "bf16", 2, 3, 256)
-row = next(steps.kernels(tune)).launch_row(absent.Chip((9, 0), 132))
+row = next(of_sweep(tune)).launch_row(absent.Chip((9, 0), 132))
 kernel = steps.compiled(tune, row, torch.device("cpu"))
 print(json.dumps([*(steps.predicted(kernel, row.warps, hz) for hz in (None, 1e9)), new]))
 """
