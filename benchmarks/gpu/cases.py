@@ -54,7 +54,9 @@ def profiled(wanted: list[Case]) -> list[Case]:
     """The cases whose kernels are named: one of each kind that may take another of cuDNN's algorithms, backward included."""
     first: dict[tuple[object, ...], Case] = {}
     for case in (case for case in wanted if case.passes == "training"):
-        persists = case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128  # if anything does: fusedrnn.cudnn.path
+        persists = (
+            case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128
+        )  # if anything does: fusedrnn.backends.cudnn.path
         first.setdefault((case.cell, case.dtype, case.H, case.L, case.D, case.input, persists), case)
     return list(first.values())
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from fusedrnn.backends.chips import CHIPS, chip_of
 from torch import Tensor
 
 from benchmarks.gpu.micro import Micro
@@ -12,7 +13,6 @@ from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune, candidates
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES, Case
-from fusedrnn.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, choose, even, slices
 

@@ -7,13 +7,14 @@ cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fusedrnn.backends.chips import CHIPS
+
 from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps, tuning
 from benchmarks.gpu.phases import PHASES
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.goals import ours_s, theirs_s
 from benchmarks.measuring.records import RESULTS, RecordError, load
-from fusedrnn.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
 CORES = 16  # of the machine that is planned for

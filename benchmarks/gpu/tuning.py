@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from fusedrnn.backends.chips import CHIPS, Chip
+from fusedrnn.backends.cudnn import Layer
 from torch import Tensor
 
 from benchmarks.gpu.waiting import late_error, usable, wait
@@ -17,9 +19,7 @@ from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.peers import TOLERANCE, error
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_columns
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
 from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
 from fusedrnn.kernels.table import Row as Launch
 

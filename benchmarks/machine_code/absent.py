@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 import triton
+from fusedrnn.backends.chips import SHARED_BYTES, SMALLEST_SHARED
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia import driver as nvidia
-
-from fusedrnn.chips import SHARED_BYTES, SMALLEST_SHARED
 
 NOT_RUN = {"verdict": "not run", "error": "expected a CUDA device, got the interpreter"}
 """What a row says in place of what only a GPU can tell."""

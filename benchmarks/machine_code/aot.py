@@ -19,12 +19,12 @@ import pandas as pd
 import torch
 import triton
 import triton.language as tl
+from fusedrnn.backends.chips import SHARED_BYTES
 
 from benchmarks.machine_code import sass
 from benchmarks.machine_code.compiled import Reading, compile_for, read
 from benchmarks.machine_code.expected import DTYPES, MULTIPROCESSORS, Case, exchanges, faults, passes, products_a_warp
 from benchmarks.machine_code.timeline import cycles as cycles_of
-from fusedrnn.chips import SHARED_BYTES
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from fusedrnn.backends.chips import CHIPS
 
-from fusedrnn.chips import CHIPS
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.sweeps import tiles_of
 from fusedrnn.kernels.table import Row, choose

@@ -16,7 +16,8 @@ from torch.utils.benchmark import Timer
 
 from benchmarks.machine_code import absent
 from benchmarks.machine_code.absent import Chip
-from fusedrnn import FusedGRU, FusedLSTM, backend_triton
+from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.backends import triton as backend_triton
 from fusedrnn.kernels import launch
 
 CHIP = Chip((9, 0), 132)

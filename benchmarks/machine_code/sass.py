@@ -59,7 +59,7 @@ class Instruction:
             return "shared", 4.0 if ".4" in self.name else 2.0 if ".2" in self.name else 1.0
         if self.kind in ("LDS", "STS"):
             return "shared", float(self.words)
-        if self.kind in ("LDG", "STG"):  # an SM takes 64 bytes a cycle from L2: fusedrnn.chips.L2_PORT
+        if self.kind in ("LDG", "STG"):  # an SM takes 64 bytes a cycle from L2: fusedrnn.backends.chips.L2_PORT
             return "global", (2.0 if self.kind == "LDG" else 1.0) * self.words
         if self.kind == "HMMA":
             return "tensor", 8.0 if "16816" in self.name else 4.0

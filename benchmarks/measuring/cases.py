@@ -4,8 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends.cudnn import Layer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
 QUANTITIES = ("time", "memory", "launches", "lyrics", "first call", "dropout")

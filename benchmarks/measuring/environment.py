@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fusedrnn.backends.chips import Chip, chip_of
 
 import fusedrnn
 from benchmarks.measuring.records import ROOT
-from fusedrnn.chips import Chip, chip_of
 
 QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "temperature.gpu")
 

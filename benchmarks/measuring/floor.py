@@ -3,7 +3,7 @@
     python -m benchmarks.measuring.floor            # microseconds a step, H 64-2048 by B 1-256, LSTM forward in bf16 on the H100
     python -m benchmarks.measuring.floor --check    # beside published figures
 
-Costs are those of `fusedrnn.cost`, for every tile of units and samples, with half of the registers free for weights and perhaps a
+Costs are those of `fusedrnn.backends.cost`, for every tile of units and samples, with half of the registers free for weights and perhaps a
 better exchange than today's. The floor is computed from published numbers; it was never measured.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from fusedrnn.backends.chips import CHIPS, SHARED_PORT, Chip
+from fusedrnn.backends.cudnn import Layer
 
 from benchmarks.measuring.cases import DTYPES
 from benchmarks.measuring.published import FIGURES
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS, SHARED_PORT, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
 from fusedrnn.kernels.table import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)

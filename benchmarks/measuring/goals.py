@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fusedrnn.backends.chips import CHIPS, Chip
+from fusedrnn.backends.cudnn import Layer
 
 from benchmarks.measuring.cases import DTYPES
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.floor import best, call_s, tiles
 from benchmarks.measuring.records import Record, Row
-from fusedrnn import cost, cudnn
-from fusedrnn.chips import CHIPS, Chip
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost, cudnn
 from fusedrnn.kernels.table import Row as Launch
 from fusedrnn.kernels.table import choose
 

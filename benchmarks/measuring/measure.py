@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from fusedrnn.backends.cudnn import path
 
 from benchmarks.measuring import dropout, first_call, footprint, lyrics
 from benchmarks.measuring.cases import Case
@@ -15,7 +16,6 @@ from benchmarks.measuring.peers import BASE, TOLERANCE, Peer, error, ours_backen
 from benchmarks.measuring.published import figures_for
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import timed_rows
-from fusedrnn.cudnn import path
 from fusedrnn.kernels.table import choose
 
 

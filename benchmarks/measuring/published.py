@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends.cudnn import Layer
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from fusedrnn.operators import unrolled
 
 from benchmarks.measuring import compare, peers, repeat
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.compare import changes
 from benchmarks.measuring.measure import Options, measure
 from benchmarks.measuring.records import Record
-from fusedrnn import unrolled
 
 ROOT = Path(__file__).parents[2]
 CASE = Case("cpu", "gru", "fp32", T=24, B=8, I=32, H=64, input="ids")  # token ids run on the unrolled sweeps

@@ -5,13 +5,13 @@ import itertools
 
 import pytest
 import torch
+from fusedrnn.backends.chips import CHIPS
+from fusedrnn.backends.cudnn import Layer
 
 from benchmarks.measuring import floor, goals
 from benchmarks.measuring.published import FIGURES, figures_for
 from benchmarks.measuring.records import load
-from fusedrnn import cost
-from fusedrnn.chips import CHIPS
-from fusedrnn.cudnn import Layer
+from fusedrnn.backends import cost
 from fusedrnn.kernels.table import choose, fits
 
 H100 = CHIPS[9, 0]

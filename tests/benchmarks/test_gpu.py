@@ -9,6 +9,8 @@ import torch
 
 pytest.importorskip("triton")
 
+from fusedrnn.backends.chips import CHIPS
+
 from benchmarks.gpu import cases, conditions, gate, jobs, phases, plan, run, session, tuning
 from benchmarks.gpu.phases import PHASES, SHARES
 from benchmarks.gpu.session import Job, Session
@@ -20,7 +22,6 @@ from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
 from benchmarks.measuring.measure import Options, measure
 from benchmarks.measuring.records import Record, RecordError, load
 from benchmarks.measuring.suites import SUITES
-from fusedrnn.chips import CHIPS
 from fusedrnn.kernels.table import ROOM, choose, registers, shared_bytes, slices
 
 JOBS = "worker_jobs"

@@ -16,7 +16,7 @@ from benchmarks.gpu.tuning import Tune
 from benchmarks.machine_code import absent
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.peers import peers
-from fusedrnn import backend_triton
+from fusedrnn.backends import triton as backend_triton
 
 CHIP = absent.Chip((9, 0), 132)
 CPU = torch.device("cpu")

@@ -11,6 +11,8 @@ import torch
 
 triton = pytest.importorskip("triton")
 
+from fusedrnn.backends.chips import CHIPS  # noqa: E402
+
 from benchmarks.machine_code import aot, aot_record, sass  # noqa: E402
 from benchmarks.machine_code.aot import (  # noqa: E402
     MULTIPROCESSORS,
@@ -24,7 +26,6 @@ from benchmarks.machine_code.aot import (  # noqa: E402
 )  # fmt: skip
 from benchmarks.machine_code.compiled import loads  # noqa: E402
 from benchmarks.measuring.records import RecordError  # noqa: E402
-from fusedrnn.chips import CHIPS  # noqa: E402
 from fusedrnn.kernels.cell import NUMBERS  # noqa: E402
 from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E402
 

@@ -5,11 +5,12 @@ import torch
 
 pytest.importorskip("triton")
 
+from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.results import Dropout
 from sweep_cases import FORMS, problem
 
-from fusedrnn import FusedGRU, FusedLSTM, ops
+from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels import pointwise, sweeps
-from fusedrnn.results import Dropout
 
 CELLS = ("gru", "gru_before", "lstm")
 SEED = torch.tensor([-987654321])

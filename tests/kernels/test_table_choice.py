@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 import torch
+from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, SMALLEST_SHARED
 
-from fusedrnn.chips import CHIPS, SHARED_BYTES, SMALLEST_SHARED
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import (
     INTERPRETED,
