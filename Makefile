@@ -35,7 +35,7 @@ lint: setup  ## check style, formatting and types
 	$(RUN) -m mypy
 
 bench: setup  ## time the modules beside torch.nn, in tables for people
-	$(RUN) -m pytest benchmarks/speed.py -q --benchmark-only --benchmark-columns=median,iqr,rounds
+	$(RUN) -m pytest benchmarks/measuring/speed.py -q --benchmark-only --benchmark-columns=median,iqr,rounds
 
 gpu: setup  ## on a CUDA machine: which kernels are right, how fast, better launch rows, the GPU tests, in MINUTES
 	@if $(RUN) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \

@@ -1,8 +1,8 @@
 """The launch table: for every case where the weights are kept and which tile sizes are used, with the reason.
 
 No row has been measured on a GPU. The reasons come from compiled code: registers, spills, shared memory, instructions and cycles
-of the time loop in the machine code that Triton 3.7.1 generates, without the GPU, for each chip. `python -m benchmarks.aot`
-reproduces them.
+of the time loop in the machine code that Triton 3.7.1 generates, without the GPU, for each chip.
+`python -m benchmarks.machine_code.aot` reproduces them.
 """
 
 from __future__ import annotations

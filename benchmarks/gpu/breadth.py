@@ -1,11 +1,9 @@
 """The GPU tests, many at a time and each with a limit, until the time is over; every result is written as it comes.
 
 Each of several pytest processes runs its share and compiles its own kernels, so that all cores compile. A test that hangs is
-killed with its process, noted, and the rest of the share goes on in a new one. Tests marked alone run after the others, one at
+killed with its process and noted, and the rest of the share runs in a new one. Tests marked alone run after the others, one at
 a time.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -19,25 +17,17 @@ from typing import Any
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.compiling import cores
 from benchmarks.gpu.session import Session
-from benchmarks.records import Record, Row, write
+from benchmarks.measuring.records import Record, Row, write
 
 FILES = (
-    "tests/gpu/test_parity.py",
-    "tests/gpu/test_runtime.py",
-    "tests/gpu/test_dropout.py",
-    "tests/modules/test_beyond_torch.py",
-)
-"""Those with GPU tests: what else is in the folder need not be importable on that machine."""
-SHARDS = 12
-"""At most; each holds a context of the GPU."""
-LIMIT_S = 60.0
-"""For a test, the compilation of its kernels included."""
-SLOW_LIMIT_S = 300.0
-"""For one that is marked slow."""
-TEXT = 2000
-"""Characters that are kept of what a process printed."""
-STARTS = 3
-"""How often a share is started at most; a process that dies twice in collecting will do so again."""
+    "tests/gpu/test_parity.py", "tests/gpu/test_runtime.py", "tests/gpu/test_dropout.py", "tests/modules/test_beyond_torch.py",
+)  # fmt: skip
+"""Those with GPU tests: other files may not be importable on that machine."""
+SHARDS = 12  # at most; each holds a context of the GPU
+LIMIT_S = 60.0  # for a test, the compilation of its kernels included
+SLOW_LIMIT_S = 300.0  # for one that is marked slow
+TEXT = 2000  # characters that are kept of what a process printed
+STARTS = 3  # of a share at most; a process that dies twice while it collects will do so again
 
 
 @dataclass(frozen=True)
@@ -54,11 +44,8 @@ def passes(*, dry: bool) -> list[Pass]:
     if dry:
         few = ("tests/benchmarks/test_timing.py", "-k")
         return [Pass("side by side", (*few, "summary"), 2), Pass("alone", (*few, "ratio"), 1)]
-    shards = max(1, min(SHARDS, cores() - 2))
-    return [
-        Pass("side by side", (*FILES, "-m", "gpu and not alone"), shards),
-        Pass("alone", (*FILES, "-m", "gpu and alone"), 1),
-    ]
+    shards, gpu = max(1, min(SHARDS, cores() - 2)), (*FILES, "-m")
+    return [Pass("side by side", (*gpu, "gpu and not alone"), shards), Pass("alone", (*gpu, "gpu and alone"), 1)]
 
 
 @dataclass
@@ -96,13 +83,13 @@ class Results:
     def summary(self) -> Row:
         """How far the tests came."""
         outcomes = [row["outcome"] for row in self.record.rows if row["peer"] == "pytest"]
-        counts = {name: outcomes.count(name) for name in ("passed", "failed", "skipped", "hung", "died")}
-        reached = {"collected": len(self.collected), **counts, "not_reached": len(self.collected - self.done)}
-        return {"key": "tests", "peer": "summary", **reached}
+        row = {"key": "tests", "peer": "summary", "collected": len(self.collected)}
+        row |= {name: outcomes.count(name) for name in ("passed", "failed", "skipped", "hung", "died")}
+        return {**row, "not_reached": len(self.collected - self.done)}
 
 
 class Running:
-    """A pass under way."""
+    """A pass in progress."""
 
     def __init__(self, results: Results, wanted: Pass, folder: Path) -> None:
         self._results, self._wanted, self._skip = results, wanted, folder / "skip.json"
@@ -119,11 +106,10 @@ class Running:
                     self._note(share, message)
                 else:
                     self._ended(share, "died", child.tail(), child.end())
-            for share in [share for share in self._shares if self._hangs(share)]:
-                text = "expected an end within the limit, got none: killed"
-                self._ended(share, "hung", text, share.child.kill())
+            for share in filter(self._hangs, self._shares):
+                self._ended(share, "hung", "expected an end within the limit, got none: killed", share.child.kill())
         for child in self._children:
-            child.signal()  # all at once: to take leave of a GPU takes each a second
+            child.signal()  # all at once: the end of a process that uses a GPU takes a second
         for child in self._children:
             child.kill()
 
@@ -140,7 +126,7 @@ class Running:
             "PYTHONPATH": os.pathsep.join(filter(None, [".", os.environ.get("PYTHONPATH")])),
         }  # fmt: skip
         options = ("-q", "-p", "benchmarks.gpu.progress", "-p", "no:cacheprovider", "--continue-on-collection-errors")
-        warnings = ("-W", "default")  # errors elsewhere: those of that machine's versions say nothing of the kernels
+        warnings = ("-W", "default")  # not errors: those of that machine's versions say nothing of the kernels
         return Child([sys.executable, "-m", "pytest", *options, *warnings, *self._wanted.arguments], environment)
 
     def _note(self, share: Share, message: dict[str, Any]) -> None:

@@ -1,18 +1,16 @@
 """In which order a run measures its cases: the shapes of the goals first, one of each regime in turn, then the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from benchmarks.cases import Case
-from benchmarks.goals import GOALS, SHAPE, shape_of
-from benchmarks.suites import SUITES, suite
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
+from benchmarks.measuring.suites import SUITES, suite
 
 TIMED = ("time", "launches", "lyrics")
 """The quantities of the phase that measures ours; dropout and memory have phases of their own."""
 NOT_HERE = ("cpu", "first")
-"""Suites that are no part of a run: the CPU's, and the first call of a fresh process, which takes longer than a case may."""
+"""Suites that a run leaves out: the CPU's, and the first call of a fresh process, which exceeds the time limit of a case."""
 DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "dropout": 2, "memory": 1}
 """Cases a suite that a dry run takes."""
 
@@ -55,13 +53,11 @@ def baselines(*, tiny: bool) -> list[Case]:
 def profiled(wanted: list[Case]) -> list[Case]:
     """The cases whose kernels are named: one of each kind that may take another of cuDNN's algorithms, backward included."""
     first: dict[tuple[object, ...], Case] = {}
-    for case in wanted:
-        if case.passes == "training":
-            persists = (
-                case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128
-            )  # if anything does: kernels.cudnn.path
-            kind = (case.cell, case.dtype, case.H, case.L, case.D, case.input, persists)
-            first.setdefault(kind, case)
+    for case in (case for case in wanted if case.passes == "training"):
+        persists = (
+            case.dtype == "fp16" and case.B % 8 == 0 and case.B <= 128
+        )  # if anything does: fusedrnn.backends.cudnn.path
+        first.setdefault((case.cell, case.dtype, case.H, case.L, case.D, case.input, persists), case)
     return list(first.values())
 
 

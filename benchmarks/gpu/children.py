@@ -1,57 +1,48 @@
-"""Programs that run beside this one and tell of their progress, a JSON object a line, through a pipe of their own."""
-
-from __future__ import annotations
+"""Programs that run beside this one and tell of their progress through a pipe."""
 
 import contextlib
-import json
 import os
-import selectors
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from benchmarks.records import ROOT
+from benchmarks.measuring.records import ROOT
 
-VARIABLE = "FUSEDRNN_PROGRESS"
-TICK_S = 0.25
-"""How often a caller gets a say while nothing is told."""
+VARIABLE = "FUSEDRNN_PROGRESS"  # holds the descriptor of the pipe's end
+TICK_S = 0.25  # the longest time for which `listened` waits
 
 Message = dict[str, Any]
 
 
+@cache
+def _parent() -> "Connection[Message, Message]":
+    return Connection(int(os.environ[VARIABLE]), readable=False)
+
+
 def tell(message: Message) -> None:
-    """In the child: tell the parent; nothing where there is none."""
+    """In the child: send the parent a message; does nothing without a parent."""
     if VARIABLE in os.environ:
-        os.write(int(os.environ[VARIABLE]), (json.dumps(message) + "\n").encode())
+        _parent().send(message)
 
 
 class Child:
-    """A command in a process group of its own; what it prints is kept for `tail`."""
+    """A command in its own process group; what it prints is kept for `tail`."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
-        self.pipe, theirs = os.pipe()
-        os.set_blocking(self.pipe, False)
-        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        self.pipe, theirs = Pipe(duplex=False)
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `_close`
+        end = theirs.fileno()
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env={**environment, VARIABLE: str(theirs)}, pass_fds=(theirs,), stdin=subprocess.DEVNULL,
+            command, cwd=ROOT, env={**environment, VARIABLE: str(end)}, pass_fds=(end,), stdin=subprocess.DEVNULL,
             stdout=self._printed, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        os.close(theirs)
-        self._rest = b""
-
-    def read(self) -> list[Message] | None:
-        """What it has told since, or None when it has ended and told everything."""
-        try:
-            got = os.read(self.pipe, 1 << 20)
-        except BlockingIOError:
-            return []
-        if not got:
-            return None
-        *lines, self._rest = (self._rest + got).split(b"\n")
-        return [json.loads(line) for line in lines]
+        theirs.close()
 
     def tail(self, characters: int = 2000) -> str:
         """The end of what it has printed."""
@@ -60,49 +51,43 @@ class Child:
         return self._printed.read().decode(errors="replace")
 
     def signal(self) -> None:
-        """Tell it, and whatever it has started, to end at once."""
+        """Kill it and what it has started, without waiting."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> int:
-        """End it and whatever it has started; its exit code, negative where a signal ended it."""
+        """Kill it and what it has started; its exit code, negative where a signal ended it."""
         self.signal()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
-        self._close()
-        return self._process.returncode if self._process.returncode is not None else -signal.SIGKILL
+        return self._close()
 
     def end(self) -> int:
-        """Wait for one that has told everything; its exit code."""
+        """Wait for one that has closed its pipe; its exit code."""
         try:
             self._process.wait(5.0)
         except subprocess.TimeoutExpired:
             return self.kill()
-        self._close()
-        return self._process.returncode
+        return self._close()
 
-    def _close(self) -> None:
-        os.close(self.pipe)
+    def _close(self) -> int:
+        self.pipe.close()
         self._printed.close()
+        return self._process.returncode if self._process.returncode is not None else -signal.SIGKILL
 
 
 def listened(children: list[Child], until: float) -> Iterator[tuple[Child, Message | None] | None]:
     """What children tell, until all have ended or the clock (`time.monotonic`) says `until`.
 
-    (child, message), with None for a message where the child has ended; and None alone at least every `TICK_S`. Children may be
-    added to the list and removed from it meanwhile.
+    (child, message), with None for a message where the child has ended; and None alone at least every `TICK_S`. The caller may
+    change the list between two of them.
     """
     while children and time.monotonic() < until:
-        with selectors.DefaultSelector() as selector:
-            for child in children:
-                selector.register(child.pipe, selectors.EVENT_READ, child)
-            ready = selector.select(max(0.0, min(TICK_S, until - time.monotonic())))
-        for key, _ in ready:
-            child = key.data
-            messages = child.read() if child in children else []
-            if messages is None:
-                yield child, None
-            else:
-                for message in messages:
-                    yield child, message
+        for pipe in wait([child.pipe for child in children], max(0.0, min(TICK_S, until - time.monotonic()))):
+            for child in [child for child in children if child.pipe is pipe]:
+                try:
+                    message = child.pipe.recv()
+                except (EOFError, OSError):
+                    message = None
+                yield child, message
         yield None

@@ -6,8 +6,6 @@ A launch with the same arguments then finds its kernel in the cache: what is com
 for. Kernels that the run needs first are compiled first.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import multiprocessing
@@ -20,16 +18,15 @@ from typing import Any
 
 import torch
 
-from benchmarks import absent
-from benchmarks.absent import Chip
-from benchmarks.environment import environment
 from benchmarks.gpu import needs
 from benchmarks.gpu.children import tell
 from benchmarks.gpu.kernels import Kernel
-from benchmarks.records import Record, Row
+from benchmarks.machine_code import absent
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.records import Record, Row
 
-LIMIT_S = 20.0
-"""For the next kernel, whichever it is; most take about a second."""
+LIMIT_S = 20.0  # for the next kernel, whichever it is; most take about a second
 
 
 def cores() -> int:
@@ -41,36 +38,26 @@ def compiled(kernel: Kernel) -> Row:
     """Compile one, in a process that has `absent.install`ed its chip: seconds, and how many kernels were new and were cached."""
     found: list[bool] = []
     absent.listen(lambda source, cached: found.append(cached))
-    row: Row = {"key": f"compile: {kernel}", "peer": "compiler"}
-    begun = time.monotonic()
+    begun, error = time.monotonic(), {}
     try:
         kernel.compile()
     except Exception as failure:  # the rest is still worth compiling
-        row["error"] = f"{type(failure).__name__}: {failure}"
-    return {
-        **row,
-        "seconds": round(time.monotonic() - begun, 3),
-        "new": found.count(False),
-        "cached": found.count(True),
-    }
+        error = {"error": f"{type(failure).__name__}: {failure}"}
+    counts = {"new": found.count(False), "cached": found.count(True)}
+    seconds = round(time.monotonic() - begun, 3)
+    return {"key": f"compile: {kernel}", "peer": "compiler", **error, "seconds": seconds, **counts}
 
 
 def answers(pool: Any, wanted: list[Kernel]) -> Iterator[Row]:
-    """Kernels as they are compiled; a process that dies takes its kernel with it, of which the pool does not tell."""
+    """Kernels as they are compiled; the pool does not tell of a process that dies, so its kernel is missed at the end."""
     coming = pool.imap_unordered(compiled, wanted)
     for count in range(len(wanted)):
         try:
             yield coming.next(LIMIT_S)
         except multiprocessing.TimeoutError:
             error = f"expected all kernels, got none for {LIMIT_S:.0f} s and {count} of {len(wanted)}"
-            yield {
-                "key": "compile: the rest",
-                "peer": "compiler",
-                "error": error,
-                "seconds": 0.0,
-                "new": 0,
-                "cached": 0,
-            }
+            nothing = {"seconds": 0.0, "new": 0, "cached": 0}
+            yield {"key": "compile: the rest", "peer": "compiler", "error": error, **nothing}
             return
 
 

@@ -1,30 +1,26 @@
-"""Checks of the gate that are no single form's: graphs, streams, a busy GPU, dropout's bits. A job each, a row each."""
-
-from __future__ import annotations
+"""Checks of the gate that belong to no single form: graphs, streams, a busy GPU, dropout's bits. A job each, a row each."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.absent import NOT_RUN
 from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
-from benchmarks.records import Row
-from benchmarks.waiting import wait
-from fusedrnn import FusedGRU, FusedLSTM
+from benchmarks.gpu.waiting import wait
+from benchmarks.machine_code.absent import NOT_RUN
+from benchmarks.measuring.peers import module
+from benchmarks.measuring.records import Row
 from fusedrnn.reference import counter_dropout as reference
 
-ROUNDS = 10
-"""Launches of each model beside the other."""
-PRODUCTS = 20
-"""Matrix products of 8192 x 8192 that keep a GPU busy for some tens of milliseconds."""
+ROUNDS = 10  # launches of each model beside the other
+PRODUCTS = 20  # matrix products of 8192 x 8192, which keep a GPU busy for some tens of milliseconds
 
 
 def _net(cell: str, H: int, device: str) -> nn.Module:
     torch.manual_seed(0)
-    kind = FusedLSTM if cell == "lstm" else FusedGRU
-    return kind(32, H, backend="triton", device=device, dtype=torch.bfloat16)
+    return module(cell, 32, H, "triton", device=device, dtype=torch.bfloat16)
 
 
 def _given(T: int, B: int, device: str) -> Tensor:
@@ -70,21 +66,15 @@ def streams(device: str) -> str | None:
     nets, x = [_net(cell, 1024, device) for cell in ("gru", "lstm")], _given(60, 32, device)
     with torch.no_grad():
         alone = [net(x)[0] for net in nets]
-        lanes = [torch.cuda.Stream() for _ in nets]
+        side = [torch.cuda.Stream() for _ in nets]
         torch.cuda.synchronize()
-        found: list[list[Tensor]] = [[], []]
-        for _ in range(ROUNDS):
-            for k, (net, lane) in enumerate(zip(nets, lanes, strict=True)):
-                with torch.cuda.stream(lane):
-                    found[k].append(net(x)[0])
+        found = []
+        for _, k in product(range(ROUNDS), range(len(nets))):
+            with torch.cuda.stream(side[k]):
+                found.append((k, nets[k](x)[0]))
         torch.cuda.synchronize()
-    return next(
-        (
-            wrong for k, outputs in enumerate(found) for output in outputs
-            if (wrong := _different(output, alone[k], f"model {k}"))
-        ),
-        None,
-    )  # fmt: skip
+    differences = (_different(output, alone[k], f"model {k}") for k, output in found)
+    return next(filter(None, differences), None)
 
 
 def busy(device: str) -> str | None:
@@ -108,60 +98,49 @@ def dropout_bits(device: str) -> str | None:
     seed = torch.tensor([-0x123456789ABCDEF])
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.randn(61, 1024, generator=torch.Generator().manual_seed(4)).to(dtype)
-        got = pointwise.dropout(x.to(device), 0.3, seed.to(device)).cpu()
-        if wrong := _different(got, reference.counter_dropout(x, 0.3, seed), f"dropout of {dtype}"):
-            return wrong
-        bias = x[0].contiguous()
-        got = pointwise.bias_relu_dropout(x.to(device), bias.to(device), 0.3, seed.to(device)).cpu()
-        if wrong := _different(
-            got, reference.bias_relu_dropout(x, bias, 0.3, seed), f"bias, ReLU and dropout of {dtype}"
-        ):
-            return wrong
+        for function, given in (("dropout", (x,)), ("bias_relu_dropout", (x, x[0].contiguous()))):
+            got = getattr(pointwise, function)(*(tensor.to(device) for tensor in given), 0.3, seed.to(device)).cpu()
+            name, expected = EXPECTED[function]
+            if wrong := _different(got, expected(*given, 0.3, seed), f"{name} of {dtype}"):
+                return wrong
     return None
 
 
+EXPECTED = {
+    "dropout": ("dropout", reference.counter_dropout),
+    "bias_relu_dropout": ("bias, ReLU and dropout", reference.bias_relu_dropout),
+}
 CONDITIONS: dict[str, Callable[[str], str | None]] = {
     "dropout bits": dropout_bits, "CUDA graph": graph, "two streams": streams, "busy GPU": busy,
 }  # fmt: skip
-WITHOUT_A_GPU = ("dropout bits",)
-"""Which of them mean something in the interpreter."""
+WITHOUT_A_GPU = ("dropout bits",)  # what the interpreter can tell
 
 
 def kernels() -> Iterator[Kernel]:
     """What they run."""
-    for function in ("dropout", "bias_relu_dropout"):
-        for dtype in ("fp32", "bf16"):
-            yield Pointwise(function, dtype)
+    for function, dtype in product(("dropout", "bias_relu_dropout"), ("fp32", "bf16")):
+        yield Pointwise(function, dtype)
     for cell, H in (("lstm", 256), ("gru", 1024), ("lstm", 1024)):
-        forward = Sweep("forward", cell, "bf16", 32, H, save=False)
-        yield forward
+        yield Sweep("forward", cell, "bf16", 32, H, save=False)
         if H == 256:
             yield Sweep("forward", cell, "bf16", 16, H)
             yield Sweep("backward", cell, "bf16", 16, H)
 
 
-def key_of(name: str) -> str:
-    """A condition's name in the record."""
-    return f"gate: {name}"
-
-
 def run_condition(name: str, device: str) -> list[Row]:
     """One row: whether the condition holds, and if not what was got."""
-    row = _about(name)
+    (failed,) = condemned(name)
     if device == "cpu" and name not in WITHOUT_A_GPU:
-        return [{**row, **NOT_RUN}]
+        return [{**failed, **NOT_RUN}]
     try:
         wrong = CONDITIONS[name](device)
         wait(torch.device(device))
     except Exception as failure:
         wrong = f"{type(failure).__name__}: {failure}"
-    return [{**row, "verdict": "passed"} if wrong is None else {**row, "verdict": "failed", "error": wrong}]
+    return [{**failed, "verdict": "passed"} if wrong is None else {**failed, "error": wrong}]
 
 
 def condemned(name: str) -> list[Row]:
     """Its row if it gives no answer."""
-    return [{**_about(name), "verdict": "failed"}]
-
-
-def _about(name: str) -> Row:
-    return {"key": key_of(name), "peer": "ours", "subject": DROPOUT if name == "dropout bits" else name}
+    subject = DROPOUT if name == "dropout bits" else name
+    return [{"key": f"gate: {name}", "peer": "ours", "subject": subject, "verdict": "failed"}]

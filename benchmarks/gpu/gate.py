@@ -1,15 +1,14 @@
-"""The gate: what decides, within a minute, which kernels are right, form by form; each check is a job of the worker's process.
+"""The gate: which kernels are right, form by form; each check is a job of the worker's process.
 
 A form is where the recurrent weights are: in the registers of one program that is "alone", in "registers", in "shared" memory, or
-"streamed" from the caches at every step. Its shapes are those for which the launch table chooses it. A check never raises for a
-wrong result: it returns rows with a verdict and, where it is not "passed", the evidence.
+"streamed" from the caches at every step. Its shapes are those for which the launch table chooses it. A wrong result is a verdict
+with evidence, not an exception.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -17,30 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.absent import Chip
-from benchmarks.cases import DTYPES
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
-from benchmarks.precision import allow_tf32
-from benchmarks.records import Row
-from benchmarks.tuning import Tune
-from benchmarks.waiting import wait
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune
+from benchmarks.gpu.waiting import wait
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.peers import module
+from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels.table import PLACES
 
-CELLS = ("gru", "gru_before", "lstm")
+CELLS = ("gru", "lstm", "gru_before")
 SWEEPS = ("forward", "backward")
-FORMS = PLACES
-DROPOUT = "dropout"
-"""The subject of the kernels of dropout."""
-WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)
-"""H are tried in this order until the table chooses the form wanted for both sweeps; 512 is a goal's."""
-SEED = 20
-REPEATS = 20
-POLLS = 1 << 18
-"""Of a wait, some tenths of a second: nothing else runs beside a check, and one that hangs must not use up a case's time."""
-STEPS, SAMPLES, INPUTS = 24, 37, 96
-"""Enough samples for more than one batch tile, the last one nearly empty."""
+DROPOUT = "dropout"  # the subject of the kernels of dropout
+WIDTHS = (512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192, 256, 128, 64)  # H, tried in this order; 512 is a goal's
+SEED, REPEATS = 20, 20
+POLLS = 1 << 18  # of a wait, some tenths of a second, so that a hang does not use up a case's time
+STEPS, SAMPLES, INPUTS = 24, 37, 96  # enough samples for more than one batch tile, the last one nearly empty
 
 
 @dataclass(frozen=True)
@@ -62,14 +56,10 @@ class Check:
         numbers = "exact fp32" if self.exact else self.dtype
         return f"gate: {self.cell} {numbers} {self.form} H{self.H}{' lengths' if self.lengths else ''}"
 
-    @property
-    def numbers(self) -> str:
-        """Kinds of products that share kernels up to the type of their operands."""
-        return numbers_of(self.dtype, tf32=not self.exact)
-
     def subject(self, sweep: str) -> str:
         """What its verdict on a sweep speaks of."""
-        return _subject(self.cell, self.numbers, self.form, sweep, lengths=self.lengths)
+        numbers = numbers_of(self.dtype, tf32=not self.exact)
+        return _subject(self.cell, numbers, self.form, sweep, lengths=self.lengths)
 
     def kernels(self) -> Iterator[Kernel]:
         """What it runs."""
@@ -86,8 +76,7 @@ def numbers_of(dtype: str, *, tf32: bool) -> str:
 def width(cell: str, dtype: str, form: str, chip: Chip, *, exact: bool) -> int | None:
     """An H at which the table takes the form for both sweeps, or None if it never does."""
     for H in WIDTHS:
-        sweeps = [Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact) for s in SWEEPS]
-        if all(sweep.form(chip) == form for sweep in sweeps):
+        if all(Sweep(s, cell, dtype, SAMPLES, H, 2, tf32=not exact).form(chip) == form for s in SWEEPS):
             return H
     return None
 
@@ -96,18 +85,14 @@ def checks(chip: Chip) -> list[Check]:
     """Every check of a form: those of the goals first, then the others; forms that the table never takes have none."""
     kinds = (("bf16", False), ("fp32", False), ("fp32", True))
     found = []
-    for lengths in (False, True):
-        for dtype, exact in kinds:
-            for form in FORMS:
-                for cell in ("gru", "lstm", "gru_before"):
-                    H = width(cell, dtype, form, chip, exact=exact)
-                    if H is not None:
-                        found.append(Check(cell, dtype, form, H, lengths, exact))
+    for lengths, (dtype, exact), form, cell in product((False, True), kinds, PLACES, CELLS):
+        if (H := width(cell, dtype, form, chip, exact=exact)) is not None:
+            found.append(Check(cell, dtype, form, H, lengths, exact))
     return found
 
 
 def subject(kernel: Kernel, chip: Chip) -> str:
-    """What a verdict speaks of, in words: kernels that share it stand and fall together."""
+    """What a verdict speaks of, in words: kernels that share it pass and fail together."""
     if not isinstance(kernel, Sweep):
         return DROPOUT
     numbers = numbers_of(kernel.dtype, tf32=kernel.tf32)
@@ -126,7 +111,7 @@ def failures(rows: list[Row]) -> set[str]:
 def failed_forms(tune: Tune, failed: set[str]) -> frozenset[str]:
     """The forms in which a sweep to tune has failed."""
     numbers = numbers_of(tune.dtype, tf32=torch.backends.cudnn.allow_tf32)
-    return frozenset(f for f in FORMS if _subject(tune.cell, numbers, f, tune.sweep, lengths=False) in failed)
+    return frozenset(f for f in PLACES if _subject(tune.cell, numbers, f, tune.sweep, lengths=False) in failed)
 
 
 def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | None:
@@ -139,7 +124,7 @@ def left_out(kernels: Iterable[Kernel], chip: Chip, failed: set[str]) -> str | N
 
 @contextmanager
 def _spoiled() -> Iterator[None]:
-    """A forward sweep that is wrong from its third step on: what the gate is tried out with."""
+    """A forward sweep that is wrong from its third step on, to try the gate."""
     from fusedrnn.kernels import sweeps
 
     right = sweeps.forward
@@ -155,29 +140,23 @@ def _spoiled() -> Iterator[None]:
 
 def _inputs(check: Check, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
     generator = torch.Generator().manual_seed(SEED)
-    dtype = DTYPES[check.dtype]
-    x = torch.randn(check.T, check.B, INPUTS, generator=generator).to(device, dtype)
-    upstream = torch.randn(check.T, check.B, 2 * check.H, generator=generator).to(device, dtype)
-    lengths = torch.randint(1, check.T + 1, (check.B,), generator=generator).to(device) if check.lengths else None
+    T, B, dtype = check.T, check.B, DTYPES[check.dtype]
+    x = torch.randn(T, B, INPUTS, generator=generator).to(device, dtype)
+    upstream = torch.randn(T, B, 2 * check.H, generator=generator).to(device, dtype)
+    lengths = torch.randint(1, T + 1, (B,), generator=generator).to(device) if check.lengths else None
     return x, upstream, lengths
 
 
 def _ours(check: Check, device: torch.device) -> nn.Module:
     torch.manual_seed(SEED)
-    sizes: dict[str, Any] = {"bidirectional": True, "backend": "triton", "device": device, "dtype": DTYPES[check.dtype]}
-    if check.cell == "lstm":
-        return FusedLSTM(INPUTS, check.H, **sizes)
-    return FusedGRU(INPUTS, check.H, reset_after=check.cell == "gru", **sizes)
+    return module(check.cell, INPUTS, check.H, "triton", bidirectional=True, device=device, dtype=DTYPES[check.dtype])
 
 
 def _torchs(check: Check, ours: nn.Module, dtype: torch.dtype) -> nn.Module:
     """torch.nn's with the same weights; for the reset-before GRU, which torch.nn lacks, the reference."""
-    made: nn.Module
-    sizes: dict[str, Any] = {"bidirectional": True, "device": next(ours.parameters()).device, "dtype": dtype}
-    if check.cell == "gru_before":
-        made = FusedGRU(INPUTS, check.H, reset_after=False, backend="reference", **sizes)
-    else:
-        made = (nn.LSTM if check.cell == "lstm" else nn.GRU)(INPUTS, check.H, **sizes)
+    backend = "reference" if check.cell == "gru_before" else None
+    device = next(ours.parameters()).device
+    made = module(check.cell, INPUTS, check.H, backend, bidirectional=True, device=device, dtype=dtype)
     made.load_state_dict(ours.state_dict())
     return made
 
@@ -194,19 +173,14 @@ def _results(net: nn.Module, x: Tensor, upstream: Tensor, lengths: Tensor | None
         output, _ = pad_packed_sequence(packed, total_length=x.shape[0])
     finals = states if isinstance(states, tuple) else (states,)
     loss = (output * upstream).sum() + sum(state.square().sum() for state in finals)
-    parameters = dict(net.named_parameters())
-    gradients = torch.autograd.grad(loss, [x, *parameters.values()])
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    of_x, *gradients = torch.autograd.grad(loss, [x, *parameters])
     one, other = output.detach().split(H, -1)
-    return {
-        "forward": [
-            Result("output", one, 0), Result("output, reversed direction", other, 0, last_first=True),
-            *(Result(name, state.detach()) for name, state in zip(("h_n", "c_n"), finals, strict=False)),
-        ],
-        "backward": [
-            Result("gradient of x", gradients[0], 0, last_first=True),
-            *(Result(f"gradient of {name}", g) for name, g in zip(parameters, gradients[1:], strict=True)),
-        ],
-    }  # fmt: skip
+    outputs = [Result("output", one, 0), Result("output, reversed direction", other, 0, last_first=True)]
+    ends = [Result(name, state.detach()) for name, state in zip(("h_n", "c_n"), finals, strict=False)]
+    inputs = [Result("gradient of x", of_x, 0, last_first=True)]
+    weights = [Result(f"gradient of {name}", gradient) for name, gradient in zip(names, gradients, strict=True)]
+    return {"forward": outputs + ends, "backward": inputs + weights}
 
 
 def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
@@ -232,30 +206,27 @@ def run_check(check: Check, device_name: str, spoil: bool = False) -> list[Row]:
         try:
             with mock.patch.object(launch, "POLLS", POLLS):
                 got = call()
-                wait(device)  # before it waits in vain as often as there are repeats
+                wait(device)  # else every repeat would wait until its time-out
                 wrong = _differing(call, got, repeats)
                 wait(device)
         except Exception as failure:  # whatever it is, it is this form's, and the others go on
             wrong = dict.fromkeys(SWEEPS, f"{type(failure).__name__}: {failure}")
     rows = []
-    for sweep in SWEEPS:
+    for row, sweep in zip(condemned(check), SWEEPS, strict=True):
         verdict: Row = {}
         with suppress(Exception) if sweep in wrong else nullcontext():  # what can be told of a form that has failed
             verdict = judged(got[sweep], theirs[sweep], truth[sweep], tf32=not check.exact)
         if sweep in wrong:
             verdict |= {"verdict": "failed", "error": wrong[sweep]}
-        rows.append({**_about(check, sweep), "repeats": repeats, **named(verdict)})
+        rows.append({**row, "repeats": repeats, **named(verdict)})
     return rows
 
 
 def condemned(check: Check) -> list[Row]:
     """Its rows if it gives no answer: what hangs or ends its process is not launched again."""
-    return [{**_about(check, sweep), "verdict": "failed"} for sweep in SWEEPS]
-
-
-def _about(check: Check, sweep: str) -> Row:
-    about = {"key": check.key, "peer": "ours", **asdict(check), "numbers": check.numbers, "seed": SEED}
-    return {**about, "sweep": sweep, "subject": check.subject(sweep)}
+    numbers = numbers_of(check.dtype, tf32=not check.exact)
+    about = {"key": check.key, "peer": "ours", **asdict(check), "numbers": numbers, "seed": SEED, "verdict": "failed"}
+    return [{**about, "sweep": sweep, "subject": check.subject(sweep)} for sweep in SWEEPS]
 
 
 def _differing(
@@ -266,12 +237,10 @@ def _differing(
         again = call()
         for sweep in SWEEPS:
             for one, other in zip(first[sweep], again[sweep], strict=True):
-                changed = _bits(one.value) != _bits(other.value)
-                if changed.any():
-                    where = changed.nonzero()[0].tolist()
-                    return {
-                        sweep: f"expected the same bits in {repeats} repeats, got others in {one.name} at {where}, repeat {repeat}"
-                    }
+                where = (_bits(one.value) != _bits(other.value)).nonzero()
+                if len(where):
+                    found = f"others in {one.name} at {where[0].tolist()}, repeat {repeat}"
+                    return {sweep: f"expected the same bits in {repeats} repeats, got {found}"}
     return {}
 
 

@@ -1,25 +1,22 @@
 """What the worker's process runs: the first thing in a new one, and one case each of what is measured."""
 
-from __future__ import annotations
-
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.absent import listen
-from benchmarks.cases import Case
-from benchmarks.environment import environment
-from benchmarks.measure import BASE, Options, measure, model_columns
-from benchmarks.peers import Peer, peers
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, time_columns
-from benchmarks.waiting import late_error
+from benchmarks.gpu.waiting import late_error
+from benchmarks.machine_code.absent import listen
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.measure import measure, model_columns
+from benchmarks.measuring.options import Options
+from benchmarks.measuring.peers import BASE, Peer, peers
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, time_columns
 
-BUDGET_S = 0.3
-"""Of device time that the rounds of one peer may take; slow cases are measured in fewer rounds."""
-FEWEST, MOST = 5, 15
-"""Rounds."""
+BUDGET_S = 0.3  # of device time that the rounds of one peer may take; slow cases are measured in fewer rounds
+FEWEST, MOST = 5, 15  # rounds
 
 _compiled: list[str] = []
 
@@ -36,8 +33,6 @@ def ready(device: str) -> None:
 
 def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]:
     """Run a job, to the end of what it has launched, and say in its rows how many kernels had to be compiled for it, if any."""
-    from importlib import import_module
-
     _compiled.clear()
     device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
     try:
@@ -49,16 +44,11 @@ def counted(module: str, function: str, arguments: tuple[Any, ...]) -> list[Row]
     return [{**row, "compiled": len(_compiled)} if _compiled else row for row in rows]
 
 
-def describe(device: str) -> dict[str, Any]:
-    """The environment of a record."""
-    return environment(torch.device(device))
-
-
 def draw(folder: Path) -> None:
     """Plots of the timed records in a folder."""
-    from benchmarks import report
+    from benchmarks.measuring.plots import plot, records
 
-    report.plot(report.records(folder), folder)
+    plot(records(folder), folder)
 
 
 def rounds_for(seconds: float) -> int:

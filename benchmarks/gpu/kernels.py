@@ -1,7 +1,5 @@
 """Which kernels a run needs, and compiling one of them: the real launcher is called on tensors that have shapes and no memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,17 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.absent import Chip
-from benchmarks.cases import DTYPES, Case
 from benchmarks.gpu.micro import Micro
-from benchmarks.precision import allow_tf32
-from benchmarks.tuning import Tune, candidates
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune, candidates
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import DTYPES, Case
 from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, choose, even, slices
 
-P = 0.5
-"""Probability of dropping in the kernels of dropout; it is no constant of theirs."""
+P = 0.5  # probability of dropping in the kernels of dropout; it is no constant of theirs
 
 
 @dataclass(frozen=True)
@@ -39,10 +36,8 @@ class Sweep:
 
     def launch_row(self, chip: Chip) -> Row:
         """How it is launched on `chip`."""
-        return self.row or choose(
-            self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D, chip.capability, chip.multiprocessors,
-            tf32=self.tf32,
-        )  # fmt: skip
+        about = (self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D)
+        return self.row or choose(*about, chip.capability, chip.multiprocessors, tf32=self.tf32)
 
     def identity(self, chip: Chip) -> tuple[Any, ...]:
         """What its kernel is compiled for: calls that agree in it share the kernel, whatever their samples and directions."""
@@ -60,24 +55,26 @@ class Sweep:
         """Compile it for the chip of this process, `absent.install`'s or a real one."""
         from fusedrnn.kernels import sweeps
 
-        dtype, cell = DTYPES[self.dtype], NUMBERS[self.cell]
-        B, H, D = self.B, self.H, self.D
+        cell, B, H, D = NUMBERS[self.cell], self.B, self.H, self.D
 
-        def like(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+        def like(*shape: int, dtype: torch.dtype = DTYPES[self.dtype]) -> Tensor:
             return torch.empty(*shape, dtype=dtype, device="meta")
 
-        gx, w_hh, b_hh = like(1, B, D, cell.gates * H), like(D, cell.gates * H, H), like(D, cell.gates * H)
-        h0, c0 = like(D, B, H), like(D, B, H) if cell.has_c else None
+        gx, w_hh, b_hh, h0 = (
+            like(1, B, D, cell.gates * H),
+            like(D, cell.gates * H, H),
+            like(D, cell.gates * H),
+            like(D, B, H),
+        )
+        c0, cells = (h0, like(1, B, D, H)) if cell.has_c else (None, None)
         lengths = like(B, dtype=torch.int32) if self.lengths else None
         with allow_tf32(self.tf32):
             if self.sweep == "forward":
                 sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
                 return
-            output, cells = like(1, B, D, H), like(1, B, D, H) if cell.has_c else None
-            dc = like(D, B, H) if cell.has_c else None
-            sweeps.backward(
-                self.cell, like(1, B, D, cell.saved * H), output, cells, h0, c0, w_hh, lengths, output, h0, None, dc, self.row
-            )  # fmt: skip
+            gates, output = like(1, B, D, cell.saved * H), like(1, B, D, H)
+            upstream = (output, h0, None, c0)  # of the output, of the last h, of every c, of the last c
+            sweeps.backward(self.cell, gates, output, cells, h0, c0, w_hh, lengths, *upstream, self.row)
 
 
 @dataclass(frozen=True)
@@ -121,14 +118,20 @@ def of_case(case: Case) -> Iterator[Kernel]:
         yield replace(common, sweep="backward")
 
 
-def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
-    """The kernels that the search for better rows of one shape runs: the table's and `count` variants."""
+def of_sweep(tune: Tune) -> Iterator[Kernel]:
+    """The kernels that a sweep on the table's row runs; a backward sweep is given the results of a forward one."""
     base = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H, tune.D)
-    known = chip_of(chip.capability or (0, 0), chip.multiprocessors) or CHIPS[9, 0]
     if tune.sweep == "backward":
         yield replace(base, sweep="forward")
     yield base
-    for row in candidates(known, tune, base.launch_row(chip), count):
+
+
+def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
+    """The kernels that the search for better rows of one shape runs: the table's and `count` variants."""
+    known = chip_of(chip.capability or (0, 0), chip.multiprocessors) or CHIPS[9, 0]
+    *_, base = of_sweep(tune)
+    yield from of_sweep(tune)
+    for row in candidates(known, tune, tune.table_row(chip.capability, chip.multiprocessors), count):
         yield replace(base, row=row)
 
 

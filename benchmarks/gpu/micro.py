@@ -1,11 +1,9 @@
 """Measurements of a chip that the model of a step needs: its clock, how long a store takes to be seen by another SM, and a fence.
 
 Two programs hand a number back and forth through one word of memory; one program stores and fences again and again. Each
-kernel reads the SM's own cycle counter before and after its loop. Every wait has an end: a program that waits in vain gives up,
+kernel reads the SM's own cycle counter before and after its loop. Every wait is bounded: a program that times out stops,
 and its count says so.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +11,15 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
-from benchmarks.absent import NOT_RUN, Chip
-from benchmarks.records import Row
+from benchmarks.machine_code.absent import NOT_RUN, Chip
+from benchmarks.measuring.records import Row
 
 ROUNDS = 2000
-POLLS = 1 << 16
-"""Of one wait, before it gives up."""
+POLLS = 1 << 16  # of one wait, before it gives up
 REPEATS = 5
-WORDS = 1024
-"""32-bit words that a program stores between two fences: 16 bytes a thread of 8 warps."""
+WORDS = 1024  # 32-bit words that a program stores between two fences: 16 bytes a thread of 8 warps
 KINDS = ("polled word", "atomic counter", "fence", "fence with stores", "clock")
 
 
@@ -63,7 +60,7 @@ def store_relaxed(ptr, value):
 
 @triton.jit
 def fence():
-    """Everything stored before is seen by whoever sees what is stored after."""
+    """Orders the stores before it before those after it, for every SM."""
     return tl.inline_asm_elementwise(
         "fence.acq_rel.gpu; mov.u32 $0, 0;", "=r", [], dtype=tl.int32, is_pure=False, pack=1
     )
@@ -125,12 +122,26 @@ def fences(
     tl.store(result_ptr + 1, nanoseconds() - since)
 
 
-def _ping_pong(atomic: bool, device: torch.device) -> Row:
-    """Cycles from a store, or an addition, until the other SM has seen it: half of a round trip."""
+def _run_ping_pong(atomic: bool, device: torch.device | str) -> Tensor:
+    """By program: cycles, rounds done and SM."""
     words = torch.zeros(64, dtype=torch.int32, device=device)
     result = torch.zeros(2, 3, dtype=torch.int64, device=device)
-    ping_pong[(2,)](words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
-    (took, done, sm), (_, _, other) = result.tolist()
+    launch: Any = ping_pong[(2,)]
+    launch(words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
+    return result
+
+
+def _run_fences(fence: bool, stores: bool, device: torch.device | str) -> Tensor:
+    """Cycles and nanoseconds."""
+    out = torch.empty(ROUNDS * WORDS, dtype=torch.int32, device=device)
+    result = torch.zeros(2, dtype=torch.int64, device=device)
+    fences[(1,)](out, result, ROUNDS, FENCE=fence, STORES=stores, WORDS=WORDS, num_warps=8)
+    return result
+
+
+def _ping_pong(atomic: bool, device: torch.device) -> Row:
+    """Cycles from a store, or an addition, until the other SM has seen it: half of a round trip."""
+    (took, done, sm), (_, _, other) = _run_ping_pong(atomic, device).tolist()
     if done != ROUNDS:
         raise RuntimeError(f"expected {ROUNDS} rounds, got {done} and a program that waited in vain")
     if sm == other:
@@ -138,22 +149,14 @@ def _ping_pong(atomic: bool, device: torch.device) -> Row:
     return {"cycles": took / ROUNDS / 2, "rounds": ROUNDS}
 
 
-def _fences(fence: bool, stores: bool, device: torch.device) -> tuple[float, float]:
-    """Cycles a round, and the SM's clock in Hz."""
-    out = torch.empty(ROUNDS * WORDS, dtype=torch.int32, device=device)
-    result = torch.zeros(2, dtype=torch.int64, device=device)
-    fences[(1,)](out, result, ROUNDS, FENCE=fence, STORES=stores, WORDS=WORDS, num_warps=8)
-    took, spent = result.tolist()
-    return took / ROUNDS, took / max(spent, 1) * 1e9
-
-
 def _once(kind: str, device: torch.device) -> Row:
     if kind in ("polled word", "atomic counter"):
         return _ping_pong(kind == "atomic counter", device)
     if kind == "clock":
-        return {"hz": _fences(True, True, device)[1]}
-    stores = kind == "fence with stores"
-    return {"cycles": _fences(True, stores, device)[0] - _fences(False, stores, device)[0], "rounds": ROUNDS}
+        took, spent = _run_fences(True, True, device).tolist()
+        return {"hz": took / max(spent, 1) * 1e9}
+    with_fence, without = (_run_fences(fence, kind == "fence with stores", device)[0].item() for fence in (True, False))
+    return {"cycles": with_fence / ROUNDS - without / ROUNDS, "rounds": ROUNDS}
 
 
 def measure(kind: str, device_name: str) -> list[Row]:
@@ -181,12 +184,7 @@ class Micro:
 
 
 def _compile_all() -> None:
-    words, result = (
-        torch.empty(64, dtype=torch.int32, device="meta"),
-        torch.empty(2, 3, dtype=torch.int64, device="meta"),
-    )
     for atomic in (False, True):
-        _launch: Any = ping_pong[(2,)]
-        _launch(words, result, ROUNDS, POLLS, ATOMIC=atomic, num_warps=1, launch_cooperative_grid=True)
+        _run_ping_pong(atomic, "meta")
     for fence_too, stores in ((True, True), (False, True), (True, False), (False, False)):
-        fences[(1,)](words, result, ROUNDS, FENCE=fence_too, STORES=stores, WORDS=WORDS, num_warps=8)
+        _run_fences(fence_too, stores, "meta")

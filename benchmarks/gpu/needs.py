@@ -1,49 +1,32 @@
 """What each phase of a run needs compiled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 
-from benchmarks import tuning
-from benchmarks.absent import Chip
-from benchmarks.gpu import cases, conditions, gate, steps
-from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_tune
+from benchmarks.gpu import cases, conditions, gate, steps, tuning
+from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_sweep, of_tune
 from benchmarks.gpu.micro import Micro
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import Case
 
-VARIANTS = 8
-"""Rows that are tried of each shape that is tuned."""
-
-
-def _gate(chip: Chip) -> list[Kernel]:
-    return [*(kernel for check in gate.checks(chip) for kernel in check.kernels()), *conditions.kernels()]
+VARIANTS = 8  # rows that are tried of each shape that is tuned
 
 
-def _ours(chip: Chip) -> list[Kernel]:
-    return [kernel for case in cases.timed(tiny=False) for kernel in of_case(case)]
+PHASES: dict[str, Callable[[Chip], Iterable[Kernel]]] = {
+    "gate": lambda chip: chain(*(check.kernels() for check in gate.checks(chip)), conditions.kernels()),
+    "ours": lambda chip: _of_cases(cases.timed(tiny=False)),
+    "steps": lambda chip: chain([Micro()], *map(of_sweep, steps.shapes())),
+    "dropout": lambda chip: _of_cases(cases.of_quantity("dropout", tiny=False)),
+    "memory": lambda chip: _of_cases(cases.of_quantity("memory", tiny=False)),
+    "tuning": lambda chip: chain(*(of_tune(tune, chip, VARIANTS) for tune in tuning.shapes())),
+}
+"""In the order in which they run. The tests compile their own kernels, many at a time, as they run last."""
 
 
-def _steps(chip: Chip) -> list[Kernel]:
-    return [Micro(), *(kernel for tune in steps.shapes() for kernel in steps.kernels(tune))]
-
-
-def _dropout(chip: Chip) -> list[Kernel]:
-    return [kernel for case in cases.of_quantity("dropout", tiny=False) for kernel in of_case(case)]
-
-
-def _memory(chip: Chip) -> list[Kernel]:
-    return [kernel for case in cases.of_quantity("memory", tiny=False) for kernel in of_case(case)]
-
-
-def _tuning(chip: Chip) -> list[Kernel]:
-    return [kernel for tune in tuning.shapes() for kernel in of_tune(tune, chip, VARIANTS)]
-
-
-PHASES: dict[str, Callable[[Chip], list[Kernel]]] = {
-    "gate": _gate, "ours": _ours, "steps": _steps, "dropout": _dropout, "memory": _memory, "tuning": _tuning,
-}  # fmt: skip
-"""In the order in which they run. The tests compile their own kernels, many at a time, for they come last."""
+def _of_cases(wanted: list[Case]) -> Iterable[Kernel]:
+    return chain(*map(of_case, wanted))
 
 
 def kernels(phases: Iterable[str], chip: Chip, *, first: int | None = None) -> list[Kernel]:
     """One of each kernel that the phases need, in their order; `first`: no more than so many a phase."""
-    return distinct((kernel for name in phases for kernel in PHASES[name](chip)[:first]), chip)
+    return distinct((kernel for name in phases for kernel in islice(PHASES[name](chip), first)), chip)

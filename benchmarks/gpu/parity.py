@@ -3,8 +3,6 @@
 The truth is float64. A result may be 1.5 times as far from it as torch's own in the same dtype, and one rounding more.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.measuring.cases import DTYPES
+from benchmarks.measuring.peers import TOLERANCE, relative_error
+
 BUDGET = 1.5
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: what rounding a result once costs, whoever computes it."""
-TF32_UNIT = 2.0**-11
-"""The same of a TF32 operand."""
-COARSE = {torch.bfloat16: 6e-2, torch.float16: 8e-3, torch.float32: 2e-3, torch.float64: 1e-10}
+"""Half a unit in the last place of 1: the error of rounding a result once."""
+TF32_UNIT = 2.0**-11  # the same of a TF32 operand
+COARSE = {DTYPES[name]: limit for name, limit in TOLERANCE.items()}
 """Relative error, of a result or of any one of its steps, beyond which it is wrong and not only inexact."""
-COARSE_EXACT = 5e-5
-"""The same of float32 without TF32: products that were rounded to TF32 all the same are beyond it."""
+COARSE_EXACT = 5e-5  # the same of float32 without TF32: products rounded to TF32 are beyond it
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,6 @@ class Result:
     value: Tensor
     step: int | None = None
     last_first: bool = False
-
-
-def relative_error(got: Tensor, truth: Tensor) -> float:
-    """In norm, in float64; NaN or infinite where `got` is."""
-    return float(((got.double() - truth.double()).norm() / truth.double().norm().clamp_min(1e-30)).item())
 
 
 def allowed(theirs: float, dtype: torch.dtype, *, tf32: bool) -> float:

@@ -1,35 +1,33 @@
-"""The phases of a run, in their order, each with the part of the time by which it is over, whatever is left of it.
+"""The phases of a run, in their order, each with the part of the time by which it is over, whatever is left to do.
 
 Parity before speed: kernels are compiled, the gate decides which of them are right, torch.nn is timed, then what passed.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from benchmarks import tuning
-from benchmarks.cases import Case
-from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps
+from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps, tuning
 from benchmarks.gpu.children import Child, listened
-from benchmarks.gpu.kernels import Kernel, of_case, of_tune
+from benchmarks.gpu.kernels import Kernel, of_case, of_sweep, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
-from benchmarks.measure import BASE
-from benchmarks.records import Row
-from benchmarks.tuning import Tune
+from benchmarks.gpu.tuning import Tune
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.peers import BASE
+from benchmarks.measuring.records import Row
 
 REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
 """Suite, dtype, T, H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
-DRY_KERNELS = 1
-"""Kernels a phase that a dry run compiles, for an H100."""
+DRY_KERNELS = 1  # kernels a phase that a dry run compiles, for an H100
 DRY_CHECKS = (
     gate.Check("gru", "fp32", "alone", 9, lengths=False, T=3, B=2),
     gate.Check("lstm", "fp32", "registers", 20, lengths=True, T=3, B=2),
     gate.Check("lstm", "fp32", "alone", 9, lengths=False, T=3, B=2),
 )
+DRY_STEPS = (Tune("forward", "lstm", "fp32", 4, 2, 20), Tune("backward", "gru", "fp32", 4, 2, 5))
+DRY_TUNES = (Tune("forward", "gru", "fp32", 2, 2, 20), Tune("backward", "lstm", "fp32", 2, 2, 5))
 
 
 def compile_kernels(session: Session) -> str:
@@ -39,12 +37,8 @@ def compile_kernels(session: Session) -> str:
     if session.chip.capability is None:
         command += ["--first", str(DRY_KERNELS)]
     else:
-        command += [
-            "--capability",
-            *map(str, session.chip.capability),
-            "--multiprocessors",
-            str(session.chip.multiprocessors),
-        ]
+        major, minor = session.chip.capability
+        command += ["--capability", str(major), str(minor), "--multiprocessors", str(session.chip.multiprocessors)]
     rows, tail, code = [], "", 0
     children = [Child(command, {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"})]
     for heard in listened(children, time.monotonic() + session.left("compile")):
@@ -74,37 +68,28 @@ def compile_kernels(session: Session) -> str:
 
 def gated(session: Session) -> str:
     """Which kernels are right."""
+
+    def check(one: gate.Check) -> Job:
+        arguments = (one, session.device, session.spoil == f"{one.cell}/{one.form}")
+        return Job(one.key, gate.__name__, "run_check", arguments, unanswered=gate.condemned(one))
+
+    def condition(name: str) -> Job:
+        told = conditions.condemned(name)
+        return Job(told[0]["key"], conditions.__name__, "run_condition", (name, session.device), unanswered=told)
+
     checks = list(DRY_CHECKS) if session.dry else gate.checks(session.chip)
-    jobs = [
-        *(_check(session, check) for check in checks if not check.lengths),
-        *(_condition(session, name) for name in conditions.CONDITIONS),
-        *(_check(session, check) for check in checks if check.lengths),
-    ]
+    jobs = [check(one) for one in checks if not one.lengths] + [condition(name) for name in conditions.CONDITIONS]
+    jobs += [check(one) for one in checks if one.lengths]
     session.work("gate", "gate", jobs)
     rows = session.rows("gate")
+    verdicts = [row.get("verdict", "without an answer") for row in rows]
+    told = [f"{verdicts.count(name)} {name}" for name in ("passed", "inexact", "failed", "without an answer")]
     missing = len({job.key for job in jobs} - {row["key"] for row in rows})
-    counts = {
-        verdict: sum(row.get("verdict") == verdict for row in rows) for verdict in ("passed", "inexact", "failed")
-    }
-    broken = sum("verdict" not in row for row in rows)
-    return (
-        f"{counts['passed']} passed, {counts['inexact']} inexact, {counts['failed']} failed, {broken} without an answer, "
-        f"{missing} not reached"
-    )
-
-
-def _check(session: Session, check: gate.Check) -> Job:
-    spoil = session.spoil == f"{check.cell}/{check.form}"
-    return Job(check.key, gate.__name__, "run_check", (check, session.device, spoil), unanswered=gate.condemned(check))
-
-
-def _condition(session: Session, name: str) -> Job:
-    arguments, unanswered = (name, session.device), conditions.condemned(name)
-    return Job(conditions.key_of(name), conditions.__name__, "run_condition", arguments, unanswered=unanswered)
+    return ", ".join([*told, f"{missing} not reached"])
 
 
 def baseline(session: Session) -> str:
-    """torch.nn alone, so that its times are there whatever happens to ours."""
+    """torch.nn alone, so that its times are recorded even if ours fails."""
     wanted = cases.baselines(tiny=session.dry)
     jobs = (Job(case.key, "benchmarks.gpu.jobs", "baseline", (case, session.device, session.dry)) for case in wanted)
     return f"{session.work(OF_TORCH, 'baseline', jobs)} cases"
@@ -112,32 +97,36 @@ def baseline(session: Session) -> str:
 
 def ours(session: Session) -> str:
     """Ours beside torch.nn."""
-    return f"{session.work('gpu', 'ours', _cases(session, cases.timed(tiny=session.dry)))} cases"
+    return _cases(session, "ours", cases.timed(tiny=session.dry))
 
 
 def dropout(session: Session) -> str:
     """Dropout and its fused epilogue beside torch's."""
-    return f"{session.work('gpu', 'dropout', _cases(session, cases.of_quantity('dropout', tiny=session.dry)))} cases"
+    return _cases(session, "dropout", cases.of_quantity("dropout", tiny=session.dry))
 
 
 def memory(session: Session) -> str:
-    """What a training step holds."""
-    return f"{session.work('gpu', 'memory', _cases(session, cases.of_quantity('memory', tiny=session.dry)))} cases"
+    """What a training step holds in memory."""
+    return _cases(session, "memory", cases.of_quantity("memory", tiny=session.dry))
 
 
-def _cases(session: Session, wanted: list[Case]) -> Iterator[Job]:
-    """Jobs of benchmark cases; a case whose kernels failed the gate is not run."""
-    failed = gate.failures(session.rows("gate"))
+def _cases(session: Session, phase: str, wanted: list[Case]) -> str:
+    """Measure cases; one whose kernels failed the gate is not run."""
+    instead = _instead(session)
     seconds = {row["key"]: row["median_s"] for row in session.rows(OF_TORCH) if "median_s" in row}
-    for case in wanted:
+
+    def job(case: Case) -> Job:
         reference = session.dry or (case.suite, case.dtype, case.T, case.H, case.B) == REFERENCE_AT
-        known = 0.0 if session.dry else seconds.get(case.key)
-        arguments = (case, session.device, known, reference)
-        yield Job(case.key, "benchmarks.gpu.jobs", "beside", arguments, _instead(session, of_case(case), failed))
+        arguments = (case, session.device, 0.0 if session.dry else seconds.get(case.key), reference)
+        return Job(case.key, "benchmarks.gpu.jobs", "beside", arguments, instead(of_case(case)))
+
+    return f"{session.work('gpu', phase, map(job, wanted))} cases"
 
 
-def _instead(session: Session, kernels: Iterator[Kernel], failed: set[str]) -> str | None:
-    return gate.left_out(list(kernels), session.chip, failed)
+def _instead(session: Session) -> Callable[[Iterable[Kernel]], str | None]:
+    """Says of kernels why what runs them is not run, by the gate's record as it is now."""
+    failed = gate.failures(session.rows("gate"))
+    return lambda kernels: gate.left_out(kernels, session.chip, failed)
 
 
 def time_steps(session: Session) -> str:
@@ -145,41 +134,27 @@ def time_steps(session: Session) -> str:
     kinds = [Job(f"micro: {kind}", micro.__name__, "measure", (kind, session.device)) for kind in micro.KINDS]
     count = session.work("steps", "steps", kinds)
     hz = next((row["hz"] for row in session.rows("steps") if "hz" in row), None)
-    failed = gate.failures(session.rows("gate"))
+    instead = _instead(session)
     lengths, rounds = ((2, 4), 1) if session.dry else ((steps.SHORT, steps.LONG), steps.ROUNDS)
-    wanted = (
-        [Tune("forward", "lstm", "fp32", 4, 2, 20), Tune("backward", "gru", "fp32", 4, 2, 5)]
-        if session.dry
-        else steps.shapes()
-    )
-    jobs = (
-        Job(
-            steps.key_of(tune), steps.__name__, "measure", (tune, session.device, hz, lengths, rounds),
-            _instead(session, steps.kernels(tune), failed),
-        )
-        for tune in wanted
-    )  # fmt: skip
-    return f"{count + session.work('steps', 'steps', jobs)} measured"
+
+    def job(tune: Tune) -> Job:
+        arguments = (tune, session.device, hz, lengths, rounds)
+        return Job(steps.key_of(tune), steps.__name__, "measure", arguments, instead(of_sweep(tune)))
+
+    count += session.work("steps", "steps", map(job, DRY_STEPS if session.dry else steps.shapes()))
+    return f"{count} measured"
 
 
 def tune(session: Session) -> str:
     """A search for better rows of the launch table; variants of forms that failed the gate are not tried."""
-    failed = gate.failures(session.rows("gate"))
-    count, rounds, warmup = (1, 1, 0) if session.dry else (needs.VARIANTS, 9, 2)
-    wanted = (
-        [Tune("forward", "gru", "fp32", 2, 2, 20), Tune("backward", "lstm", "fp32", 2, 2, 5)]
-        if session.dry
-        else tuning.shapes()
-    )
-    jobs = (
-        Job(
-            shape.key, tuning.__name__, "tune_shape",
-            (shape, session.device, count, rounds, warmup, gate.failed_forms(shape, failed)),
-            _instead(session, of_tune(shape, session.chip, 0), failed),
-        )
-        for shape in wanted
-    )  # fmt: skip
-    done = session.work("tuning", "tuning", jobs)
+    failed, instead = gate.failures(session.rows("gate")), _instead(session)
+    how = (1, 1, 0) if session.dry else (needs.VARIANTS, 9, 2)
+
+    def job(shape: Tune) -> Job:
+        arguments = (shape, session.device, *how, gate.failed_forms(shape, failed))
+        return Job(shape.key, tuning.__name__, "tune_shape", arguments, instead(of_tune(shape, session.chip, 0)))
+
+    done = session.work("tuning", "tuning", map(job, DRY_TUNES if session.dry else tuning.shapes()))
     proposed = [row for row in session.rows("tuning") if row.get("proposed")]
     for row in proposed:
         print(f"proposed, {row['ratio']:.2f} times the table's speed: {row['key']}: {row['row']}")
@@ -194,22 +169,20 @@ def draw(session: Session) -> str:
 
 def profile(session: Session) -> str:
     """The names of cuDNN's kernels, and how many kernels a step of either side launches; nothing is timed after it."""
-    failed = gate.failures(session.rows("gate"))
+    instead = _instead(session)
     counted = cases.of_quantity("launches", tiny=session.dry)
     named = cases.profiled(cases.baselines(tiny=session.dry))
-    of_both = (_profile(session, case, (BASE, "ours"), _instead(session, of_case(case), failed)) for case in counted)
-    of_torch = (_profile(session, case, (BASE,), None) for case in named)
-    done = session.work("gpu", "profile", of_both) + session.work(OF_TORCH, "profile", of_torch)
-    return f"{done} cases"
 
+    def job(case: Case, names: tuple[str, ...], why: str | None = None) -> Job:
+        return Job(profiled.key_of(case), profiled.__name__, "profile", (case, session.device, names), why)
 
-def _profile(session: Session, case: Case, names: tuple[str, ...], instead: str | None) -> Job:
-    return Job(profiled.key_of(case), profiled.__name__, "profile", (case, session.device, names), instead)
+    done = session.work("gpu", "profile", (job(case, (BASE, "ours"), instead(of_case(case))) for case in counted))
+    return f"{done + session.work(OF_TORCH, 'profile', (job(case, (BASE,)) for case in named))} cases"
 
 
 def test(session: Session) -> str:
     """The GPU tests, with the time that is left."""
-    session.worker.stop()  # its memory is theirs now
+    session.worker.stop()  # frees the memory of the GPU for the tests
     row: Row = breadth.run(session)
     return ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in list(row)[2:])
 

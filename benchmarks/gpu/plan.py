@@ -1,36 +1,27 @@
-"""What a run would do, phase by phase, and how long that should take: counted where it can be, estimated where it is marked so.
+"""What a run would do, phase by phase, and how long that should take.
 
-Compilation is counted in kernels and takes what one kernel took on this machine when the record of compilations was made;
-device time is the model's: cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor.
+Kernels are counted; each takes what it took when the committed record of compilations was made. Device time is the floor model's:
+cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor. The constants are estimates.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import tuning
-from benchmarks.absent import Chip
-from benchmarks.cases import Case
-from benchmarks.goals import ours_s, theirs_s
-from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps
+from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps, tuning
 from benchmarks.gpu.phases import PHASES
-from benchmarks.records import RESULTS, RecordError, load
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.goals import ours_s, theirs_s
+from benchmarks.measuring.records import RESULTS, RecordError, load
 from fusedrnn.backends.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
-CORES = 16
-"""Of the machine that is planned for."""
-PROFILE_S = 0.4
-"""To name the kernels of a call. Estimate."""
-PREDICT_S = 0.6
-"""To disassemble a kernel and predict its step, as on the machine of the notes."""
-START_S = 8.0
-"""A process that imports torch and makes its context on the GPU. Estimate."""
-CASE_S = 0.05
-"""Of the host, a case: modules are built and results compared. Estimate."""
-OVER_FLOOR = 2.0
-"""Ours over the floor, as far as a plan needs it."""
+CORES = 16  # of the machine that is planned for
+PROFILE_S = 0.4  # to name the kernels of a call. Estimate.
+PREDICT_S = 0.6  # to disassemble a kernel and predict its step, as on the machine of the notes
+START_S = 8.0  # a process that imports torch and makes its context on the GPU. Estimate.
+CASE_S = 0.05  # of the host, a case: modules are built and results compared. Estimate.
+OVER_FLOOR = 2.0  # ours over the floor, as far as a plan needs it
 RECORD = RESULTS / "compile.json"
 
 
@@ -51,72 +42,57 @@ def compile_seconds() -> float:
     return float(sum(row["seconds"] for row in rows) / len(rows))
 
 
+def _kernels(*phases: str) -> int:
+    return len(needs.kernels(phases, CHIP))
+
+
 def _compile() -> Estimate:
-    kernels = len(needs.kernels(needs.PHASES, CHIP))
-    each = compile_seconds()
+    kernels, each = _kernels(*needs.PHASES), compile_seconds()
     return Estimate(f"{kernels} kernels x {each:.2f} s / {CORES} cores", kernels, START_S + kernels * each / CORES)
 
 
 def _gate() -> Estimate:
     checks = gate.checks(CHIP)
     calls = sum(1 + (0 if check.lengths else gate.REPEATS) for check in checks)
-    loop_s = (
-        2 * gate.STEPS * 30 * 10e-6
-    )  # the reference's loop of some 30 operators a step, forward and backward, thrice
+    loop_s = 2 * gate.STEPS * 30 * 10e-6  # the reference's loop: some 30 operators a step, forward and backward
     seconds = START_S + len(checks) * (CASE_S + 3 * loop_s) + calls * 2 * gate.STEPS * 20e-6
     what = f"{len(checks)} checks, {calls} training steps of ours, {len(conditions.CONDITIONS)} conditions"
-    return Estimate(what, len(needs.kernels(["gate"], CHIP)), seconds)
+    return Estimate(what, _kernels("gate"), seconds)
 
 
-def _rounds(case: Case) -> int:
-    return jobs.rounds_for(theirs_s(case.layer, case.sweeps)) + 3
+def _cases(wanted: list[Case], kernels: int, *, both: bool) -> Estimate:
+    """torch.nn alone, or with ours beside it."""
 
+    def seconds(some: list[Case]) -> float:
+        total = 0.0
+        for case in some:
+            theirs = theirs_s(case.layer, case.sweeps)
+            mine = OVER_FLOOR * ours_s(case.layer, case.sweeps) if both else 0.0
+            total += CASE_S + (jobs.rounds_for(theirs) + 3) * (theirs + mine)
+        return total
 
-def _theirs_s(wanted: list[Case]) -> float:
-    """torch.nn alone."""
-    return sum(CASE_S + _rounds(case) * theirs_s(case.layer, case.sweeps) for case in wanted)
-
-
-def _both_s(wanted: list[Case]) -> float:
-    """Ours beside torch.nn."""
-    return sum(
-        CASE_S + _rounds(case) * (theirs_s(case.layer, case.sweeps) + OVER_FLOOR * ours_s(case.layer, case.sweeps))
-        for case in wanted
-    )
-
-
-def _cases(wanted: list[Case], seconds: Callable[[list[Case]], float], kernels: int) -> Estimate:
     goals = [case for case in cases.of_goals() if case in wanted]
     what = f"{len(wanted)} cases, first the {len(goals)} of the goals' shapes in {seconds(goals):.0f} s"
     return Estimate(what, kernels, seconds(wanted))
-
-
-def _baseline() -> Estimate:
-    return _cases(cases.baselines(tiny=False), _theirs_s, 0)
-
-
-def _ours() -> Estimate:
-    return _cases(cases.timed(tiny=False), _both_s, len(needs.kernels(["ours"], CHIP)))
 
 
 def _steps() -> Estimate:
     wanted = steps.shapes()
     each = (steps.ROUNDS + steps.WARMUP) * (steps.SHORT + steps.LONG) * 4e-6
     what = f"{len(micro.KINDS)} micro-measurements, {len(wanted)} sweeps"
-    seconds = len(wanted) * (CASE_S + each + PREDICT_S) + len(micro.KINDS) * CASE_S
-    return Estimate(what, len(needs.kernels(["steps"], CHIP)), seconds)
+    return Estimate(what, _kernels("steps"), len(wanted) * (CASE_S + each + PREDICT_S) + len(micro.KINDS) * CASE_S)
 
 
-def _counted(quantity: str, each: float) -> Estimate:
+def _counted(quantity: str) -> Estimate:
     wanted = cases.of_quantity(quantity, tiny=False)
-    return Estimate(f"{len(wanted)} cases", len(needs.kernels([quantity], CHIP)), len(wanted) * each)
+    return Estimate(f"{len(wanted)} cases", _kernels(quantity), len(wanted) * 0.3)
 
 
 def _tuning() -> Estimate:
     wanted = tuning.shapes()
     each = needs.VARIANTS * (11 * 2 + 2) * 256 * 4e-6
     what = f"{len(wanted)} shapes, {needs.VARIANTS} variants each"
-    return Estimate(what, len(needs.kernels(["tuning"], CHIP)), len(wanted) * (CASE_S + each))
+    return Estimate(what, _kernels("tuning"), len(wanted) * (CASE_S + each))
 
 
 def _profile() -> Estimate:
@@ -125,15 +101,19 @@ def _profile() -> Estimate:
     return Estimate(what, 0, (2 * len(both) + len(torchs)) * PROFILE_S)
 
 
-def _breadth() -> Estimate:
-    return Estimate("pytest -m gpu, as far as it comes", 0, None)
-
-
 ESTIMATES: dict[str, Callable[[], Estimate]] = {
-    "compile": _compile, "gate": _gate, "baseline": _baseline, "ours": _ours, "steps": _steps,
-    "dropout": lambda: _counted("dropout", 0.3), "memory": lambda: _counted("memory", 0.3), "tuning": _tuning,
-    "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0), "profile": _profile, "breadth": _breadth,
-}  # fmt: skip
+    "compile": _compile,
+    "gate": _gate,
+    "baseline": lambda: _cases(cases.baselines(tiny=False), 0, both=False),
+    "ours": lambda: _cases(cases.timed(tiny=False), _kernels("ours"), both=True),
+    "steps": _steps,
+    "dropout": lambda: _counted("dropout"),
+    "memory": lambda: _counted("memory"),
+    "tuning": _tuning,
+    "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0),
+    "profile": _profile,
+    "breadth": lambda: Estimate("pytest -m gpu, as far as it comes", 0, None),
+}
 
 
 def table(minutes: float) -> str:

@@ -4,23 +4,18 @@ torch's own rules say only which algorithm is asked for. Once a process has prof
 nothing is timed in it afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
 
-from benchmarks.absent import NOT_RUN
-from benchmarks.cases import Case
-from benchmarks.footprint import kernels_of
-from benchmarks.measure import BASE
-from benchmarks.peers import peers
-from benchmarks.records import Row
+from benchmarks.machine_code.absent import NOT_RUN
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.footprint import kernels_of
+from benchmarks.measuring.peers import BASE, peers
+from benchmarks.measuring.records import Row
 
-KEPT = 8
-"""Kernels whose names a row keeps, those with the most time."""
-LONGEST = 120
-"""Characters of a name that are kept."""
+KEPT = 8  # kernels whose names a row keeps, those with the most time
+LONGEST = 120  # characters of a name that are kept
 POINTWISE = ("elementwise", "elemwise")
 CELLS = ("rnn", "lstm", "gru")
 
@@ -33,16 +28,13 @@ def key_of(case: Case) -> str:
 def path_of(names: Sequence[str]) -> str:
     """The algorithm of cuDNN that kernels of these names belong to: "persistent", "standard", both, or "unknown".
 
-    Persistent kernels say so in their names, whatever the size that they are for; the standard algorithm has a pointwise kernel of
-    the cell beside its products.
+    Persistent kernels say so in their names; the standard algorithm has a pointwise kernel of the cell beside its products.
     """
     lower = [name.lower() for name in names]
-    found = []
-    if any("persist" in name for name in lower):
-        found.append("persistent")
-    if any(word in name for name in lower for word in POINTWISE if any(cell in name for cell in CELLS)):
-        found.append("standard")
-    return " and ".join(found) or "unknown"
+    persistent = any("persist" in name for name in lower)
+    pointwise = [name for name in lower if any(word in name for word in POINTWISE)]
+    standard = any(cell in name for name in pointwise for cell in CELLS)
+    return " and ".join(["persistent"] * persistent + ["standard"] * standard) or "unknown"
 
 
 def columns(found: list[tuple[str, int, float]]) -> Row:

@@ -4,8 +4,6 @@ FUSEDRNN_SHARD "2/8" runs every eighth test from the third on; FUSEDRNN_SKIP nam
 run. Tests marked slow come last.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
@@ -16,8 +14,7 @@ import pytest
 
 from benchmarks.gpu.children import tell
 
-TEXT = 2000
-"""Characters of a failure that are told."""
+TEXT = 2000  # characters of a failure that are told
 
 
 def dealt(ids: list[str], shard: int, shards: int, skipped: set[str]) -> list[str]:
@@ -39,29 +36,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
     items[:] = [item for item in items if item.nodeid in kept]
 
 
-class _Reports:
-    """What the phases of a test add up to."""
-
-    def __init__(self) -> None:
-        self.begun, self.outcome, self.text = 0.0, "passed", ""
-
-
-_now = _Reports()
+_now: dict[str, Any] = {}
 
 
 def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
     """A test starts."""
-    _now.begun, _now.outcome, _now.text = time.monotonic(), "passed", ""
+    _now.update(begun=time.monotonic(), outcome="passed", text="")
     tell({"started": nodeid})
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Its set-up, its body or what follows has ended."""
-    if report.failed or (report.skipped and _now.outcome == "passed"):
-        _now.outcome, _now.text = report.outcome, str(report.longrepr)[-TEXT:]
+    """Its set-up, its body or its tear-down has ended."""
+    if report.failed or (report.skipped and _now["outcome"] == "passed"):
+        _now.update(outcome=report.outcome, text=str(report.longrepr)[-TEXT:])
 
 
 def pytest_runtest_logfinish(nodeid: str, location: Any) -> None:
     """A test has ended."""
-    told = {"ended": nodeid, "outcome": _now.outcome, "seconds": round(time.monotonic() - _now.begun, 3)}
-    tell(told | ({"text": _now.text} if _now.text else {}))
+    told = {"ended": nodeid, "outcome": _now["outcome"], "seconds": round(time.monotonic() - _now["begun"], 3)}
+    tell(told | ({"text": _now["text"]} if _now["text"] else {}))

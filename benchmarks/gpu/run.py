@@ -4,12 +4,9 @@
     python -m benchmarks.gpu --plan                       # the phases and what each would do, without a GPU
     python -m benchmarks.gpu --dry-run --out out/gpu      # on a CPU: Triton's interpreter and tiny sizes
 
-It is over when the minutes are, with whatever has been measured on disk: every row is written as soon as it is there. Run again
-with the same --out it goes on where it stopped. Cases run in a child process: one that hangs is killed after 20 s, one that
-crashes is noted, and the rest go on. Needs a checkout, torch, triton, pytest, pandas, numpy and matplotlib; nothing is fetched.
+Every row is written as soon as it is measured; run again with the same --out it continues where it stopped. Cases run in a child
+process, which is replaced when a case crashes or takes longer than 20 s. Nothing is downloaded.
 """
-
-from __future__ import annotations
 
 import argparse
 import os
@@ -22,24 +19,19 @@ import torch
 from benchmarks.gpu import plan
 from benchmarks.gpu.phases import PHASES, SHARES
 from benchmarks.gpu.session import LIMIT_S, Session
-from benchmarks.records import RESULTS, RecordError
-from benchmarks.worker import JobError, Worker
+from benchmarks.gpu.worker import JobError, Worker
+from benchmarks.measuring.records import RESULTS, RecordError
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """What the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=raw)
     parser.add_argument("--minutes", type=float, default=8.0, help="of the whole run")
-    parser.add_argument("--out", type=Path, help="where its records go, and where it goes on from")
-    parser.add_argument(
-        "--plan", action="store_true", help="print the phases, their budgets and what each has to do, and stop"
-    )
+    parser.add_argument("--out", type=Path, help="where its records go; a run continues those it finds there")
+    parser.add_argument("--plan", action="store_true", help="print the phases, their budgets and what each has to do")
     parser.add_argument("--dry-run", action="store_true", help="on a CPU, interpreted, tiny sizes")
-    parser.add_argument(
-        "--spoil", metavar="CELL/FORM", help="of a dry run: make a forward sweep wrong, to see the gate leave it out"
-    )
+    parser.add_argument("--spoil", metavar="CELL/FORM", help="of a dry run: a forward sweep to make wrong")
     asked = parser.parse_args(arguments)
     if not asked.minutes > 0:
         parser.error(f"--minutes: expected more than 0, got {asked.minutes:g}")
@@ -53,19 +45,13 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(session: Session) -> int:
-    """Every phase; exit status 1 if a kernel or a test failed.
-
-    Raises:
-        RecordError: the folder holds another run's records.
-    """
+    """Every phase; exit status 1 if a kernel or a test failed. Raises RecordError if the folder holds another run's records."""
     for phase in PHASES:
-        if session.left(phase.name) <= 0:
-            print(f"[{session.passed():5.0f} s] {phase.name}: no time left for it", flush=True)
+        left, passed = session.left(phase.name), session.passed()
+        if left <= 0:
+            print(f"[{passed:5.0f} s] {phase.name}: no time left for it", flush=True)
             continue
-        print(
-            f"[{session.passed():5.0f} s] {phase.name}: until {session.left(phase.name) + session.passed():.0f} s",
-            flush=True,
-        )
+        print(f"[{passed:5.0f} s] {phase.name}: until {left + passed:.0f} s", flush=True)
         try:
             told = phase.run(session)
         except RecordError:
@@ -91,14 +77,11 @@ def main(arguments: list[str] | None = None, started: float | None = None) -> in
     started = started or time.monotonic()
     worker = Worker(("benchmarks.gpu.jobs", "ready", (device,)))
     try:
-        here = worker.run("benchmarks.gpu.jobs", "describe", (device,), LIMIT_S, asked.minutes * 60)
-        name = "dry-run" if asked.dry_run else here["device"].lower().replace(" ", "-")
+        about = ("benchmarks.measuring.environment", "environment", (torch.device(device),))
+        here = worker.run(*about, LIMIT_S, asked.minutes * 60)
+        out = asked.out or RESULTS / ("dry-run" if asked.dry_run else here["device"].lower().replace(" ", "-"))
         told = {**here, "interpreted": asked.dry_run}
-        return run(
-            Session(
-                asked.out or RESULTS / name, asked.minutes, asked.dry_run, started, SHARES, worker, told, asked.spoil
-            )
-        )
+        return run(Session(out, asked.minutes, asked.dry_run, started, SHARES, worker, told, asked.spoil))
     except (RecordError, JobError) as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2

@@ -1,43 +1,33 @@
 """One run: its clock, its records, and jobs in a worker until a phase is over."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.absent import Chip
-from benchmarks.records import Record, RecordError, Row, load
-from benchmarks.run import say
-from benchmarks.worker import JobError, Worker
+from benchmarks.gpu.worker import JobError, Worker
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.records import Record, RecordError, Row, load
+from benchmarks.measuring.run import say
 
-LIMIT_S = 20.0
-"""A case that takes longer is killed."""
-OF_THE_DEVICE = ("CUDA", "cuDNN")
-"""What errors say after which a process may have lost its context on the GPU."""
-ALIVE_S = 5.0
-"""For a process to show that it has not."""
-SAME = ("device", "sources", "torch", "triton", "interpreted")
-"""What must not change between the parts of a resumed run."""
-OF_TORCH = "baseline"
-"""The record of torch.nn alone, which other sources of ours may go on with."""
+LIMIT_S = 20.0  # a case that takes longer is killed
+ALIVE_S = 5.0  # for a process to show that it can use the device
+OF_THE_DEVICE = ("CUDA", "cuDNN")  # errors with these words may have cost the process its context on the GPU
+SAME = ("device", "sources", "torch", "triton", "interpreted")  # must be equal in the parts of a resumed run
+OF_TORCH = "baseline"  # the record of torch.nn alone, which may be continued with other sources of ours
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the worker runs for a row: `function` of `module`.
-
-    `instead`: why it is not run, if it is not; `unanswered`: its rows, but for the error, if it hangs or ends its process.
-    """
+    """What the worker runs for a row: `function` of `module`."""
 
     key: str
     module: str
     function: str
     arguments: tuple[Any, ...]
-    instead: str | None = None
-    unanswered: Sequence[Row] = ()
+    instead: str | None = None  # why it is not run, if it is not
+    unanswered: Sequence[Row] = ()  # its rows, but for the error, if it hangs or ends its process
 
 
 @dataclass
@@ -76,23 +66,16 @@ class Session:
         return time.monotonic() - self.started
 
     def record(self, name: str) -> Record:
-        """The record of that name, continued if there is one.
-
-        Raises:
-            RecordError: it was made elsewhere, or of other code.
-        """
-        path = self.out / f"{name}.json"
+        """The record of that name, continued if there is one. Raises RecordError if it was made elsewhere, or of other code."""
+        path, here = self.out / f"{name}.json", self.environment
         if not path.exists():
-            return Record(dict(self.environment))
+            return Record(dict(here))
         old = load(path)
         for what in SAME:
-            if what == "sources" and name == OF_TORCH:
-                continue
-            if old.environment.get(what) != self.environment.get(what):
-                raise RecordError(
-                    f"{path}: expected a record with {what} {self.environment.get(what)} to go on with, got "
-                    f"{old.environment.get(what)}; choose another --out"
-                )
+            got = old.environment.get(what)
+            if got != here.get(what) and (what, name) != ("sources", OF_TORCH):
+                wanted = f"expected a record with {what} {here.get(what)} to go on with"
+                raise RecordError(f"{path}: {wanted}, got {got}; choose another --out")
         return old
 
     def rows(self, name: str) -> list[Row]:
@@ -124,25 +107,24 @@ class Session:
         """What the job found, or why nothing; None where the phase was over before it was."""
         if job.instead is not None:
             return [{"key": job.key, "peer": "ours", "error": job.instead}]
-        begun = time.monotonic()
+        begun, nothing = time.monotonic(), [{"key": job.key, "peer": "all"}]
+        call = (job.module, job.function, job.arguments)
         try:
-            rows: list[Row] = self.worker.run(
-                "benchmarks.gpu.jobs", "counted", (job.module, job.function, job.arguments), LIMIT_S, self.left(phase)
-            )
+            rows: list[Row] = self.worker.run("benchmarks.gpu.jobs", "counted", call, LIMIT_S, self.left(phase))
         except JobError as failure:
             if failure.late and self.left(phase) <= 0:
                 return None
-            told = job.unanswered if failure.lost and job.unanswered else [{"key": job.key, "peer": "all"}]
+            told = job.unanswered if failure.lost and job.unanswered else nothing
             rows = [{**row, "error": str(failure)} for row in told]
         if any(word in row.get("error", "") for row in rows for word in OF_THE_DEVICE):
             self._replace_if_lost()
-        rows = rows or [{"key": job.key, "peer": "all", "error": "expected rows, got none"}]
+        rows = rows or [{**row, "error": "expected rows, got none"} for row in nothing]
         return [{**row, "wall_s": round(time.monotonic() - begun, 3)} for row in rows]
 
     def _replace_if_lost(self) -> None:
         """After an error of the device: if the worker cannot use it any more, the next job gets a new one."""
         try:
-            usable = self.worker.run("benchmarks.waiting", "usable", (self.device,), ALIVE_S)
+            usable = self.worker.run("benchmarks.gpu.waiting", "usable", (self.device,), ALIVE_S)
         except JobError:
             usable = False
         if not usable:

@@ -6,28 +6,22 @@ A sweep is timed at two lengths; the difference over the difference of lengths i
 loading of weights.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import product
 from typing import Any
 from unittest import mock
 
 import torch
 
-from benchmarks import absent, timeline
-from benchmarks.cases import DTYPES
-from benchmarks.floor import best
-from benchmarks.gpu.kernels import Kernel, Sweep
-from benchmarks.records import Row
-from benchmarks.timing import clock_for, paired, summarize
-from benchmarks.tuning import Tune, problem
-from fusedrnn.backends.chips import chip_of
+from benchmarks.gpu.tuning import Tune, problem
+from benchmarks.machine_code import absent, timeline
+from benchmarks.measuring.environment import gpu_of
+from benchmarks.measuring.floor import best
+from benchmarks.measuring.records import Row
+from benchmarks.measuring.timing import clock_for, paired, summarize
 from fusedrnn.kernels.table import Row as Launch
-from fusedrnn.kernels.table import choose
 
-SHORT, LONG = 64, 576
-"""Steps."""
+SHORT, LONG = 64, 576  # steps
 ROUNDS, WARMUP = 15, 3
 WIDTHS = (512, 256, 64, 1024)
 BATCH = 32
@@ -35,25 +29,13 @@ BATCH = 32
 
 def shapes() -> list[Tune]:
     """The sweeps that are timed, the goals' first; T is the longer of the two lengths."""
-    return [
-        Tune(sweep, cell, "bf16", T=LONG, B=BATCH, H=H)
-        for H in WIDTHS
-        for cell in ("lstm", "gru")
-        for sweep in ("forward", "backward")
-    ]
+    wanted = product(WIDTHS, ("lstm", "gru"), ("forward", "backward"))
+    return [Tune(sweep, cell, "bf16", T=LONG, B=BATCH, H=H) for H, cell, sweep in wanted]
 
 
 def key_of(tune: Tune) -> str:
     """Its name in the record."""
     return f"step: {tune.sweep} of {tune.cell} {tune.dtype} B{tune.B} H{tune.H}"
-
-
-def kernels(tune: Tune) -> Iterator[Kernel]:
-    """What timing it runs."""
-    own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H)
-    if tune.sweep == "backward":
-        yield replace(own, sweep="forward")
-    yield own
 
 
 def compiled(tune: Tune, row: Launch, device: torch.device) -> Any:
@@ -86,13 +68,8 @@ def predicted(kernel: Any, warps: int, hz: float | None) -> Row:
 def measure(tune: Tune, device_name: str, hz: float | None, lengths: tuple[int, int], rounds: int) -> list[Row]:
     """One row: microseconds a step, its spread over the rounds, and the predictions."""
     device = torch.device(device_name)
-    if device.type == "cuda":
-        capability: tuple[int, int] | None = torch.cuda.get_device_capability(device)
-        sms = torch.cuda.get_device_properties(device).multi_processor_count
-        chip = chip_of(capability or (0, 0), sms)
-    else:
-        capability, sms, chip = None, 1, None
-    row = choose(tune.sweep, tune.cell, DTYPES[tune.dtype], tune.H, tune.B, tune.D, capability, sms)
+    capability, sms, chip = gpu_of(device)
+    row = tune.table_row(capability, sms)
     short, long = lengths
     calls = {T: problem(replace(tune, T=T), device) for T in lengths}
     timed = {f"{T}": (lambda call=call: call(row)) for T, call in calls.items()}
@@ -117,7 +94,7 @@ def main() -> None:
     chip = absent.Chip((9, 0), 132)
     absent.install(chip)
     for tune in shapes():
-        own = Sweep(tune.sweep, tune.cell, tune.dtype, tune.B, tune.H).launch_row(chip)
+        own = tune.table_row(chip.capability, chip.multiprocessors)
         told = predicted(compiled(tune, own, torch.device("cpu")), own.warps, None)
         print(f"{key_of(tune)}: {told['predicted_us']:.2f} us a step, {told['on_chip_us']:.2f} of them on chip")
 

@@ -63,7 +63,7 @@ def many_small_steps(call: Call) -> bool:
     """Whether a GRU in float32 or float64 trains on a CPU in many small steps, all samples equally long.
 
     torch differentiates its CPU GRU step by step; the hand-derived backward does what it can for all steps at once, which is 1.1
-    to 2 times faster for these sizes (measured by benchmarks/cpu_pairs.py). oneDNN's LSTM is faster than both.
+    to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
     """
     spec, input = call.spec, call.input
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:

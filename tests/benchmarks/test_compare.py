@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import compare, peers, repeat
-from benchmarks.cases import Case
-from benchmarks.compare import changes
-from benchmarks.measure import Options, measure
-from benchmarks.records import Record
+from benchmarks.measuring import compare, peers, repeat
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.compare import changes
+from benchmarks.measuring.measure import Options, measure
+from benchmarks.measuring.records import Record
 from fusedrnn.operators import unrolled
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_without_torch_nn_the_times_themselves_are_compared():
 def test_records_with_nothing_in_common_are_an_error(tmp_path):
     other = record(tmp_path, "other", key="another")
     (tmp_path / "empty.json").write_text('{"environment": {}, "rows": []}')
-    command = [sys.executable, "-m", "benchmarks.compare", str(tmp_path / "empty.json"), other]
+    command = [sys.executable, "-m", "benchmarks.measuring.compare", str(tmp_path / "empty.json"), other]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "to have a case in common, got none" in done.stderr

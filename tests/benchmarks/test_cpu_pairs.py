@@ -1,13 +1,13 @@
 """The pairs beside torch.nn on a CPU: what the script writes, and what the committed record says."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from benchmarks import cpu_pairs
+from benchmarks.measuring import cpu_pairs
+from benchmarks.measuring.records import RESULTS
 
-RECORD = Path(cpu_pairs.__file__).parent / "results" / "cpu_pairs.json"
+RECORD = RESULTS / "cpu_pairs.json"
 
 
 def test_a_run_writes_a_row_a_shape_and_the_summary(tmp_path, monkeypatch, capsys):

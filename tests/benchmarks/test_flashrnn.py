@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("triton")
 
-from benchmarks import flashrnn, report
-from benchmarks.records import RESULTS, Record, load
-from benchmarks.timeline import CLOCK_HZ
+from benchmarks import report
+from benchmarks.machine_code import flashrnn
+from benchmarks.machine_code.timeline import CLOCK_HZ
+from benchmarks.measuring.records import RESULTS, Record, load
 
 KERNEL = """
 import triton
@@ -58,10 +59,10 @@ def source(tmp_path):
 
 
 def written(source, out):
-    """`python -m benchmarks.flashrnn` in a process where kernels are compiled."""
+    """`python -m benchmarks.machine_code.flashrnn` in a process where kernels are compiled."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    command = [sys.executable, "-m", "benchmarks.flashrnn", str(source), "--json", str(out)]
+    command = [sys.executable, "-m", "benchmarks.machine_code.flashrnn", str(source), "--json", str(out)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 

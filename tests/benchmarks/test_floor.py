@@ -6,9 +6,9 @@ import itertools
 import pytest
 import torch
 
-from benchmarks import floor, goals
-from benchmarks.published import FIGURES, figures_for
-from benchmarks.records import load
+from benchmarks.measuring import floor, goals
+from benchmarks.measuring.published import FIGURES, figures_for
+from benchmarks.measuring.records import load
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS
 from fusedrnn.backends.cudnn import Layer

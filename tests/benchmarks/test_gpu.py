@@ -9,18 +9,17 @@ import torch
 
 pytest.importorskip("triton")
 
-from benchmarks import tuning
-from benchmarks.cases import Case
-from benchmarks.dropout import _wrong
-from benchmarks.goals import GOALS, SHAPE, shape_of
-from benchmarks.gpu import cases, conditions, gate, jobs, phases, plan, run, session
+from benchmarks.gpu import cases, conditions, gate, jobs, phases, plan, run, session, tuning
 from benchmarks.gpu.phases import PHASES, SHARES
 from benchmarks.gpu.session import Job, Session
-from benchmarks.measure import Options, measure
-from benchmarks.records import Record, RecordError, load
-from benchmarks.suites import SUITES
-from benchmarks.tuning import Tune, candidates, variants
-from benchmarks.worker import JobError, Worker
+from benchmarks.gpu.tuning import Tune, candidates, variants
+from benchmarks.gpu.worker import JobError, Worker
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.dropout import _wrong
+from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
+from benchmarks.measuring.measure import Options, measure
+from benchmarks.measuring.records import Record, RecordError, load
+from benchmarks.measuring.suites import SUITES
 from fusedrnn.backends.chips import CHIPS
 from fusedrnn.kernels.table import ROOM, choose, registers, shared_bytes, slices
 
@@ -440,7 +439,7 @@ DROPOUT = Case("dropout", "dropout", "fp32", T=8, B=16, I=0, H=64, passes="train
 
 @pytest.mark.parametrize("function", ["dropout", "bias_relu_dropout"])
 def test_dropout_is_held_to_its_definition_and_to_a_copy(function, monkeypatch):
-    monkeypatch.setattr("benchmarks.dropout.ours_backend", lambda device: "aten")
+    monkeypatch.setattr("benchmarks.measuring.dropout.ours_backend", lambda device: "aten")
     rows = measure(replace(DROPOUT, cell=function), torch.device("cpu"), Options(2, 0))
     assert [row["peer"] for row in rows] == ["torch.nn", "ours", "copy"]
     assert all(0 < row["copy_share"] < 2 for row in rows[:2])

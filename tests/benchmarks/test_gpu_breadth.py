@@ -14,8 +14,8 @@ from benchmarks.gpu.breadth import Pass, Results, Running
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.progress import dealt
 from benchmarks.gpu.session import Session
-from benchmarks.records import load
-from benchmarks.worker import Worker
+from benchmarks.gpu.worker import Worker
+from benchmarks.measuring.records import load
 
 TESTS = """
 import os, time

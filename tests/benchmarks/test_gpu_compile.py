@@ -13,9 +13,9 @@ import torch
 
 pytest.importorskip("triton")
 
-from benchmarks.absent import Chip
 from benchmarks.gpu import needs, steps
 from benchmarks.gpu.kernels import Pointwise, Sweep, distinct
+from benchmarks.machine_code.absent import Chip
 
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests" / "helpers"
@@ -132,9 +132,9 @@ def test_the_gates_kernels_come_first_and_every_phase_is_served():
 
 MICRO = """
 import re, subprocess, triton
-from benchmarks import absent
+from benchmarks.machine_code import absent
 from benchmarks.gpu import micro
-from benchmarks.machine_code import TOOLS
+from benchmarks.machine_code.compiled import TOOLS
 absent.install(absent.Chip((9, 0), 132))
 paths = []
 def heard(*, src, metadata_group, **_):
@@ -169,14 +169,15 @@ def test_the_micro_measurements_are_what_they_are_named_after():
 
 STEP = """
 import json, torch
-from benchmarks import absent
+from benchmarks.machine_code import absent
 from benchmarks.gpu import steps
-from benchmarks.tuning import Tune
+from benchmarks.gpu.kernels import of_sweep
+from benchmarks.gpu.tuning import Tune
 absent.install(absent.Chip((9, 0), 132))
 new = []
 absent.listen(lambda source, cached: None if cached else new.append(source.name))
 tune = Tune("forward", "lstm", "bf16", 2, 3, 256)
-row = next(steps.kernels(tune)).launch_row(absent.Chip((9, 0), 132))
+row = next(of_sweep(tune)).launch_row(absent.Chip((9, 0), 132))
 kernel = steps.compiled(tune, row, torch.device("cpu"))
 print(json.dumps([*(steps.predicted(kernel, row.warps, hz) for hz in (None, 1e9)), new]))
 """
@@ -201,7 +202,7 @@ def test_the_steps_that_are_timed_hold_the_sizes_wanted():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU measures")
 def test_a_step_in_the_interpreter_is_the_difference_of_two_lengths_and_has_no_prediction(monkeypatch):
-    from benchmarks.tuning import Tune
+    from benchmarks.gpu.tuning import Tune
 
     tune = Tune("forward", "gru", "fp32", 4, 2, 5)
     (row,) = steps.measure(tune, "cpu", None, (2, 6), 3)

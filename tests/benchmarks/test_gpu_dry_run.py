@@ -16,7 +16,7 @@ pytest.importorskip("triton")
 import bare_machine
 
 from benchmarks.gpu import phases
-from benchmarks.records import load
+from benchmarks.measuring.records import load
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the program itself")
 ROOT = Path(__file__).parents[2]

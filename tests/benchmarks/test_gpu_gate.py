@@ -9,15 +9,14 @@ import torch
 pytest.importorskip("triton")
 
 
-from benchmarks import waiting
-from benchmarks.absent import Chip
-from benchmarks.cases import Case
-from benchmarks.gpu import conditions, gate
+from benchmarks.gpu import conditions, gate, waiting
 from benchmarks.gpu.gate import Check
 from benchmarks.gpu.kernels import Pointwise, Sweep, of_case
 from benchmarks.gpu.parity import COARSE, COARSE_EXACT, UNIT, Result, allowed, judged, named
 from benchmarks.gpu.profiled import columns, path_of, profile
-from benchmarks.tuning import Tune
+from benchmarks.gpu.tuning import Tune
+from benchmarks.machine_code.absent import Chip
+from benchmarks.measuring.cases import Case
 
 CHIP = Chip((9, 0), 132)
 CPU = torch.device("cpu")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import footprint, peers, run, speed
-from benchmarks import measure as measuring
-from benchmarks.cases import Case
-from benchmarks.footprint import saved_bytes
-from benchmarks.measure import Options, measure
-from benchmarks.records import Record, RecordError, load
-from benchmarks.suites import SUITES, suite
+from benchmarks.measuring import footprint, peers, run, speed
+from benchmarks.measuring import measure as measuring
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.footprint import saved_bytes
+from benchmarks.measuring.measure import Options, measure
+from benchmarks.measuring.records import Record, RecordError, load
+from benchmarks.measuring.suites import SUITES, suite
 
 CPU = torch.device("cpu")
 QUICK = Options(rounds=3, warmup=0)
@@ -160,7 +160,7 @@ def test_footprints_name_their_peers(quantity):
 
 
 def test_lyrics_reports_characters_a_second_of_the_same_training(monkeypatch):
-    monkeypatch.setattr("benchmarks.lyrics.ours_backend", lambda device: "auto")
+    monkeypatch.setattr("benchmarks.measuring.lyrics.ours_backend", lambda device: "auto")
     case = Case("lyrics", "gru", "fp32", T=3, B=2, I=0, H=8, passes="training", input="ids", quantity="lyrics")
     rows = measure(case, CPU, QUICK)
     assert [row["peer"] for row in rows] == ["torch.nn", "ours", "reference"]

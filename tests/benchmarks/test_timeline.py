@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.timeline import H100, NONE, ROUNDS, Instruction, cycles, parse, products_inside, time_loop
+from benchmarks.machine_code.sass import NONE, Instruction, parse, products_inside, time_loop
+from benchmarks.machine_code.timeline import H100, ROUNDS, cycles
 
 LATENCY = replace(H100, l2=200, dram=500, gpu_fence=400, block_fence=20, seen=100, barrier=10, shared=30, special=25)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.timing import CpuClock, clock_for, paired, ratios, summarize
+from benchmarks.measuring.timing import CpuClock, clock_for, paired, ratios, summarize
 
 
 class FakeClock:

@@ -9,13 +9,13 @@ from unittest import mock
 
 import torch
 
-from benchmarks import absent, tuning
-from benchmarks.cases import Case
-from benchmarks.gpu import gate, micro, steps
-from benchmarks.gpu.kernels import distinct, of_case, of_tune
-from benchmarks.peers import peers
-from benchmarks.precision import allow_tf32
-from benchmarks.tuning import Tune
+from benchmarks.gpu import gate, micro, steps, tuning
+from benchmarks.gpu.kernels import distinct, of_case, of_sweep, of_tune
+from benchmarks.gpu.precision import allow_tf32
+from benchmarks.gpu.tuning import Tune
+from benchmarks.machine_code import absent
+from benchmarks.measuring.cases import Case
+from benchmarks.measuring.peers import peers
 from fusedrnn.backends import triton as backend_triton
 
 CHIP = absent.Chip((9, 0), 132)
@@ -42,7 +42,7 @@ def needed():
     """Every kernel that the jobs need."""
     of_checks = [kernel for check in CHECKS for kernel in check.kernels()]
     of_cases = [kernel for case in CASES for kernel in of_case(case)]
-    rest = [*of_tune(TUNE, CHIP, VARIANTS), *steps.kernels(STEP), micro.Micro()]
+    rest = [*of_tune(TUNE, CHIP, VARIANTS), *of_sweep(STEP), micro.Micro()]
     return distinct([*of_checks, *of_cases, *rest], CHIP)
 
 
@@ -57,7 +57,7 @@ def run_jobs():
         peer.results()
         peer.call()
     for case in CASES[4:]:
-        from benchmarks.dropout import _functions
+        from benchmarks.measuring.dropout import _functions
 
         x, bias = (
             torch.randn(2, 3, 64, dtype=case.torch_dtype, requires_grad=True),
@@ -70,7 +70,7 @@ def run_jobs():
     base = table.launch_row(CHIP)
     for row in (base, *tuning.candidates(tuning.CHIPS[9, 0], TUNE, base, VARIANTS)):
         run(row)
-    steps.compiled(STEP, next(steps.kernels(STEP)).launch_row(CHIP), CPU)
+    steps.compiled(STEP, next(of_sweep(STEP)).launch_row(CHIP), CPU)
     micro._compile_all()
 
 

@@ -80,7 +80,7 @@ def test_a_cell_from_outside_is_served(form, monkeypatch):
 
 PROGRAM = """
 import json, torch, triton, triton.language as tl
-from benchmarks import absent
+from benchmarks.machine_code import absent
 from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cells import CELLS
 

@@ -11,10 +11,19 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from benchmarks import aot, aot_record, timeline  # noqa: E402
-from benchmarks.aot import MULTIPROCESSORS, RECORDED, Case, exchanges, faults, passes, products_a_warp, step_cycles  # noqa: E402
-from benchmarks.machine_code import loads  # noqa: E402
-from benchmarks.records import RecordError  # noqa: E402
+from benchmarks.machine_code import aot, aot_record, sass  # noqa: E402
+from benchmarks.machine_code.aot import (  # noqa: E402
+    MULTIPROCESSORS,
+    RECORDED,
+    Case,
+    exchanges,
+    faults,
+    passes,
+    products_a_warp,
+    step_cycles,
+)  # fmt: skip
+from benchmarks.machine_code.compiled import loads  # noqa: E402
+from benchmarks.measuring.records import RecordError  # noqa: E402
 from fusedrnn.backends.chips import CHIPS  # noqa: E402
 from fusedrnn.kernels.cell import NUMBERS  # noqa: E402
 from fusedrnn.kernels.table import PLACES, TABLE, candidates, kind_of  # noqa: E402
@@ -26,11 +35,11 @@ NOWHERE = {arch: {"shared"} for arch in (80, 86, 120)}
 
 
 def compiled(tmp_path, *options):
-    """The output of `python -m benchmarks.aot`, in a separate process because this one interprets the kernels."""
+    """The output of `python -m benchmarks.machine_code.aot`, in a separate process because this one interprets the kernels."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
         "PYTHONPATH": os.pathsep.join(sys.path)
     }
-    command = [sys.executable, "-m", "benchmarks.aot", "--json", str(tmp_path / "rows.json"), *options]
+    command = [sys.executable, "-m", "benchmarks.machine_code.aot", "--json", str(tmp_path / "rows.json"), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads((tmp_path / "rows.json").read_text())["rows"]
@@ -160,12 +169,15 @@ def test_loads_are_traced_to_their_arguments():
 
 
 def recorded(*options):
-    """`python -m benchmarks.aot_record` in a process where kernels are compiled."""
+    """`python -m benchmarks.machine_code.aot_record` in a process where kernels are compiled."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {
         "PYTHONPATH": os.pathsep.join(sys.path)
     }
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks.aot_record", *options], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "benchmarks.machine_code.aot_record", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -252,7 +264,7 @@ INNER += _line(0x30, "BRA 0x0")
 def test_a_step_has_cycles_where_the_timeline_has_sense(monkeypatch):
     """A warp alone on its sub-core takes 4 + 5 cycles; two of one sub-core take turns at its special units, 8 cycles each."""
     monkeypatch.setattr(
-        timeline, "disassemble", lambda cubin: {b"plain": PLAIN, b"streamed": INNER, b"two loops": TWO}[cubin]
+        sass, "dump", lambda cubin, option: {b"plain": PLAIN, b"streamed": INNER, b"two loops": TWO}[cubin]
     )
     assert step_cycles(b"plain", 90, warps=2) == (9, 0)
     assert step_cycles(b"plain", 90, warps=8) == (16, 0)

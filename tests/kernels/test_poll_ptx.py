@@ -17,7 +17,7 @@ STORES = [(bits, each) for bits in (16, 32, 64) for each in (1, 2, 4, 8, 16) if 
 PROGRAM = f"""
 import json
 import triton.language as tl
-from benchmarks.machine_code import compile_for
+from benchmarks.machine_code.compiled import compile_for
 from fusedrnn.kernels import poll
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.table import TABLE
