@@ -70,7 +70,7 @@ def gru(
 
     Returns:
         The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H). With `return_all_states` a third value: a
-        tuple with h at every step for each layer, laid out as the output, before dropout; its last entry is the output.
+        tuple with one entry per layer, h at every step, laid out as the output, before dropout; the last one is the output.
 
     Raises:
         RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or the backend does not exist;
@@ -93,7 +93,7 @@ def lstm(
 
     Returns:
         The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
-        value: a tuple with (h, c) at every step for each layer, each laid out as the output; the last dimension of c is D*H.
+        value: a tuple with one entry per layer, (h, c) at every step, laid out as the output; the last dimension of c is D*H.
     """
     output, finals, every = _run("lstm", input, () if hx is None else tuple(hx), layers, **options)
     return (output, finals, every) if options.get("return_all_states") else (output, finals)
