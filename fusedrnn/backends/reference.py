@@ -1,4 +1,4 @@
-"""The textbook as a backend: the reference's loops over time, differentiated by autograd."""
+"""The reference as a backend: its loops over time, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 
 def run(call: Call) -> Result:
-    """Run `call` through the reference."""
+    """Run `call` with the reference."""
     return run_stack(call, layer_of(_sweep_of(call.spec.cell)), dropout_between(call, "plain"))
 
 
 def _sweep_of(cell: str) -> Sweep:
-    """The reference's time loop for `cell`, with the arguments that all cells share."""
+    """The reference's time loop for `cell`, with the same arguments for all cells."""
 
     def sweep(
         gx: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, lengths: Tensor | None
