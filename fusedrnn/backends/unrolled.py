@@ -15,6 +15,6 @@ def run(call: Call) -> Result:
 
 
 def run_copied(call: Call) -> Result:
-    """Like `run`, but returns a copy of the output: users may overwrite it, as that of torch's RNN; the backward reads the original."""
+    """Like `run`, but returns a copy of the output: the backward reads the original, and users may overwrite torch's output."""
     output, finals, every = run(call)
     return output.clone(), finals, every
