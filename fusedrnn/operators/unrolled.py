@@ -1,8 +1,8 @@
-"""The sweeps in plain torch operators, forward and backward derived by hand: what runs where no kernel does.
+"""The sweeps in plain torch operators, forward and backward derived by hand, for calls that no kernel runs.
 
-Same functions, arguments and results as the Triton sweeps (`fusedrnn.kernels.sweeps`), on any device and dtype. No autograd
-graph of T steps is built: a step is one product and a few elementwise operators on preallocated memory, and whatever does not
-depend on the step before is computed for all steps at once, outside the loop.
+The functions have the arguments and results of the Triton sweeps (`fusedrnn.kernels.sweeps`) and work on any device and dtype.
+They build no autograd graph of T steps: a step is one product and a few elementwise operators on preallocated memory. All that
+does not depend on the previous step is computed for all steps at once, outside the loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fusedrnn.reference.loop import active_steps
 __all__ = ["backward", "forward"]
 
 Rows = Sequence[Tensor]
-"""The values of one step, gate by gate, each (B, H) or what the cell reads together."""
+"""The values of one step: (B, H) per gate, or wider for gates that are computed together."""
 
 
 def forward(
@@ -55,7 +55,7 @@ def forward(
             step(given[t], kept[t], h, c, w_t, bias, new_h, new_c)
             if going is None:
                 h, c = new_h, new_c
-            else:  # past its end a sample keeps its state
+            else:  # in its padding a sample keeps its state
                 h = torch.where(going[t], new_h, h)
                 c = None if c is None or new_c is None else torch.where(going[t], new_c, c)
         h_n[d] = h
@@ -69,19 +69,19 @@ def forward(
 
 
 def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:
-    """Views of every step, made at once, which costs less than slicing in the loop; those of one step serve all T."""
+    """Views of every step, made at once, which is faster than slicing in the loop; parts of a single step are reused for all T."""
     steps = list(zip(*(part.unbind() for part in parts), strict=True))
     return steps if len(steps) == T else steps * T
 
 
 def _split_gru(rows: Tensor, H: int) -> Sequence[Tensor]:
-    """r and z together and apart, n and, of what is kept, m."""
+    """r and z together, r, z, n and, in saved gates, m."""
     rz, *rest = rows.split([2 * H, *[H] * (rows.shape[-1] // H - 2)], -1)
     return rz, rz[..., :H], rz[..., H:], *rest
 
 
 def _split_lstm(rows: Tensor, H: int) -> Sequence[Tensor]:
-    """All gates, i and f together, and each alone."""
+    """All gates together, i and f together, then i, f, g and o."""
     return rows, rows[..., : 2 * H], *rows.split(H, -1)
 
 

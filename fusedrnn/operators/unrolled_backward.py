@@ -1,7 +1,7 @@
-"""The backward of the sweeps in plain torch operators; formulas: the reference's cells, differentiated by hand.
+"""The backward sweep in plain torch operators; formulas: the reference's cells, differentiated by hand.
 
-The gradient of a gate is a factor, known for all steps beforehand, times the gradient of the state: `dgates` starts as those
-factors, and the loop over time only multiplies. In padding they are 0, and the gradient of a state is carried unchanged.
+The gradient of a gate is a factor, computed for all steps in advance, times the gradient of the state: `dgates` first holds the
+factors, and the time loop multiplies them. In padding the factors are 0, and the gradient of the state does not change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fusedrnn.reference.loop import active_steps
 
 
 def times(T: int, d: int) -> range:
-    """The times of direction d in the order it takes them."""
+    """Time steps of direction d in the order of the forward sweep."""
     return range(T) if d == 0 else range(T - 1, -1, -1)
 
 
@@ -33,9 +33,9 @@ def backward(
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
 ) -> Backward:
-    """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to.
+    """Run the backward sweep on arguments and results of `forward`. Each gradient has the shape of its tensor.
 
-    Absent gradients of the final states are None.
+    `d_h_n`, `d_cells` and `d_c_n` are None if there is no such gradient.
     """
     d_h_n = torch.zeros_like(h0) if d_h_n is None else d_h_n
     active = None if lengths is None else active_steps(lengths, output.shape[0]).unsqueeze(-1)
@@ -99,7 +99,7 @@ def _reset_before(
             dh = dh + d_output[t, :, d]
             step = dgates[t, :, d]
             step[:, H:].view(B, 2, H).mul_(dh.unsqueeze(1))
-            d_reset = step[:, 2 * H :] @ w_hh[d, 2 * H :]  # of r * h
+            d_reset = step[:, 2 * H :] @ w_hh[d, 2 * H :]  # gradient of r * h
             step[:, :H].mul_(d_reset)
             dh = (dh * z[t, :, d]).addcmul_(d_reset, r[t, :, d]).addmm_(step[:, : 2 * H], w_hh[d, : 2 * H])
         dh0[d] = dh
@@ -121,7 +121,7 @@ def _lstm(
     T, B, D, H = cells.shape
     i, f, g, o = gates.chunk(4, -1)
     y = cells.tanh()
-    through = o * (1 - y * y)  # from h to c
+    through = o * (1 - y * y)  # derivative of h with respect to c
     dgates = torch.cat([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), y * o * (1 - o)], -1)
     if ended is not None:
         dgates.masked_fill_(ended, 0)
