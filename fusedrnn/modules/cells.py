@@ -40,7 +40,7 @@ class _FusedCell(RNNCellBase):
         return [own[name] if name in own else getattr(self, name) for name in _NAMES]
 
     def _quick_step(self, input: Any, states: States, count: int) -> States | None:
-        """Run torch's cell with few checks; () stands for `count` zero states. Returns the next states, or None: use `_forward`.
+        """Run torch's cell with few checks; returns None if `_forward` is needed. () stands for `count` zero states.
 
         torch's cell takes some ten microseconds, so only what torch would accept by broadcasting or type promotion is checked:
         dimensions and dtypes of the states. If torch raises an error, `_forward` checks the arguments and says what is wrong.

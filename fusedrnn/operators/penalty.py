@@ -30,7 +30,7 @@ class _Penalty(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         weights = ctx.saved_tensors
         grad = grad.to(weights[0].dtype)
-        if torch.is_grad_enabled():  # for a higher derivative, which torch's foreach product does not have
+        if torch.is_grad_enabled():  # for a higher derivative, which torch's foreach product does not support
             return tuple(weight * grad for weight in weights)
         return tuple(torch._foreach_mul(weights, grad))
 
@@ -42,8 +42,8 @@ def _wide(weight: Tensor) -> torch.dtype:
 def l2_penalty(params: Iterable[Tensor]) -> Tensor:
     """Half the sum of all squared weights, ``sum ||w||^2 / 2``, whose gradient is the weights themselves.
 
-    Krogh & Hertz, "A simple weight decay can improve generalization" (1992). Times lambda, it is the term of the loss that
-    corresponds to `weight_decay=lambda` in `torch.optim.SGD`.
+    Krogh & Hertz, "A simple weight decay can improve generalization" (1992). Multiplied by lambda, it is the term of the loss
+    that corresponds to `weight_decay=lambda` in `torch.optim.SGD`.
 
     Args:
         params: at least one tensor, any shapes, floating point, one dtype and device.

@@ -115,7 +115,7 @@ def sweep_backward(*arguments: Any) -> Results:
 
 
 def _through_dropout(a: SweepBackward) -> tuple[Tensor | None, dict[str, Dropout]]:
-    """The gradient of the output for the backward sweep, and `drop` if the sweep has to apply the derivative of the dropout to it."""
+    """The gradient of the output for the backward sweep, and `drop` if the sweep has to apply the dropout's derivative to it."""
     if a.d_dropped is None or a.seed is None:
         return a.d_output, {}
     if a.engine == "triton" and a.d_output is None:
