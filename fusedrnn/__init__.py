@@ -1,4 +1,4 @@
-"""Drop-in recurrent modules for PyTorch: a textbook reference beside fused Triton kernels."""
+"""Drop-in replacements for PyTorch's recurrent modules: fused Triton kernels and a reference implementation."""
 
 from fusedrnn import functional
 from fusedrnn.backends.choice import use_backend

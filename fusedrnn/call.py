@@ -1,6 +1,6 @@
-"""The values that a call of a recurrent network is made of: what it is (`Spec`), its weights, and one `Call` with both.
+"""The arguments of a backend: `Spec` (sizes and options of a network), `Weights`, and `Call`, which has both and the input.
 
-T steps, B samples, I inputs, L layers, D directions, H units, P outputs of a direction (H without projection).
+T steps, B samples, I inputs, L layers, D directions, H units, P outputs per direction (H without projection).
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]
 Result = tuple[Tensor, States, tuple[States, ...]]
-"""What a backend returns: output, (T, B, D*P) or packed (N, D*P); the final states, shaped as the initial ones; and, where
-`Call.all_states` asks for it, by layer every h and every c, laid out as the output, else nothing."""
+"""Return value of a backend: the output, (T, B, D*P) or packed (N, D*P); the final states, shaped as the initial ones; and, if
+`Call.all_states`, for each layer its h, and its c if it has one, at every step, laid out as the output; otherwise ()."""
 
 
 class Spec(NamedTuple):
-    """A stack of recurrent layers, whatever its weights and its input.
+    """Sizes and options of a stack of recurrent layers.
 
     Attributes:
-        cell: "gru", "gru_before" (the reset gate applied before the recurrent product) or "lstm".
+        cell: "gru", "gru_before" (reset gate applied before the recurrent product) or "lstm".
         input_size: I.
         hidden_size: H.
         output_size: P.
         num_layers: L.
         directions: D.
-        dropout: probability of dropping an output of any layer but the last, when training.
-        variational: whether all time steps share a dropout mask.
-        memory: "save" keeps the gates for the backward, "recompute" forms them again.
+        dropout: probability of dropping an element of the output of every layer but the last, in training.
+        variational: whether all time steps share one dropout mask.
+        memory: "save" saves the gates for the backward, "recompute" recomputes them there.
     """
 
     cell: str
@@ -47,35 +47,35 @@ class Spec(NamedTuple):
 
     @property
     def gates(self) -> int:
-        """Blocks of H rows in a weight."""
+        """Number of gates, G; a weight has G blocks of H rows."""
         return NUMBERS[self.cell].gates
 
     def weight_shapes(self, layer: int) -> tuple[tuple[int, ...], ...]:
-        """Of w_ih, w_hh, b_ih, b_hh and w_hr of a direction of `layer`, counted from 0."""
+        """Shapes of w_ih, w_hh, b_ih, b_hh and w_hr for one direction of `layer`, counted from 0."""
         rows, width = self.gates * self.hidden_size, self.output_size
         inputs = self.directions * width if layer else self.input_size
         return (rows, inputs), (rows, width), (rows,), (rows,), (width, self.hidden_size)
 
     def state_shapes(self, batch: int) -> tuple[tuple[int, int, int], ...]:
-        """Of h, (L*D, B, P), and of c, (L*D, B, H), where the cell has one."""
+        """Shapes of h, (L*D, B, P), and of c, (L*D, B, H), if the cell has one."""
         rows = self.num_layers * self.directions
         h = (rows, batch, self.output_size)
         return (h, (rows, batch, self.hidden_size)) if NUMBERS[self.cell].has_c else (h,)
 
     def zeros(self, like: Tensor, batch: int) -> States:
-        """The states that a call without initial states starts from; h and c of one shape are one tensor."""
+        """Zero initial states, in the dtype and on the device of `like`; if h and c have the same shape, they are one tensor."""
         h, *c = self.state_shapes(batch)
         zeros = like.new_zeros(h)
         return (zeros, *(zeros if shape == h else like.new_zeros(shape) for shape in c))
 
 
 class Weights:
-    """The weights of a stack, in both orders that are asked for.
+    """The weights of a stack, as a flat list and by layer and direction.
 
     Attributes:
-        flat: in torch.nn's flat order: w_ih, w_hh, the biases, w_hr, direction by direction, without those that are None.
+        flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn; weights that are None are left out.
         bias: whether there are biases.
-        projected: whether h is a projection, W_hr of o tanh(c).
+        projected: whether there is a projection, h = W_hr (o tanh(c)).
     """
 
     def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
@@ -84,7 +84,7 @@ class Weights:
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[LayerWeights]]) -> Weights:
-        """Weights that are given by layer and direction."""
+        """Create from weights given by layer and direction."""
         first = layers[0][0]
         flat = [w for layer in layers for each in layer for w in each if w is not None]
         weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None)
@@ -93,7 +93,7 @@ class Weights:
 
     @property
     def layers(self) -> Sequence[Sequence[LayerWeights]]:
-        """By layer and direction."""
+        """The weights by layer and direction."""
         if self._layers is None:
             count = 2 + 2 * self.bias + self.projected
             each = [self._direction(self.flat[k : k + count]) for k in range(0, len(self.flat), count)]
@@ -106,18 +106,18 @@ class Weights:
 
 
 class Call(NamedTuple):
-    """One run of a stack over an input in time-major form.
+    """One run of a stack over a time-major input.
 
     Attributes:
-        spec: what the stack is.
-        weights: its weights.
-        input: (T, B, I), token ids (T, B), or packed (N, I) or (N,) with `batch_sizes`.
+        spec: sizes and options of the stack.
+        weights: weights of the stack.
+        input: (T, B, I), token ids (T, B), or packed with `batch_sizes`: (N, I) or ids (N,).
         states: (h_0,) or (h_0, c_0), each (L*D, B, P or H); () for zeros.
-        batch_sizes: samples still running at each step, (T,) int64 on the CPU, of a packed input sorted by length; or None.
-        lengths: steps of each sample, (B,) integers on the input's device, or None; never together with `batch_sizes`.
-        training: whether to drop.
-        all_states: whether to return every state of every layer.
-        seeds: of the masks of all layers but the last, (L - 1,) int64 on the input's device; None where nothing is dropped.
+        batch_sizes: samples still running at each step of packed input, as in a `PackedSequence`: (T,) int64 on the CPU; or None.
+        lengths: steps of each sample, (B,) integers on the input's device; or None. Never set together with `batch_sizes`.
+        training: whether to apply dropout.
+        all_states: whether to return the states of every layer and step.
+        seeds: dropout seeds of all layers but the last, (L - 1,) int64 on the input's device; None without dropout.
     """
 
     spec: Spec
@@ -137,12 +137,12 @@ class Call(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """T; of packed input that of the longest sample."""
+        """T; for packed input, the number of steps of the longest sample."""
         return self.input.shape[0] if self.batch_sizes is None else len(self.batch_sizes)
 
     @property
     def batch(self) -> int:
-        """B; where no value can be read, for the call is traced, packed input has that of the states."""
+        """B. While a call with packed input is traced, `batch_sizes` cannot be read, and B is taken from the states."""
         if self.batch_sizes is None:
             return self.input.shape[1]
         if self.states and torch.compiler.is_compiling():

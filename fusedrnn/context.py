@@ -1,4 +1,4 @@
-"""The state of torch around a call, beside its arguments: autocast, tracing, transforms, graph capture."""
+"""PyTorch state that affects a call besides its arguments: autocast, tracing, function transforms, CUDA graph capture."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.fx import Proxy
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """The dtype that autocast wants on `device`, or None where it is off."""
+    """The dtype that autocast uses on `device`, or None if autocast is off."""
     kind = device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):  # meta has none; torch 2.11 cannot trace the question
+    if kind == "meta" or not torch.is_autocast_enabled(kind):  # meta has no autocast; torch 2.11 cannot trace the query
         return None
     return torch.get_autocast_dtype(kind)
 
 
 def transformed() -> bool:
-    """Whether a transform of torch.func or forward-mode differentiation is active, which only plain operators support."""
+    """Whether a torch.func transform or forward-mode AD is active. Only plain PyTorch operators support these."""
     if torch.compiler.is_compiling():
         return False
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def differentiated_by_func() -> bool:
-    """Whether a differentiating transform of torch.func, or forward mode, is active: custom operators have no rules for them.
+    """Whether a differentiating torch.func transform or forward-mode AD is active. Custom operators have no rules for these.
 
-    They have one for vmap, sample by sample, and need none for functionalize.
+    Custom operators support vmap, which runs them sample by sample, and need no rule for functionalize.
     """
     if torch.compiler.is_compiling():
         return False
@@ -45,9 +45,9 @@ _DIFFERENTIATE = (TransformType.Grad, TransformType.Jvp)
 
 
 def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) -> Any:
-    """The node of `module` in the graph that torch.fx is tracing.
+    """Add a call of `module` to the graph that torch.fx is tracing and return its node, a `Proxy`.
 
-    Symbolic tracing keeps torch's own layers whole and enters all others, so ours make their node themselves.
+    Symbolic tracing treats torch.nn's modules as leaves and traces into all others, so ours create their node themselves.
     """
     tracer: Any = input.tracer
     given = {name: value for name, value in options.items() if value}
@@ -55,7 +55,7 @@ def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) 
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether Python may branch on the values of `tensor`: it has values, nothing is traced, no CUDA graph is captured."""
+    """Whether Python can read the values of `tensor`: it has data, and no tracing, torch.func or CUDA graph capture is active."""
     if torch.compiler.is_compiling() or tensor.is_meta or tensor.numel() == 0:
         return False
     if torch._C._are_functorch_transforms_active() or is_fake(tensor):

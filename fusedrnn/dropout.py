@@ -1,9 +1,9 @@
 """Dropout without a stored mask: `functional.dropout` and `functional.bias_relu_dropout`.
 
-A call draws one 64-bit seed from torch's generator of the device; the mask is a function of that seed and of the elements'
-indices (`fusedrnn.reference.counter_dropout`), so every backend drops the same elements, and whatever reproduces torch's random
-numbers reproduces the mask: `torch.manual_seed`, `fork_rng`, activation checkpointing. The seed stays on the device: nothing
-waits for it, and each replay of a CUDA graph draws another.
+A call draws one 64-bit seed from torch's generator of the device. The mask is a function of the seed and the element indices
+(`fusedrnn.reference.counter_dropout`), so all backends drop the same elements, and the mask is reproduced together
+with torch's random numbers: by `torch.manual_seed`, `fork_rng`, activation checkpointing. The seed stays on the device, so that
+there is no synchronisation, and every replay of a CUDA graph draws a new one.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ def dropout(
     shared_dims: int = 0,
     backend: str | None = None,
 ) -> Tensor:
-    """Zero each element with probability `p` and multiply the rest by 1 / (1 - p): `torch.nn.functional.dropout`.
+    """Zero each element with probability `p` and multiply the rest by 1 / (1 - p), as `torch.nn.functional.dropout` does.
 
-    Two things differ from torch's: the mask is not stored, and a dropped NaN or infinity becomes 0. Products are formed in
-    float64 for float64, else in float32, and rounded once.
+    There are two differences: the mask is not stored, and a dropped NaN or infinity becomes 0. Products are computed in float64
+    for float64, else in float32, and rounded once.
 
     Args:
-        input: any shape and strides, floating point.
-        p: probability of dropping an element, 0 to 1. 0 returns `input` itself and 1 zeros; neither draws a number.
-        training: False returns `input` itself and draws no number.
+        input: floating point, any shape and strides.
+        p: probability of dropping an element, 0 to 1. 0 returns `input` itself and 1 zeros, without drawing a random number.
+        training: False returns `input` itself, without drawing a random number.
         inplace: overwrite `input` and return it.
-        shared_dims: the first so many dimensions share one mask: 1 for a time-major sequence is variational dropout (Gal &
+        shared_dims: number of leading dimensions that share one mask; 1 for a time-major sequence is variational dropout (Gal &
             Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016).
-        backend: "reference" and "aten" are plain torch operators, "triton" the kernel; None leaves the choice to `use_backend`
-            and FUSEDRNN_BACKEND; "auto" is the kernel on a GPU, for the bits are the same.
+        backend: "reference" and "aten" use plain PyTorch operators, "triton" a kernel, "auto" a kernel on a GPU; the results are
+            bit-identical. None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
     Returns:
-        The shape, dtype and strides of `input`.
+        A tensor with the shape, dtype and strides of `input`.
 
     Raises:
-        ValueError: `p` is not a probability, `shared_dims` is not a number of dimensions, or no such backend; RuntimeError:
-            `input` is not floating point, or is expanded and `inplace`; BackendUnavailableError: the backend asked for
-            cannot serve the call.
+        ValueError: `p` is not a probability, `shared_dims` is out of range, or the backend does not exist; RuntimeError: `input`
+            is not floating point, or is expanded and `inplace`; BackendUnavailableError: the requested backend cannot run the
+            call.
     """
     p = validation.check_probability("dropout", p)
     validation.check_tensor("input", input)
@@ -67,23 +67,23 @@ def dropout(
 def bias_relu_dropout(
     input: Tensor, bias: Tensor, p: float = 0.5, training: bool = True, *, backend: str | None = None
 ) -> Tensor:
-    """Dropout of max(input + bias, 0), in one read and one write: what follows the product of a hidden linear layer.
+    """Compute dropout of max(input + bias, 0) in one read and one write, for use after the product of a hidden linear layer.
 
-    The backward keeps the result alone, which the next layer keeps anyway: its zeros say where no gradient flows. The sum and
-    the product with 1 / (1 - p) are rounded once, together.
+    The backward needs only the result, which the next layer saves anyway: where it is zero, so is the gradient. The sum and the
+    product with 1 / (1 - p) are rounded once, together.
 
     Args:
-        input: (*, F), floating point, contiguous or else copied.
-        bias: (F,), of the dtype and device of `input` (under autocast it is cast).
+        input: (*, F), floating point; copied if not contiguous.
+        bias: (F,), in the dtype and on the device of `input`; under autocast it is cast.
         p: probability of dropping an element, 0 to 1.
-        training: False drops nothing and draws no number.
+        training: False applies no dropout and draws no random number.
         backend: as for `dropout`.
 
     Returns:
-        The shape and dtype of `input`, contiguous.
+        A contiguous tensor with the shape and dtype of `input`.
 
     Raises:
-        As `dropout`; RuntimeError: `bias` does not fit.
+        As `dropout`; RuntimeError: `bias` has the wrong size, dtype or device.
     """
     p = validation.check_probability("bias_relu_dropout", p) if training else 0.0
     validation.check_tensor("input", input)

@@ -1,6 +1,6 @@
 """Recurrent layers and dropout as pure functions of tensors.
 
-Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs a direction (H without projection),
+Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection),
 G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
 (G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
 under autocast) and one device; results have the input's dtype.
@@ -42,39 +42,39 @@ def gru(
 ) -> tuple[Any, ...]:
     """Run a stack of GRU layers.
 
-    r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)) as torch.nn and cuDNN
-    have it, or n = tanh(W_in x + b_in + W_hn (r * h) + b_hn) with `reset_after=False` (Cho et al. 2014); h' = (1 - z) n + z h.
+    r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)) as in torch.nn and cuDNN,
+    or n = tanh(W_in x + b_in + W_hn (r * h) + b_hn) with `reset_after=False` (Cho et al. 2014); h' = (1 - z) n + z h.
 
     Args:
-        input: (T, B, I); or token ids (T, B) int64, standing for one-hot rows of width I; or packed rows (N, I) or (N,)
-            with `batch_sizes`.
-        h_0: (L*D, B, H); None is zeros.
+        input: (T, B, I); or token ids (T, B) int64, which stand for one-hot rows of width I; or, with `batch_sizes`, packed rows
+            (N, I) or ids (N,).
+        h_0: (L*D, B, H); None for zeros.
         layers: weights, a sequence over layers of a sequence over directions.
-        reset_after: which of the two GRUs.
-        **options: the arguments below, which `lstm` takes too.
+        reset_after: True for the GRU of torch.nn, False for that of Cho et al. (2014).
+        **options: keyword arguments, the same for `lstm`.
 
     Keyword Args:
         batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`. Default: None.
-        lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; the output is zero
-            past them. Default: None, T steps for all.
-        dropout: probability on the outputs of every layer but the last, when `training`; the mask is that of
-            `functional.dropout` on (T, B, D*P), padded where the input is packed, with a seed a layer from torch's generator.
+        lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; past them the output
+            is zero. Default: None, T steps for all.
+        dropout: probability of dropping an element of the output of every layer but the last, when `training`. The mask is that of
+            `functional.dropout` on the padded (T, B, D*P), also for packed input; torch's generator gives one seed per layer.
             Default: 0.
-        variational: whether all time steps share a mask (Gal & Ghahramani 2016). Default: False.
-        training: whether to drop. Default: False.
+        variational: whether all time steps share one mask (Gal & Ghahramani 2016). Default: False.
+        training: whether to apply dropout. Default: False.
         return_all_states: whether to return the states of every layer and step. Default: False.
-        memory: "save" keeps the gates of every step for the backward; "recompute" keeps nothing but the states and forms the
-            gates again, by one product over all steps, with equal results ("reference" is autograd's and always saves).
+        memory: "save" saves the gates of every step for the backward; "recompute" saves only the states and recomputes the gates
+            with one product over all steps, with equal results ("reference" uses autograd and always saves).
             Default: "save".
         backend: "auto", "reference", "aten" or "triton"; None leaves it to `use_backend` and FUSEDRNN_BACKEND. Default: None.
 
     Returns:
-        The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H). With `return_all_states` a third value:
-        a tuple over layers of every h of the layer, laid out as the output and before dropout; the last one is the output.
+        The last layer's output, (T, B, D*H) or packed (N, D*H), and h_n, (L*D, B, H). With `return_all_states` a third value: a
+        tuple with one entry per layer, h at every step, laid out as the output, before dropout; the last one is the output.
 
     Raises:
-        RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or no such backend; IndexError: a
-            token id is out of range; BackendUnavailableError: the backend asked for cannot serve the call.
+        RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or the backend does not exist;
+            IndexError: a token id is out of range; BackendUnavailableError: the requested backend cannot run the call.
     """
     cell = "gru" if reset_after else "gru_before"
     output, (h_n,), every = _run(cell, input, () if h_0 is None else (h_0,), layers, **options)
@@ -89,11 +89,11 @@ def lstm(
     i, f, o = sigmoid and g = tanh of W_i* x + b_i* + W_h* h + b_h*; c' = f c + i g; h' = o tanh(c'), times W_hr with a
     projection (Sak et al. 2014).
 
-    Args and errors as for `gru`, but hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)), and no `reset_after`.
+    Arguments and errors as for `gru`, except hx = (h_0 (L*D, B, P), c_0 (L*D, B, H)), and without `reset_after`.
 
     Returns:
         The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
-        value: a tuple over layers of (every h, every c) of the layer, each laid out as the output, c D*H wide.
+        value: a tuple with one entry per layer, (h, c) at every step, laid out as the output; the last dimension of c is D*H.
     """
     output, finals, every = _run("lstm", input, () if hx is None else tuple(hx), layers, **options)
     return (output, finals, every) if options.get("return_all_states") else (output, finals)
@@ -114,7 +114,7 @@ def _run(
     memory: str = "save",
     backend: str | None = None,
 ) -> Result:
-    """Run `cell` on sizes that are read from the weights of the first layer."""
+    """Run `cell`, with the sizes taken from the weights of the first layer."""
     first = layers[0][0]
     rows, output_size = first.w_hh.shape
     spec = Spec(

@@ -1,4 +1,4 @@
-"""Every error that a user of the layers can meet: expected what, got what, of the type that torch.nn raises."""
+"""Checks of arguments. An error says what was expected and what was given, and has the type that torch.nn raises."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fusedrnn.reference.stack import LayerWeights
 
 
 def check_tensor(name: str, given: Any) -> None:
-    """It is a tensor."""
+    """Raise a TypeError if `given` is not a tensor."""
     if not isinstance(given, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(given).__name__}")
 
 
 def check_pair(hx: Any) -> None:
-    """The states of an LSTM are a pair of tensors."""
+    """Raise a TypeError if `hx` is not a pair of tensors (h_0, c_0)."""
     if not isinstance(hx, (tuple, list)) or len(hx) != 2:
         raise TypeError(f"hx: expected (h_0, c_0), got {type(hx).__name__}")
     check_tensor("h_0", hx[0])
@@ -29,19 +29,19 @@ def check_pair(hx: Any) -> None:
 
 
 def check_memory(given: str) -> str:
-    """It is one of the two ways to come by the gates in the backward."""
+    """Return `given` if it is "save" or "recompute", else raise a ValueError."""
     if given not in ("save", "recompute"):
         raise ValueError(f"memory: expected 'save' or 'recompute', got {given!r}")
     return given
 
 
 def weights_fit(spec: Spec, weights: Weights) -> bool:
-    """Whether every weight has the shape that the sizes of the stack ask for."""
+    """Whether the weights have exactly the number and the shapes that `spec` requires."""
     return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
-    """Every weight has the shape that the sizes of the stack ask for."""
+    """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
     for depth, layer in enumerate(weights.layers):
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
@@ -59,7 +59,7 @@ def _flat_shapes(spec: Spec, bias: bool, projected: bool) -> list[tuple[int, ...
 
 
 def check_input_dims(name: str, input: Tensor) -> int:
-    """Input of a module is batched, returns 3, or unbatched, returns 2; token ids have one dimension less."""
+    """Return 3 for batched, 2 for unbatched input of a module, else raise a ValueError. Token ids have one dimension less."""
     dims = input.dim() + (input.dtype == torch.int64 and input.dim() < 3)
     if dims not in (2, 3):
         raise ValueError(
@@ -69,26 +69,26 @@ def check_input_dims(name: str, input: Tensor) -> int:
 
 
 def check_state_dims(state: Tensor, dims: int) -> None:
-    """States are batched where the input is."""
+    """Raise a RuntimeError if `state` does not have the number of dimensions that `check_input_dims` returned."""
     if state.dim() != dims:
         kind = "batched 3-D" if dims == 3 else "unbatched 2-D"
         raise RuntimeError(f"For {kind} input, hx should also be {dims}-D but got {state.dim()}-D tensor")
 
 
 def check_packed_state(state: Tensor, batch: int) -> None:
-    """A state can be put in the order of a packed batch."""
+    """Raise a RuntimeError if `state` does not have 3 dimensions with `batch` as the second."""
     if state.dim() != 3 or state.shape[1] != batch:
         raise RuntimeError(f"hx: expected a 3-D tensor with batch {batch}, got {list(state.shape)}")
 
 
 def check_rank(input: Tensor, expected: int) -> None:
-    """Input of a function is (T, B, I), packed (N, I)."""
+    """Raise a RuntimeError if `input` does not have `expected` dimensions: 3 for (T, B, I), 2 for packed (N, I)."""
     if input.dim() != expected:
         raise RuntimeError(f"input must have {expected} dimensions, got {input.dim()}")
 
 
 def check_dtype(input: Tensor, weight: Tensor) -> None:
-    """Floating-point input has the weights' dtype, unless autocast will see to that."""
+    """Raise a ValueError if `input` and `weight` have different dtypes, unless autocast is on."""
     if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
         raise ValueError(
             f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
@@ -97,22 +97,19 @@ def check_dtype(input: Tensor, weight: Tensor) -> None:
 
 
 def check_device(input: Tensor, weight: Tensor) -> None:
-    """Input and weights are on one device."""
+    """Raise a RuntimeError if `input` and `weight` are on different devices."""
     if input.device != weight.device:
         raise RuntimeError(f"input: expected device {weight.device}, where the weights are, got {input.device}")
 
 
 def check_features(input: Tensor, input_size: int) -> None:
-    """The last dimension is input_size."""
+    """Raise a RuntimeError if the last dimension of `input` is not `input_size`."""
     if input.shape[-1] != input_size:
         raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {input.shape[-1]}")
 
 
 def check_ids(ids: Tensor, input_size: int) -> None:
-    """Token ids are from 0 to input_size - 1.
-
-    Reads two numbers back from the device; skipped where that cannot be done: tracing, torch.func, CUDA graph capture, no data.
-    """
+    """Raise an IndexError if an id is not from 0 to input_size - 1. Copies two values to the host; skipped if not `readable`."""
     if not readable(ids):
         return
     low, high = (int(bound) for bound in torch.aminmax(ids))
@@ -121,7 +118,7 @@ def check_ids(ids: Tensor, input_size: int) -> None:
 
 
 def check_call(call: Call) -> None:
-    """Weights, input, lengths and initial states of a call fit each other."""
+    """Run all checks of a call: weights, memory, input, lengths, states, steps, dropout. Raises the errors of these checks."""
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
     check_weights(spec, call.weights)
     check_memory(spec.memory)
@@ -146,20 +143,20 @@ def check_call(call: Call) -> None:
 
 
 def check_steps(steps: int) -> None:
-    """At least one time step."""
+    """Raise a RuntimeError if there is no time step."""
     if steps < 1:
         raise RuntimeError(f"Expected sequence length to be larger than 0 in RNN, got {steps}")
 
 
 def check_state(name: str, state: Tensor, expected: tuple[int, ...], weight: Tensor) -> None:
-    """A state has the shape, dtype and device that the call needs."""
+    """Raise a RuntimeError if `state` does not have shape `expected`, and the errors of `check_state_kind`."""
     if tuple(state.shape) != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(state.shape)}")
     check_state_kind(name, state, weight)
 
 
 def check_state_kind(name: str, state: Tensor, weight: Tensor) -> None:
-    """A state has the weights' dtype, unless autocast will see to that, and is on their device."""
+    """Raise a ValueError if `state` and `weight` differ in dtype, unless autocast is on, and a RuntimeError if in device."""
     if state.dtype != weight.dtype and autocast_dtype(state.device) is None:
         raise ValueError(f"{name}: expected dtype {weight.dtype}, that of the weights, got {state.dtype}")
     if state.device != weight.device:
@@ -169,7 +166,7 @@ def check_state_kind(name: str, state: Tensor, weight: Tensor) -> None:
 def check_cell(
     input: Tensor, states: Sequence[tuple[str, Tensor]], weight: Tensor, input_size: int, hidden_size: int
 ) -> None:
-    """Input (B, I), or ids (B,), and named states (B, H) of one step fit the cell and each other."""
+    """Check input (B, I), or ids (B,), and states (B, H) of a cell: ValueError for a dtype, RuntimeError for a size or device."""
     if input.dim() == 2:
         check_dtype(input, weight)
     check_device(input, weight)
@@ -187,7 +184,10 @@ def check_cell(
 
 
 def check_lengths(lengths: Tensor, input: Tensor) -> None:
-    """(B,) integers from 1 to T on the device of the input (T, B, ...)."""
+    """Check that `lengths` is (B,) integers from 1 to T on the device of `input`, (T, B, ...); values only if `readable`.
+
+    Raises a TypeError for a wrong type or dtype, a ValueError for a wrong shape or value, a RuntimeError for a wrong device.
+    """
     steps, batch = input.shape[:2]
     check_tensor("lengths", lengths)
     if lengths.dtype not in (torch.int32, torch.int64):
@@ -204,26 +204,26 @@ def check_lengths(lengths: Tensor, input: Tensor) -> None:
 
 
 def check_probability(name: str, p: float) -> float:
-    """A number from 0 to 1, NaN excluded; returned as it is."""
+    """Return `p` if it is from 0 to 1, else raise a ValueError, also for NaN."""
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {p}")
     return p
 
 
 def check_floating(name: str, input: Tensor) -> None:
-    """Real numbers that can be scaled."""
+    """Raise a RuntimeError if `input` is not floating point."""
     if not input.is_floating_point():
         raise RuntimeError(f"{name}: expected a floating-point input, got {input.dtype}")
 
 
 def check_writable(name: str, input: Tensor) -> None:
-    """No two elements share a place in memory."""
+    """Raise a RuntimeError if `input` is expanded (a stride is 0), so that elements share memory."""
     if any(size > 1 and stride == 0 for size, stride in zip(input.shape, input.stride(), strict=True)):
         raise RuntimeError(f"{name}: expected an input that is not expanded for inplace, got strides {input.stride()}")
 
 
 def check_bias(bias: Tensor, input: Tensor) -> None:
-    """A bias of the last dimension of `input`, like it."""
+    """Raise a RuntimeError if `bias` does not have the size of the last dimension of `input`, its dtype and its device."""
     if input.dim() == 0 or tuple(bias.shape) != tuple(input.shape[-1:]):
         expected = f"shape {tuple(input.shape[-1:])}, the last dimension of input"
         raise RuntimeError(f"bias: expected {expected}, got {tuple(bias.shape)}")

@@ -1,1 +1,1 @@
-"""Which implementation serves a call, and the three that there are."""
+"""The backends, and the choice of one for each call."""

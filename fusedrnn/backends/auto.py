@@ -1,7 +1,7 @@
-"""What "auto" means for a call: the kernels where a GPU has shown them right and the cost model says that they win.
+"""The backend "auto": the kernels on GPUs that have passed the tests, if the cost model says that they are faster.
 
-The model compares floors computed from published numbers (`fusedrnn.backends.cost`), so its verdict alone is not enough: a chip
-must be in `VERIFIED` too.
+The cost model compares lower bounds (floors) computed from published numbers (`fusedrnn.backends.cost`). This is not enough on
+its own, so a chip must be in `VERIFIED` too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERIFIED: frozenset[tuple[int, int]] = frozenset()
 
 
 def automatic(call: Call) -> str:
-    """The backend that serves `call`: "triton" or "aten". Logs each new decision at level DEBUG, logger "fusedrnn"."""
+    """Return the backend for `call`, "triton" or "aten". Each new decision is logged: level DEBUG, logger "fusedrnn"."""
     device = call.input.device
     if (
         device.type != "cuda"
@@ -41,7 +41,7 @@ def automatic(call: Call) -> str:
 
 
 def layer_of(call: Call) -> Layer:
-    """`call` as the cost model sees it; packed rows count as their longest sample's steps."""
+    """Convert `call` to a `Layer` of the cost model. All samples of packed input count with the steps of the longest."""
     spec = call.spec
     return Layer(
         cell=spec.cell,
@@ -60,9 +60,9 @@ def layer_of(call: Call) -> Layer:
 
 @lru_cache(maxsize=4096)
 def decision(capability: tuple[int, int], multiprocessors: int, layer: Layer) -> Decision:
-    """The verdict on a call on a GPU, with its reason and both floors.
+    """Decide for a call on a GPU: backend, reason and both floors.
 
-    Inference and training choose alike, so that a model's numbers do not change with its mode.
+    Inference and training use the same backend, so that the results of a model do not change with its mode.
     """
     unable = unserved(capability)
     if unable is not None:

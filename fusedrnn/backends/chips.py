@@ -1,11 +1,11 @@
-"""Facts of NVIDIA's GPUs, one frozen record a compute capability, each number with its source.
+"""Published data of NVIDIA GPUs, one `Chip` per compute capability, each number with its source.
 
-Sources, by the letter after each field below:
+Sources, by the letter after each attribute below:
 
 - W: NVIDIA's architecture white papers (A100, GA102, Ada, H100, Blackwell) and data sheets; peak rates are dense, at boost clock.
 - G: CUDA C++ Programming Guide, technical specifications and arithmetic throughput by compute capability.
 - M: published microbenchmarks: Luo et al. 2024, arXiv 2402.13499 (A100, RTX 4090, H100): L2 hits of 262, 273 and 263 cycles.
-- A: assumed, in the direction that makes a time smaller, so that a floor stays a floor.
+- A: assumed, always so that a time becomes smaller and a floor remains a lower bound.
 
 No number here was measured by this project.
 """
@@ -20,19 +20,19 @@ class Chip:
     """One GPU.
 
     Attributes:
-        name: the card that the numbers are of.
-        multiprocessors: SMs. W
-        clock: boost, Hz. W
-        dram: bytes a second. W
-        l2: bytes that the second-level cache delivers a second. W for the A100 (5120 bytes a clock); A for the others: the
-            A100's width for the H100, else every SM's port.
-        l2_bytes: its size. W
-        rates: dense floating-point operations a second, by "bf16", "fp16", "tf32", "fp32", "fp64"; 16-bit products accumulate
-            in fp32; fp64 on tensor cores where there are such. W
-        shared_bytes: shared memory that one block may use. G
-        registers: 32-bit registers of an SM. G
-        l2_cycles: round trip of a load that hits L2. M; A for sm_86, 100 and 120: as the A100, H100 and RTX 4090
-        atomic_cycles: round trip of an atomic at L2. A: that of a load
+        name: the card that the numbers describe.
+        multiprocessors: number of SMs. W
+        clock: boost clock, Hz. W
+        dram: DRAM bandwidth, bytes per second. W
+        l2: bandwidth of the L2 cache, bytes per second. W for the A100 (5120 bytes per clock); A for the others: as wide as the
+            A100's for the H100, else `L2_PORT` times the number of SMs.
+        l2_bytes: size of the L2 cache. W
+        rates: dense floating-point operations per second in "bf16", "fp16", "tf32", "fp32", "fp64"; 16-bit products accumulate
+            in fp32; fp64 uses tensor cores where available. W
+        shared_bytes: maximum shared memory per block. G
+        registers: 32-bit registers per SM. G
+        l2_cycles: latency of a load that hits L2. M; A for sm_86, 100 and 120: as the A100, H100 and RTX 4090
+        atomic_cycles: latency of an atomic operation in L2. A: that of a load
     """
 
     name: str
@@ -49,23 +49,23 @@ class Chip:
 
     @property
     def port(self) -> float:
-        """Bytes a second that one SM can take from L2."""
+        """L2 bandwidth of one SM, bytes per second."""
         return L2_PORT * self.clock
 
 
 L2_PORT = 64
-"""Bytes a clock that one SM takes from L2. W (A100), M"""
+"""Bytes per clock that one SM reads from L2. W (A100), M"""
 SHARED_PORT = 128
-"""Bytes a clock that one SM reads of shared memory: 32 banks of 4 bytes. G"""
+"""Bytes per clock that one SM reads from shared memory: 32 banks of 4 bytes. G"""
 SPECIAL_UNITS = 16
-"""Exponentials or reciprocals a clock of one SM, every capability here. G"""
+"""Exponentials or reciprocals per clock and SM, the same for every capability here. G"""
 LAUNCH_S = 2.0e-6
-"""Seconds that each of many small dependent kernels takes at least when launched one by one, its launch and drain included.
-NVIDIA's technical blog, "Getting Started with CUDA Graphs" (2019): a 2.9 µs kernel takes 3.8 µs a launch without a graph."""
+"""Minimum seconds per kernel when many small dependent kernels are launched one by one, launch and drain included.
+NVIDIA's technical blog, "Getting Started with CUDA Graphs" (2019): a 2.9 µs kernel takes 3.8 µs per launch without a graph."""
 
 
 def _rates(half: float, tf32: float, fp32: float, fp64: float) -> dict[str, float]:
-    """From TFLOP/s."""
+    """`Chip.rates` from TFLOP/s."""
     return {"bf16": half * 1e12, "fp16": half * 1e12, "tf32": tf32 * 1e12, "fp32": fp32 * 1e12, "fp64": fp64 * 1e12}
 
 
@@ -83,20 +83,20 @@ CHIPS: dict[tuple[int, int], Chip] = {
     (12, 0): Chip("RTX 5090", 170, 2.407e9, 1792e9, 170 * L2_PORT * 2.407e9, 96 << 20, _rates(209.5, 104.8, 104.8, 1.64),
                   101_376, 65_536, 273, 273),
 }  # fmt: skip
-"""By compute capability."""
+"""The chips by compute capability."""
 
 SHARED_BYTES = {capability: chip.shared_bytes for capability, chip in CHIPS.items()}
-"""Shared memory that one block may use, by compute capability."""
+"""Maximum shared memory per block, by compute capability."""
 
 SMALLEST_SHARED = min(SHARED_BYTES.values())
-"""What a chip that is not listed is taken to have."""
+"""Shared memory that is assumed for a chip that is not listed."""
 
 
 def chip_of(capability: tuple[int, int], multiprocessors: int | None = None) -> Chip | None:
-    """The facts of a device, or None where nothing is published here.
+    """The data of a device, or None if its compute capability is not listed.
 
-    A card of the same capability with another number of SMs (an A10 beside the RTX 3090, an L4 beside the RTX 4090) is taken to
-    have that share of the listed card's rates and cache bandwidth, and its whole DRAM bandwidth.
+    For a card with another number of SMs than the listed one (an A10 instead of the RTX 3090, an L4 instead of the RTX 4090), rates
+    and L2 bandwidth are assumed to be proportional to it, and the DRAM bandwidth to be the same.
     """
     chip = CHIPS.get(capability)
     if chip is None or multiprocessors in (None, chip.multiprocessors):

@@ -1,16 +1,16 @@
-"""A floor model of the sweeps' time, and the choice between them and torch's own RNN that follows from it.
+"""A lower bound (floor) on the time of the sweeps, and the choice between them and torch's own RNN that is based on it.
 
-What it is: a lower bound from published numbers of the chip (`chips`), step by step: the exchange of the state between programs,
-the latency of a step's dependent instructions, and the traffic and arithmetic that no schedule avoids, overlapped as well as
-they could be. What it is not: a prediction of the time. It knows nothing of instruction scheduling, bank conflicts, clocks
-under load or a busy GPU, and no GPU has been held against it.
+The floor is computed step by step from published numbers of the chip (`chips`): the exchange of the state between programs,
+the latency of a step's dependent instructions, and the memory traffic and arithmetic that cannot be avoided, with the best
+possible overlap. It does not predict the time: it ignores instruction scheduling, bank conflicts, clocks under load and other
+work on the GPU, and it has not been compared with measurements on a GPU.
 
-Per step of one program, with a tile of u units and b samples, which it computes whole even where B or H leave part of it empty:
+Per step of one program, with a tile of u units and b samples (always computed whole, even if it extends past H or B):
 
-    exchange   the state stored and read, one L2 round trip in all; none where one program has all units
-    latency    product, gates, barriers: what one step waits for even with no work
-    operand    the state (forward) or the dgates (backward) of b samples, from L2
-    weights    u G H numbers, read from shared memory, or from L2 (DRAM where they do not fit there); nothing in registers
+    exchange   storing and loading the state: one L2 round trip per phase; 0 if one program has all units
+    latency    dependent instructions of product, gates and barriers: the time of a step with almost no work
+    operand    reading the state (forward) or the dgates (backward) of b samples from L2
+    weights    reading u G H numbers from shared memory, or from L2 (DRAM if they do not fit); 0 if they are in registers
     tensor     2 u b G H operations
     special    exponentials and reciprocals of the gates
     memory     gx, states and gates of the step, from and to DRAM; overlaps all of the above
@@ -30,19 +30,19 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import Row, slices
 
 LATENCY_CYCLES = 280
-"""Of a step that does next to nothing: two trips through shared memory (30 each), three barriers (20), a short product (35) and a
-chain of two gate functions (60 to 70 each); instruction latencies of Luo et al. 2024."""
+"""Cycles of a step with almost no work: two round trips through shared memory (30 each), three barriers (20), a short product
+(35) and a chain of two gate functions (60 to 70 each); instruction latencies of Luo et al. 2024."""
 EXCHANGES = {name: cell.phases for name, cell in NUMBERS.items()}
-"""A step's."""
+"""Exchanges per step, by cell."""
 OTHER_LAUNCHES = {"forward": 5, "backward": 12}
-"""Kernels of a layer beside the sweep: products over all steps, copies of states, the pattern in what is exchanged."""
+"""Kernels per layer besides the sweep: products over all steps, copies of states, filling exchanged tensors with the pattern."""
 MARGIN = 1.5
-"""How far above its own floor a sweep may end and still must beat the floor of torch's RNN, for `decide` to choose it."""
+"""`decide` chooses the sweeps if this many times their floor is still less than the floor of torch's RNN."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Seconds of one step of one wave of programs, by cause; the module's docstring defines each."""
+    """Seconds of one step of one wave of programs, by cause; the causes are defined in the module's docstring."""
 
     exchange: float
     latency: float
@@ -54,19 +54,19 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """Of the step."""
+        """Time of the step."""
         chain = self.exchange + self.latency + max(self.operand, self.weights, self.tensor) + self.special
         return max(chain, self.memory)
 
     @property
     def bound(self) -> str:
-        """The largest cause."""
+        """The cause with the longest time."""
         return max(vars(self), key=lambda name: float(vars(self)[name]))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Who should serve a call. `backend` is "triton" or "aten"; both times are floors, in seconds."""
+    """The backend for a call, "triton" or "aten", with the reason and the floors of the sweeps and of torch's RNN in seconds."""
 
     backend: str
     reason: str
@@ -75,23 +75,23 @@ class Decision:
 
 
 def lanes(layer: Layer, row: Row) -> tuple[int, int]:
-    """Programs of a lane (a batch tile of one direction), and lanes."""
+    """Number of programs per lane (batch tile of one direction), and of lanes."""
     return slices(row, layer.H), -(-layer.B // row.samples) * layer.D
 
 
 def waves(chip: Chip, layer: Layer, row: Row) -> tuple[int, int]:
-    """How many launches run one after the other for all lanes, and lanes in each; as `launch.run` cuts them."""
+    """Number of launches that run one after the other, and of lanes in each; lanes are divided as in `launch.run`."""
     slices, count = lanes(layer, row)
     together = max(1, chip.multiprocessors * row.per_sm // slices)
     return -(-count // together), min(together, count)
 
 
 def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
-    """The floor of one step of one wave of lanes, `sweep` "forward" or "backward"."""
+    """Floor of one step of one wave of lanes; `sweep` is "forward" or "backward"."""
     slices, _ = lanes(layer, row)
     _, together = waves(chip, layer, row)
     programs = min(slices * together, chip.multiprocessors * row.per_sm)
-    crowd = -(-programs // chip.multiprocessors)  # programs that share an SM, its tensor cores and its ports
+    crowd = -(-programs // chip.multiprocessors)  # programs that share the tensor cores and the bandwidth of an SM
     cell = NUMBERS[layer.cell]
     size, H, G = layer.dtype.itemsize, layer.H, cell.gates
     units, samples = row.units, min(row.samples, layer.B)
@@ -103,7 +103,7 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
         reading = 0.0
     elif row.weights == "shared":
         reading = crowd * weights / (SHARED_PORT * chip.clock)
-    else:  # every lane reads the whole matrix; what L2 cannot hold comes from DRAM once a step
+    else:  # every lane reads the whole matrix; if it does not fit in L2, it comes from DRAM once per step
         missed = matrix * layer.D / chip.dram if matrix * layer.D > chip.l2_bytes else 0.0
         reading = max(crowd * weights / chip.port, matrix * together / chip.l2, missed)
     saved = cell.saved * H
@@ -124,9 +124,9 @@ def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
 
 
 def sweep_s(chip: Chip, sweep: str, layer: Layer, row: Row) -> float:
-    """The floor of all sweeps of a call, its `L` layers one after the other; the products over all steps are not in it.
+    """Floor of the sweeps of all `L` layers, one after the other, without the products over all steps.
 
-    Where a lane's programs do not fit on the chip together, every step is a launch of all lanes.
+    If the programs of a lane do not fit on the chip at the same time, every phase of every step is one launch of all lanes.
     """
     slices, count = lanes(layer, row)
     one = step(chip, sweep, layer, row).seconds
@@ -138,16 +138,16 @@ def sweep_s(chip: Chip, sweep: str, layer: Layer, row: Row) -> float:
 
 
 def ours_s(chip: Chip, sweep: str, layer: Layer, row: Row) -> float:
-    """The floor of a call on the Triton sweeps."""
+    """Floor of a call that uses the Triton sweeps."""
     others = layer.L * OTHER_LAUNCHES[sweep] * LAUNCH_S
     return sweep_s(chip, sweep, layer, row) + max(others, layer.products_s(chip, sweep))
 
 
 def theirs_s(chip: Chip, capability: tuple[int, int], sweep: str, layer: Layer) -> tuple[float, str]:
-    """The floor of a call on torch's own RNN, and the cuDNN algorithm it takes.
+    """Floor of a call that uses torch's own RNN, and the cuDNN algorithm that torch requests.
 
-    The persistent algorithms keep the weights on chip as ours do: one SM a batch tile up to H=192 (no exchange), else all of them
-    with the exchange; their floor is a step without weights or special functions.
+    The persistent algorithms also keep the weights on chip: in one SM per batch tile up to H=192 (no exchange), else in all SMs,
+    with an exchange. Their floor is a step without reading weights and without special functions.
     """
     taken = cudnn.path(layer, capability, chip.multiprocessors, sweep)
     if taken == cudnn.STANDARD:
@@ -163,10 +163,10 @@ def theirs_s(chip: Chip, capability: tuple[int, int], sweep: str, layer: Layer) 
 def decide(
     chip: Chip | None, capability: tuple[int, int], layer: Layer, forward: Row, backward: Row | None = None
 ) -> Decision:
-    """Who should serve a call: the sweeps launched as `forward` (and `backward`, when training) say, or torch's own RNN.
+    """Choose the backend of a call: the sweeps with the rows `forward` (and `backward`, in training), or torch's own RNN.
 
-    The sweeps are chosen where even `MARGIN` times their floor is below the floor of torch's RNN; that is the only thing two
-    floors can say. `gru_before` is a cell that torch does not have.
+    The sweeps are chosen if `MARGIN` times their floor is less than the floor of torch's RNN; floors do not allow more precise
+    conclusions. For `gru_before`, which torch does not have, they are always chosen.
     """
     if chip is None:
         return Decision("aten", f"floor model: no published numbers for sm_{capability[0]}{capability[1]}", 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What torch's own RNN does on CUDA: which cuDNN algorithm it asks for, and a floor of that algorithm's time.
+"""torch's own RNN on CUDA: which cuDNN algorithm it requests, and a lower bound (floor) on the time of that algorithm.
 
 The rules are those of torch's aten/src/ATen/native/cudnn/RNN.cpp (get_algo, use_rnn_persist_small_h,
 use_persist_common_heuristics, use_persist_device_heuristics), unchanged from torch 2.0 to 2.11.
@@ -17,16 +17,16 @@ STANDARD = "standard"
 PERSIST_STATIC = "persist static"
 SMALL_H = "persist static small H"
 KERNELS_A_STEP = 2
-"""The standard algorithm's: one product, one pointwise kernel."""
+"""Kernels per step of the standard algorithm: a product and a pointwise kernel."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of a recurrent module, as far as time depends on it.
+    """The properties of a call of a recurrent module that determine its time.
 
-    T steps, B samples, I inputs, H units, D directions, L layers. `cell` is a name of `cell.NUMBERS`; `tf32` whether
-    torch's switch lets float32 products use TF32; `packed` whether samples have lengths of their own; `projected` whether the
-    LSTM has a projection.
+    T steps, B samples, I inputs, H units, D directions, L layers. `cell` is a key of `cell.NUMBERS`; `tf32`: whether torch's
+    setting lets float32 products use TF32; `packed`: whether samples have different lengths; `projected`: whether the LSTM has a
+    projection.
     """
 
     cell: str
@@ -43,17 +43,17 @@ class Layer:
 
     @property
     def gates(self) -> int:
-        """G."""
+        """Number of gates, G."""
         return NUMBERS[self.cell].gates
 
     @property
     def numbers(self) -> str:
-        """The key of `Chip.rates`."""
+        """Key of the dtype in `Chip.rates`."""
         names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float64: "fp64"}
         return names.get(self.dtype, "tf32" if self.tf32 else "fp32")
 
     def products_s(self, chip: Chip, sweep: str) -> float:
-        """Floor of the products over all steps at once: gx forward; dx, dW_ih and dW_hh backward. Both sides do these."""
+        """Floor of the products over all steps: gx forward; dx, dW_ih and dW_hh backward. The sweeps and cuDNN both need them."""
         width = self.D * self.gates * self.H
         inputs = self.I + (self.L - 1) * self.H * self.D
         times = inputs if sweep == "forward" else 2 * inputs + self.L * self.H
@@ -61,7 +61,7 @@ class Layer:
 
 
 def path(layer: Layer, capability: tuple[int, int], multiprocessors: int, sweep: str) -> str:
-    """The cuDNN algorithm that torch asks for: `STANDARD`, `PERSIST_STATIC` or `SMALL_H`; `sweep` "forward" or "backward"."""
+    """The cuDNN algorithm that torch requests: `STANDARD`, `PERSIST_STATIC` or `SMALL_H`; `sweep` is "forward" or "backward"."""
     if layer.projected or layer.packed:
         return STANDARD
     small = layer.H <= 192 if sweep == "forward" else layer.H <= 128
@@ -82,9 +82,9 @@ def path(layer: Layer, capability: tuple[int, int], multiprocessors: int, sweep:
 
 
 def standard_s(layer: Layer, chip: Chip, sweep: str) -> float:
-    """Floor of the standard algorithm: a product and a pointwise kernel a step and direction, each launched.
+    """Floor of the standard algorithm: per step and direction, a launch of a product and a launch of a pointwise kernel.
 
-    The product takes at least its arithmetic and the reading of W_hh from L2, or from DRAM where it does not fit.
+    The product takes at least the time of its arithmetic and of reading W_hh from L2, or from DRAM if it does not fit.
     """
     steps = layer.T * layer.D * layer.L
     size = layer.dtype.itemsize

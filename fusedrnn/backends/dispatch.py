@@ -1,7 +1,7 @@
-"""The one way into a recurrent call: check it, complete it, choose who runs it, run it.
+"""The entry point of recurrent calls: check the call, add default states and dropout seeds, choose an engine, run it.
 
-Who runs a call is decided by `RULES`, read from the top: the first rule for the backend in force whose condition holds. A backend
-that was asked for by name and cannot serve the call is an error, never a fallback.
+`RULES` choose the engine: the first rule for the requested backend whose condition holds. A backend that is requested by name
+but cannot run the call is an error, never a fallback.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from fusedrnn.operators.dropout import seed_for
 
 
 class BackendUnavailableError(RuntimeError):
-    """The backend that was asked for cannot serve the call; the message says why."""
+    """The requested backend cannot run the call; the message says why."""
 
 
 class Rule(NamedTuple):
-    """One line of `RULES`."""
+    """An entry of `RULES`."""
 
-    asked: tuple[str, ...]  # the backends in force that it is for
+    asked: tuple[str, ...]  # requested backends that the rule applies to
     engine: str  # a key of ENGINES
     when: Callable[[Call], bool]
     why: str
 
 
 TORCH_CELLS = ("gru", "lstm")
-"""Those that torch has functions for."""
+"""The cells that torch has functions for."""
 
 
 def always(call: Call) -> bool:
-    """For rules without a condition."""
+    """Condition of a rule that always applies."""
     return True
 
 
 def beyond_torch(call: Call) -> bool:
-    """Whether torch's functions have no such call."""
+    """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
     return call.is_ids or call.all_states or spec.cell not in TORCH_CELLS or spec.memory == "recompute"
 
 
 def traced_off_cuda(call: Call) -> bool:
-    """Whether torch.compile or torch.export is tracing, for a device that is no GPU."""
+    """Whether torch.compile or torch.export is tracing a call on a device other than a GPU."""
     return torch.compiler.is_compiling() and not call.input.is_cuda
 
 
 def unreadable_lengths(call: Call) -> bool:
-    """Whether lengths are given whose values cannot be read."""
+    """Whether the call has lengths that are not `readable`."""
     return call.lengths is not None and not readable(call.lengths)
 
 
 def many_small_steps(call: Call) -> bool:
-    """Whether a GRU in float32 or float64 trains on a CPU in many small steps, all samples equally long.
+    """Whether a float32 or float64 GRU is trained on a CPU with many small steps and samples of equal length.
 
-    torch differentiates its CPU GRU step by step; the hand-derived backward does what it can for all steps at once, which is 1.1
-    to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
+    torch differentiates its CPU GRU step by step; the hand-derived backward does part of the work for all steps at once, which is
+    1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
     """
     spec, input = call.spec, call.input
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
@@ -89,7 +89,7 @@ RULES = (
     Rule(TORCH, "unrolled, copied", many_small_steps, "measured to be faster"),
     Rule(TORCH, "torch", always, "torch's RNN serves the call"),
 )
-"""Who runs a call, and why."""
+"""Which engine runs a call, and why."""
 _RULES = {name: tuple(rule for rule in RULES if name in rule.asked) for name in (*NAMES, AUTO)}
 ENGINES: dict[str, Callable[[Call], Result]] = {
     "reference": reference.run,
@@ -101,11 +101,11 @@ ENGINES: dict[str, Callable[[Call], Result]] = {
 
 
 def decide(call: Call, backend: str | None) -> Rule:
-    """The rule that says who runs `call`.
+    """The rule that applies to `call`.
 
     Raises:
-        ValueError: no backend has that name.
-        BackendUnavailableError: the backend asked for cannot serve `call`.
+        ValueError: the backend does not exist.
+        BackendUnavailableError: the requested backend cannot run `call`.
     """
     for rule in _RULES[requested(backend)]:
         if rule.when(call):
@@ -116,10 +116,10 @@ def decide(call: Call, backend: str | None) -> Rule:
 
 
 def run(call: Call, backend: str | None) -> Result:
-    """Run `call` on the backend in force.
+    """Run `call` on the requested backend.
 
     Raises:
-        As `decide`, and what `validation.check_call` raises of a call that is not well formed.
+        The errors of `decide`, and those of `validation.check_call` for invalid arguments.
     """
     if requested(backend) in TORCH and plain(call):
         return ENGINES["torch"](with_states(call))
@@ -132,9 +132,9 @@ def run(call: Call, backend: str | None) -> Result:
 
 
 def plain(call: Call) -> bool:
-    """Whether torch's RNN serves a call on a CPU and its input and states are right: a short cut past `check_call` and `RULES`.
+    """Whether torch's RNN runs a valid call on a CPU: a fast path that replaces `check_call` and `RULES` for common calls.
 
-    Small calls take some ten microseconds, to which all checks and rules one by one would add a third.
+    Small calls take some ten microseconds; separate checks and rules would add a third.
     """
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
     if torch.compiler.is_compiling() or type(input) is not Tensor or not (input.is_cpu and weight.is_cpu):
@@ -157,7 +157,7 @@ def plain(call: Call) -> bool:
 
 
 def with_states(call: Call) -> Call:
-    """`call` with zeros for initial states if it has none."""
+    """`call`, with zeros as its initial states if it has none."""
     if call.states:
         return call
     like = call.weights.flat[0] if call.is_ids else call.input
@@ -165,20 +165,20 @@ def with_states(call: Call) -> Call:
 
 
 def available_backends() -> dict[str, str | None]:
-    """Every backend by name, with the reason why it cannot run here, or None if it can."""
+    """All backends by name, each with the reason why it cannot run here, or None if it can."""
     return {"reference": None, "aten": None, "triton": triton.missing()}
 
 
 def torch_has_step(cell: str, backend: str | None) -> bool:
-    """Whether one step of `cell` on floating-point input goes to torch's own cell."""
+    """Whether one step of `cell` with floating-point input is run by torch's own cell."""
     return cell in TORCH_CELLS and requested(backend) in TORCH and not transformed()
 
 
 def pointwise_engine(backend: str | None, input: Tensor) -> str:
-    """Name what runs an operation on `input` that every backend computes alike, to the bit: "triton" or "plain".
+    """The engine of a pointwise operation on `input`, "triton" or "plain"; results are bit-identical.
 
     Raises:
-        BackendUnavailableError: "triton" was asked for and cannot.
+        BackendUnavailableError: "triton" was requested and cannot run.
     """
     wanted = requested(backend)
     if wanted == AUTO:

@@ -1,4 +1,4 @@
-"""The textbook as a backend: the reference's loops over time, differentiated by autograd."""
+"""The reference as a backend: its loops over time, differentiated by autograd."""
 
 from __future__ import annotations
 

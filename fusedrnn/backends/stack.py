@@ -1,4 +1,4 @@
-"""Layers run one after the other: what every backend shares that does not give a whole stack to torch."""
+"""Layers run one after the other, for all backends except where torch runs a whole stack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fusedrnn.reference.stack import Between, Layer, run_layers
 
 
 def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
-    """Run `call` with `layer` as each of its layers.
+    """Run `call` with `layer` for each of its layers.
 
-    Packed input is padded first and given lengths, so that a dropout mask is indexed as (T, B, D*P) in every layout.
+    Packed input is padded and gets lengths, so that a dropout mask is indexed by (T, B, D*P) in every layout.
     """
     x, lengths, places = call.input, call.lengths, None
     if call.batch_sizes is not None:
@@ -26,7 +26,7 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
 
 
 def dropout_between(call: Call, engine: str) -> Between | None:
-    """The dropout of `call` as a pass over each layer's output, by `engine`; None where nothing is dropped."""
+    """A `Between` that applies the dropout of `call` to the output of a layer with `engine`; None without dropout."""
     spec, seeds = call.spec, call.seeds
     if seeds is None:
         return None

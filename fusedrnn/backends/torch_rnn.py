@@ -17,11 +17,11 @@ from fusedrnn.reference.stack import Layer, LayerWeights
 
 
 def run(call: Call) -> Result:
-    """Run `call`: the whole stack at once, or with dropout layer by layer.
+    """Run `call`: the whole stack at once, or layer by layer if there is dropout.
 
-    The masks are ours: the same on every backend, and reproduced with the random numbers around them, which cuDNN's own are not
-    (it keeps their state in a cache that `torch.manual_seed` does not reach). On a CPU torch runs layer by layer too; on a GPU
-    this gives up that cuDNN runs one layer beside the next.
+    Dropout uses the masks of `functional.dropout`, the same on every backend and reproduced with torch's random state. cuDNN's are
+    not: it keeps their state in a cache that `torch.manual_seed` does not reach. On a CPU torch also runs layer by layer; on a GPU
+    this prevents cuDNN from running layers concurrently.
     """
     if call.seeds is None:
         return _whole(call)
@@ -29,7 +29,7 @@ def run(call: Call) -> Result:
 
 
 def _whole(call: Call) -> Result:
-    """torch's function on all layers; padded input with lengths is sorted, packed, and put back in the caller's order."""
+    """Run torch's function on all layers. Padded input with lengths is sorted and packed; results are in the caller's order."""
     if call.batch_sizes is not None:
         return _on_packed(call, call.input, call.batch_sizes, call.states)
     if call.lengths is None:
@@ -54,7 +54,7 @@ def _on_packed(call: Call, data: Tensor, batch_sizes: Tensor, states: States) ->
 
 
 def _layer(call: Call) -> Layer:
-    """A layer of `call` on torch's function."""
+    """A `Layer` that runs one layer of `call` with torch's function."""
     one = call._replace(spec=call.spec._replace(num_layers=1), batch_sizes=None, seeds=None)
 
     def layer(
@@ -69,9 +69,9 @@ def _layer(call: Call) -> Layer:
 
 
 def _function(call: Call, states: States) -> tuple[Any, Any, tuple[bool, int, float, bool, bool]]:
-    """torch's function, its hx, and has_biases, num_layers, dropout, train and bidirectional.
+    """torch's function, its hx, and its arguments has_biases, num_layers, dropout, train and bidirectional.
 
-    cuDNN asks by `train` whether a backward may follow.
+    `train` tells cuDNN whether a backward may follow.
     """
     spec = call.spec
     options = (call.weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)

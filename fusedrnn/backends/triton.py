@@ -17,7 +17,7 @@ from fusedrnn.operators.layer import dropping_layer, operator_layer
 
 
 def missing() -> str | None:
-    """Why no call at all can be served here, or None."""
+    """Why the kernels cannot run at all, or None if they can."""
     if importlib.util.find_spec("triton") is None:
         return "expected the package triton, got none installed"
     if not _interpreted() and not torch.cuda.is_available():
@@ -26,7 +26,7 @@ def missing() -> str | None:
 
 
 def refuse(call: Call) -> str | None:
-    """Why `call` cannot be served, or None."""
+    """Why the kernels cannot run `call`, or None if they can."""
     if differentiated_by_func():
         return (
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
@@ -37,7 +37,7 @@ def refuse(call: Call) -> str | None:
 
 
 def refuse_input(input: Tensor) -> str | None:
-    """Why kernels cannot read `input`, or None."""
+    """Why the kernels cannot read `input`, or None if they can."""
     reason = missing()
     if reason is not None:
         return reason
@@ -48,12 +48,12 @@ def refuse_input(input: Tensor) -> str | None:
 
 @cache
 def _unserved(device: torch.device) -> str | None:
-    """Why the sweeps do not run on a GPU, or None."""
+    """Why the sweeps cannot run on `device`, or None if they can."""
     return unserved(torch.cuda.get_device_capability(device))
 
 
 def run(call: Call) -> Result:
-    """Run `call` on the kernels; the sweep itself drops, except where a projection follows it."""
+    """Run `call` with the kernels. The sweeps apply the dropout, except with a projection or a probability of 1."""
     spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
     if seeds is None or spec.dropout == 1 or call.weights.projected:
         layer = operator_layer("triton", spec.cell, keep_gates=keep)
@@ -63,7 +63,7 @@ def run(call: Call) -> Result:
 
 
 def pointwise_engine(input: Tensor) -> str:
-    """What is fastest for an operation on `input` that has the same bits everywhere: "triton" on a GPU, else "plain"."""
+    """The faster engine for a pointwise operation on `input`, bit-identical on both: "triton" on a GPU, else "plain"."""
     return "triton" if input.is_cuda and missing() is None else "plain"
 
 

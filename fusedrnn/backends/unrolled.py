@@ -1,4 +1,4 @@
-"""Plain torch operators with a backward derived by hand: what "aten" and "auto" run where torch's own RNN cannot or is slower."""
+"""Plain torch operators with a hand-derived backward, for "aten" and "auto" where torch's RNN cannot run the call or is slower."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def run(call: Call) -> Result:
 
 
 def run_copied(call: Call) -> Result:
-    """As `run`, for calls that torch's RNN serves too: it lets users overwrite its output, which the backward here reads."""
+    """Like `run`, but returns a copy of the output: the backward reads the original, and users may overwrite torch's output."""
     output, finals, every = run(call)
     return output.clone(), finals, every

@@ -1,4 +1,4 @@
-"""Drop-in modules: recurrent layers, cells, dropout, and what turns a model's modules into them."""
+"""Drop-in modules: recurrent layers, cells, dropout, initial states, and replacing the torch.nn modules of a model by them."""
 
 from fusedrnn.modules.rnn import FusedGRU as FusedGRU
 from fusedrnn.modules.rnn import FusedLSTM as FusedLSTM

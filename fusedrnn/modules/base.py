@@ -1,4 +1,4 @@
-"""What FusedGRU and FusedLSTM share: options beyond torch.nn's, weights, and the layouts of input and output."""
+"""Base class of FusedGRU and FusedLSTM: options beyond torch.nn's, weights, and the layouts of input and output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fusedrnn.operators.packing import pack, unpack
 
 
 class Options(TypedDict, total=False):
-    """The arguments of the modules beyond torch.nn's; see `FusedGRU`."""
+    """Keyword arguments that torch.nn's modules do not have; see `FusedGRU`."""
 
     backend: str | None
     variational: bool
@@ -29,7 +29,7 @@ class Options(TypedDict, total=False):
 
 
 def check_options(name: str, options: Options) -> None:
-    """Raise a TypeError, as a call of `name` does, if `options` has an argument that there is not."""
+    """Raise a TypeError, as Python does for a call of `name`, if `options` has an unknown argument."""
     unknown = next((option for option in options if option not in Options.__annotations__), None)
     if unknown is not None:
         raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}")
@@ -38,11 +38,11 @@ def check_options(name: str, options: Options) -> None:
 class FusedRNNBase(nn.RNNBase):
     """Base of `FusedGRU` and `FusedLSTM`.
 
-    `nn.RNNBase` owns parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are no bases, because
-    torch.compile refuses to trace them and their subclasses whole.
+    `nn.RNNBase` provides parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are not base classes
+    because torch.compile refuses to trace them and their subclasses as a whole.
     """
 
-    cell: Any  # a name of `Spec.cell`, or a property that returns one
+    cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _set_options(
         self,
@@ -52,7 +52,7 @@ class FusedRNNBase(nn.RNNBase):
         weight_dropout: float = 0.0,
         memory: str = "save",
     ) -> None:
-        """Check and keep the `Options`."""
+        """Check and store the `Options`."""
         self.backend = None if backend is None else check_name(backend)
         self.memory = validation.check_memory(memory)
         self.variational = variational
@@ -61,22 +61,22 @@ class FusedRNNBase(nn.RNNBase):
 
     @property
     def _flat_weights(self) -> list[Any]:
-        """The weights as they are now. torch.nn keeps a list, which is stale when a weight is replaced by other means."""
-        own = self._parameters  # without the detour over nn.Module.__getattr__
+        """The current weights. torch.nn stores a list instead, which can be stale after a weight is replaced."""
+        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
         return [own[name] if name in own else getattr(self, name, None) for name in self._flat_weights_names]
 
     @_flat_weights.setter
     def _flat_weights(self, weights: list[Any]) -> None:
-        """Ignore the list that torch.nn makes."""
+        """Ignore the list that torch.nn assigns."""
 
     def _replicate_for_data_parallel(self) -> Any:
-        """As torch.nn's, whose list keeps the weights that DataParallel takes out of the replica."""
+        """Replicate as torch.nn does, and store the weights as plain attributes: DataParallel leaves the replica no parameters."""
         replica: Any = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
         replica.__dict__.update((n, p) for n, p in self._parameters.items() if n in self._flat_weights_names)
         return replica
 
     def _spec(self) -> Spec:
-        """The attributes as they are now, in one value."""
+        """The `Spec` of the current attributes."""
         return Spec(
             self.cell,
             self.input_size,
@@ -90,10 +90,10 @@ class FusedRNNBase(nn.RNNBase):
         )
 
     def _weights(self) -> Weights:
-        """The weights of a call, `weight_dropout` applied; each attribute is read once, for a parametrization may be costly."""
+        """The current weights, after `weight_dropout`. Every attribute is read only once, since a parametrization may be costly."""
         flat = self._flat_weights
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
-            self._update_flat_weights()  # cuDNN wants them in one block of memory, also after they were replaced
+            self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         if self.training and self.weight_dropout:
             recurrent = ["weight_hh" in name for name in self._flat_weights_names]
             pairs = zip(flat, recurrent, strict=True)
@@ -102,7 +102,7 @@ class FusedRNNBase(nn.RNNBase):
         return Weights(flat, directions, bias=self.bias, projected=self.proj_size > 0)
 
     def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None, batch: int = 0) -> Tensor:
-        """Time-major input after `input_dropout`; packed rows are padded for it, so that the mask is that of the padded form."""
+        """Apply `input_dropout` to time-major input. Packed input is padded for it, so that its mask is that of padded input."""
         if not self.training or self.input_dropout == 0:
             return input
         if not input.is_floating_point():
@@ -115,10 +115,10 @@ class FusedRNNBase(nn.RNNBase):
         return dropped if places is None else pack(dropped, places)
 
     def _forward(self, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...]:
-        """Bring the input into time-major batched form, run, and undo that.
+        """Convert the input to time-major batched form, run the layers, and convert the results back.
 
         Returns:
-            Output, the tuple of final states and, with `all_states`, a tuple over layers of the tuple of all their states.
+            The output, a tuple of final states and, with `all_states`, for each layer a tuple of its states at every step.
         """
         if isinstance(input, PackedSequence):
             if lengths is not None:
@@ -146,7 +146,7 @@ class FusedRNNBase(nn.RNNBase):
         return (output, finals, every) if all_states else (output, finals)
 
     def _forward_packed(self, input: PackedSequence, states: States, all_states: bool) -> tuple[Any, ...]:
-        """States come and go in the caller's order of samples, the rows in the packed one."""
+        """Run packed input. States are in the caller's order of samples, rows of input and output in packed order."""
         data, batch_sizes, order, inverse = input
         batch = int(batch_sizes[0]) if order is None else len(order)
         spec = self._spec()
@@ -154,7 +154,7 @@ class FusedRNNBase(nn.RNNBase):
             for state in states:
                 validation.check_packed_state(state, batch)
             states = tuple([state.index_select(1, order) for state in states])
-        elif not states and torch.compiler.is_compiling():  # batch_sizes, which say B, cannot be read there
+        elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
             states = spec.zeros(data if data.is_floating_point() else self._flat_weights[0], batch)
         data = self._drop_input(data, batch_sizes, batch)
         call = Call(spec, self._weights(), data, states, batch_sizes, None, self.training, all_states)
@@ -165,12 +165,12 @@ class FusedRNNBase(nn.RNNBase):
         return (output, finals, every) if all_states else (output, finals)
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and the options that differ from their defaults."""
+        """Add the options that differ from their defaults to the text of torch.nn."""
         rates = ((name, getattr(self, name)) for name in ("input_dropout", "weight_dropout", "variational", "backend"))
         given = super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
         return given + ("" if self.memory == "save" else f", memory={self.memory!r}")
 
 
 def _each(change: Callable[[Tensor], Any], given: Any) -> Any:
-    """Nested tuples of tensors with each tensor changed."""
+    """Apply `change` to every tensor in nested tuples."""
     return change(given) if isinstance(given, Tensor) else tuple([_each(change, part) for part in given])

@@ -1,7 +1,7 @@
-"""FusedGRUCell and FusedLSTMCell: torch.nn's GRUCell and LSTMCell by name, argument, parameter and result.
+"""FusedGRUCell and FusedLSTMCell: drop-in replacements for torch.nn's GRUCell and LSTMCell.
 
-They subclass `nn.modules.rnn.RNNCellBase`, which owns parameters and initialisation. One step has nothing to fuse over time:
-"auto" and "aten" run torch's own cell, any other choice runs a layer of one step.
+They subclass `nn.modules.rnn.RNNCellBase`, which provides parameters and initialisation. One step has no time loop to fuse, so
+"auto" and "aten" use torch's own cell where it can run the step; otherwise the step is run as a layer with T = 1.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _FusedCell(RNNCellBase):
-    """What both cells share: checks, the batch dimension, the choice of backend."""
+    """Base class of both cells: checks, batch dimension, choice of backend."""
 
     backend: str | None
-    cell: Any  # a name of `Spec.cell`, or a property that returns one
+    cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
-        """Run torch's cell on (B, I) and states (B, H)."""
+        """Run torch's cell on input (B, I) and states (B, H)."""
         raise NotImplementedError
 
     def _weights(self) -> list[Any]:
-        """The weights as they are now, in torch.nn's order, None for a missing bias."""
-        own = self._parameters  # without the detour over nn.Module.__getattr__
+        """The current weights in torch.nn's order; None for a missing bias."""
+        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
         return [own[name] if name in own else getattr(self, name) for name in _NAMES]
 
     def _quick_step(self, input: Any, states: States, count: int) -> States | None:
-        """The next states from `count` states, or none for zeros, by torch's cell; None: take `_forward`.
+        """Run torch's cell with few checks; returns None if `_forward` is needed. () stands for `count` zero states.
 
-        A step takes torch some ten microseconds, so nothing is checked here that torch checks too; what it refuses goes to
-        `_forward`, which says why. Dimensions and dtypes of states are checked: torch broadcasts the one and promotes the other.
+        torch's cell takes some ten microseconds, so only what torch would accept by broadcasting or type promotion is checked:
+        dimensions and dtypes of the states. If torch raises an error, `_forward` checks the arguments and says what is wrong.
         """
         if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
             return None
@@ -63,7 +63,7 @@ class _FusedCell(RNNCellBase):
             return None
 
     def _forward(self, input: Any, states: States, names: tuple[str, ...]) -> States:
-        """Check, add the batch dimension if there is none, run, take it away."""
+        """Check the arguments, add a missing batch dimension, run the step, and remove the added dimension."""
         cell = type(self).__name__
         validation.check_tensor("input", input)
         ids = input.dtype == torch.int64 and input.dim() < 2
@@ -90,7 +90,7 @@ class _FusedCell(RNNCellBase):
         return states if batched else tuple(state.squeeze(0) for state in states)
 
     def _layer(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
-        """Run a layer of one step on (B, I), or ids (B,), and states (B, H)."""
+        """Run the step as a layer with T = 1 on input (B, I), or ids (B,), and states (B, H)."""
         spec = Spec(self.cell, self.input_size, self.hidden_size, self.hidden_size)
         added = tuple(state.unsqueeze(0) for state in states)
         call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
@@ -98,7 +98,7 @@ class _FusedCell(RNNCellBase):
         return tuple(state.squeeze(0) for state in finals)
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and the backend if one was chosen."""
+        """Add the backend, if one was chosen, to the text of torch.nn."""
         return super().extra_repr() + (f", backend={self.backend!r}" if self.backend else "")
 
 
@@ -111,7 +111,7 @@ class FusedGRUCell(_FusedCell):
         reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
 
     `forward(input, hx=None)` takes input (B, I) or (I,), or token ids int64 (B,) or (), and hx (B, H) or (H,), zeros by
-    default; it returns h', shaped as hx. Errors: ValueError for a wrong number of dimensions or dtype, RuntimeError for a
+    default. It returns h', shaped as hx. Errors: ValueError for a wrong number of dimensions or dtype, RuntimeError for a
     wrong size or device, IndexError for a token id out of range.
     """
 
@@ -132,11 +132,11 @@ class FusedGRUCell(_FusedCell):
 
     @property
     def cell(self) -> str:
-        """The cell of `Spec`."""
+        """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Run one step: h'."""
+        """Run one step and return h'."""
         states = () if hx is None else (hx,)
         found = self._quick_step(input, states, 1)
         if found is None:
@@ -151,7 +151,7 @@ class FusedGRUCell(_FusedCell):
         return (torch.gru_cell(input, states[0], *weights),)
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and which GRU if not torch.nn's."""
+        """Add `reset_after`, if it is False, to the text of torch.nn."""
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
 
@@ -162,7 +162,7 @@ class FusedLSTMCell(_FusedCell):
         input_size, hidden_size, bias, device, dtype: as for `torch.nn.LSTMCell`; the same seed gives the same parameters.
         backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
-    `forward(input, hx=None)` as for `FusedGRUCell`, with hx = (h, c); it returns (h', c').
+    `forward(input, hx=None)` is that of `FusedGRUCell` with hx = (h, c); it returns (h', c').
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class FusedLSTMCell(_FusedCell):
     cell = "lstm"
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Run one step: (h', c')."""
+        """Run one step and return (h', c')."""
         found = None
         if hx is None or (isinstance(hx, tuple) and len(hx) == 2):
             found = self._quick_step(input, hx or (), 2)

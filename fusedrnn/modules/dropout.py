@@ -1,4 +1,4 @@
-"""FusedDropout: torch.nn.Dropout by name, argument and result."""
+"""FusedDropout: a drop-in replacement for torch.nn.Dropout."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fusedrnn.dropout import dropout
 
 
 class FusedDropout(nn.Dropout):
-    """Drop-in for `torch.nn.Dropout`: `functional.dropout` when training, nothing otherwise.
+    """Drop-in for `torch.nn.Dropout`: `functional.dropout` in training, the identity in evaluation.
 
     Args:
         p: probability of dropping an element, 0 to 1.
         inplace: overwrite the input.
-        shared_dims: the first so many dimensions share one mask.
+        shared_dims: number of leading dimensions that share one mask.
         backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
     Raises:
-        ValueError: `p` is not a probability, or no such backend.
+        ValueError: `p` is not a probability, or the backend does not exist.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class FusedDropout(nn.Dropout):
         self.backend = None if backend is None else check_name(backend)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop elements of `input`, any shape."""
+        """Apply dropout to `input`, which may have any shape."""
         return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and what differs from its defaults."""
+        """Add the options that differ from their defaults to the text of torch.nn."""
         shared = f", shared_dims={self.shared_dims}" if self.shared_dims else ""
         return super().extra_repr() + shared + (f", backend={self.backend!r}" if self.backend else "")

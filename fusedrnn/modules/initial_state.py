@@ -1,4 +1,4 @@
-"""The initial state of a recurrent module as parameters that all samples share."""
+"""Trainable initial states of a recurrent module, shared by all samples."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.nn.utils.rnn import PackedSequence
 
 
 class InitialState(nn.Module):
-    """h_0, and c_0 of an LSTM, for any batch: `gru(x, initial(x))`.
+    """The initial state h_0, and c_0 for an LSTM, expanded to the batch of an input: `gru(x, initial(x))`.
 
-    Zeros to begin with, as without it. Learnt, it is what gradient descent makes of it (Pitis, "Non-zero initial states for
+    The states start as zeros, the default of the module, and are learnt by gradient descent (Pitis, "Non-zero initial states for
     recurrent neural networks", 2016).
 
     Args:
         module: a GRU, LSTM, GRUCell or LSTMCell, ours or torch.nn's; only its sizes, dtype and device are read.
-        learnable: parameters; otherwise buffers, which are in the state_dict too and can be set.
+        learnable: True for parameters, False for buffers, which are also in the state_dict and can be set.
 
     Attributes:
-        h_0: (L*D, P), of a cell (H,).
-        c_0: (L*D, H), of a cell (H,); None without a c.
+        h_0: (L*D, P); (H,) for a cell.
+        c_0: (L*D, H); (H,) for a cell; None without a cell state.
     """
 
     h_0: Tensor
@@ -50,10 +50,10 @@ class InitialState(nn.Module):
                 self.register_buffer(name, value)
 
     def forward(self, input: Any) -> Any:
-        """The states for `input`, whatever form it has: tensor, token ids, unbatched or packed; expanded, not copied.
+        """Expand the states, without a copy, to the batch of `input`: a tensor, token ids or a PackedSequence, batched or not.
 
         Returns:
-            hx in the form that the module takes: h_0 (L*D, B, P), or (h_0, c_0); without B where the input has none.
+            hx as the module takes it: h_0 (L*D, B, P), or (h_0, c_0); without the dimension B for unbatched input.
         """
         batch = self._batch(input)
         h = self._expanded(self.h_0, batch)
@@ -73,5 +73,5 @@ class InitialState(nn.Module):
         return state.unsqueeze(-2).expand(*state.shape[:-1], batch, state.shape[-1])
 
     def extra_repr(self) -> str:
-        """The sizes of the states."""
+        """The shapes of the states."""
         return ", ".join(f"{n}={tuple(t.shape)}" for n in ("h_0", "c_0") if (t := getattr(self, n)) is not None)

@@ -1,7 +1,7 @@
-"""Swap torch.nn's recurrent modules inside a model for ours, in place, and back.
+"""Replace torch.nn's recurrent modules in a model by ours, in place, and restore them.
 
-A module keeps its identity: only its class changes. So parameters, optimisers, hooks, flags, pruning, weight norms, modules
-that several parents share, lists that hold a module, and the root of the model all stay what they are.
+Only the class of a module changes; the object stays the same. So parameters, optimisers, hooks, flags, pruning, weight norms,
+shared modules, lists that hold a module, and a root module itself all stay valid.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ _RECURRENT = {"RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"}
 
 @dataclass(frozen=True)
 class Replacements:
-    """What was done to a model: by the name of a module ("" is the root, several names are one shared module).
+    """What was done to a model. Keys are names of modules: "" for the root, all names of a shared module joined by ", ".
 
     Attributes:
-        changed: the classes before and after, as "GRU -> FusedGRU".
-        left: why a recurrent module was left as it was.
+        changed: class before and after, as "GRU -> FusedGRU".
+        left: reason why a recurrent module was not changed.
     """
 
     changed: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """One line a module."""
+        """One line per module."""
         lines = [f"{name or '(root)'}: {what}" for name, what in self.changed.items()]
         lines += [f"{name or '(root)'}: left, {why}" for name, why in self.left.items()]
         return "\n".join(lines) or "no recurrent modules"
 
 
 def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacements:
-    """Turn every `nn.GRU`, `nn.LSTM`, `nn.GRUCell` and `nn.LSTMCell` inside `model`, itself included, into ours, in place.
+    """Replace every `nn.GRU`, `nn.LSTM`, `nn.GRUCell` and `nn.LSTMCell` in `model`, or `model` itself, by ours, in place.
 
-    The modules stay the same objects with the same parameters, hooks and flags; state_dicts do not change. Code that asks
-    `isinstance(module, nn.GRU)` gets another answer: ours subclass `nn.RNNBase` (cells: `RNNCellBase`), not `nn.GRU`.
+    The modules stay the same objects with the same parameters, hooks and flags, and state_dicts do not change. But
+    `isinstance(module, nn.GRU)` becomes False: our classes subclass `nn.RNNBase` (cells: `RNNCellBase`), not `nn.GRU`.
 
     Args:
         model: any module.
-        backend: as the argument of `FusedGRU`, for every module that is replaced.
+        backend: the argument `backend` of every new module; see `FusedGRU`.
 
     Returns:
         What was replaced, and what was left and why: `nn.RNN`, subclasses, quantised and scripted modules.
 
     Raises:
-        ValueError: no such backend.
+        ValueError: the backend does not exist.
     """
     defaults = {fused: _options(fused, backend) for fused in TORCH}
     report = Replacements()
@@ -68,7 +68,7 @@ def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacement
         if kind in FUSED and not getattr(module, "proj_size", 0) * (kind is nn.GRU):
             fused = FUSED[kind]
             _turn(module, fused)
-            module.__dict__.pop("_flat_weights", None)  # ours reads the attributes
+            module.__dict__.pop("_flat_weights", None)  # a property in our class
             module.__dict__.update(defaults[fused])
             report.changed[name] = f"{kind.__name__} -> {fused.__name__}"
         else:
@@ -79,9 +79,9 @@ def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacement
 
 
 def restore_rnns(model: nn.Module) -> Replacements:
-    """Turn every `FusedGRU`, `FusedLSTM`, `FusedGRUCell` and `FusedLSTMCell` inside `model` into torch.nn's, in place.
+    """Replace every `FusedGRU`, `FusedLSTM`, `FusedGRUCell` and `FusedLSTMCell` in `model` by torch.nn's, in place.
 
-    Undoes `replace_rnns`; modules that were ours from the start are turned too. The choice of backend is forgotten.
+    Reverses `replace_rnns`. Modules that were created as ours are replaced too. The `backend` of a module is dropped.
 
     Returns:
         What was restored, and what was left because it uses an option that torch.nn does not have.
@@ -106,7 +106,7 @@ def restore_rnns(model: nn.Module) -> Replacements:
 
 
 def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once, under all its names."""
+    """Yield every module once, with all its names joined."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
@@ -115,19 +115,19 @@ def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _options(fused: type, backend: Any) -> dict[str, Any]:
-    """The attributes that our class has beyond torch.nn's, as they are with this backend and defaults for the rest."""
+    """The attributes that our class has and torch.nn's has not: `backend` as given, the others with their defaults."""
     theirs, ours = TORCH[fused](1, 2, device="meta"), fused(1, 2, device="meta", backend=backend)
     return {key: value for key, value in ours.__dict__.items() if key not in theirs.__dict__}
 
 
 def _plain_class(module: nn.Module) -> type:
-    """Its class, without the one that `torch.nn.utils.parametrize` puts on top."""
+    """The class of `module`, without the subclass that `torch.nn.utils.parametrize` creates."""
     kind = type(module)
     return kind.__bases__[0] if parametrize.is_parametrized(module) else kind
 
 
 def _turn(module: nn.Module, kind: type) -> None:
-    """Change the class; what parametrize put on top is put on top of the new one."""
+    """Change the class of `module` to `kind`; if it is parametrized, to a parametrized subclass of `kind`."""
     if parametrize.is_parametrized(module):
         own = {k: v for k, v in vars(type(module)).items() if k not in ("__dict__", "__weakref__")}
         kind = type(f"Parametrized{kind.__name__}", (kind,), own)
@@ -135,7 +135,7 @@ def _turn(module: nn.Module, kind: type) -> None:
 
 
 def _why_left(module: nn.Module) -> str | None:
-    """Why a module that is or looks recurrent was not replaced; None if it is no such thing."""
+    """Why a recurrent module was not replaced; None for other modules."""
     kind = _plain_class(module)
     if kind in (nn.RNN, nn.RNNCell):
         return f"nn.{kind.__name__} has no fused counterpart"

@@ -1,4 +1,4 @@
-"""FusedGRU and FusedLSTM: torch.nn's GRU and LSTM by name, argument, parameter and result."""
+"""FusedGRU and FusedLSTM: drop-in replacements for torch.nn's GRU and LSTM."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class FusedGRU(FusedRNNBase):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as for `torch.nn.GRU`;
-            the same seed gives the same parameters, and state_dicts load both ways.
+            the same seed gives the same parameters, and state_dicts can be loaded both ways.
         reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product. Default: True.
-        **options: the arguments below, by name.
+        **options: the keyword arguments below.
 
     Keyword Args:
         backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
             FUSEDRNN_BACKEND.
-        variational: all time steps share the masks of `dropout` and `input_dropout` (Gal & Ghahramani, "A theoretically
+        variational: whether all time steps share the masks of `dropout` and `input_dropout` (Gal & Ghahramani, "A theoretically
             grounded application of dropout in recurrent neural networks", 2016). Default: False.
-        input_dropout: probability of dropping an element of a floating-point input, when training. Default: 0.
-        weight_dropout: probability of dropping an element of `weight_hh`, drawn once a call (DropConnect as in AWD-LSTM: Merity
-            et al., "Regularizing and optimizing LSTM language models", 2018), when training. Default: 0.
-        memory: "save", or "recompute" to keep no gates for the backward: see `functional.gru`. Default: "save".
+        input_dropout: probability of dropping an element of a floating-point input, in training. Default: 0.
+        weight_dropout: probability of dropping an element of `weight_hh`, drawn once per call, in training (DropConnect as in
+            AWD-LSTM: Merity et al., "Regularizing and optimizing LSTM language models", 2018). Default: 0.
+        memory: "save", or "recompute" to save no gates for the backward: see `functional.gru`. Default: "save".
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
-    batch_first, (T,) unbatched or packed, standing for one-hot rows of width input_size. `lengths` (B,) gives the steps of each
-    sample; the output is zero past them. Returns output and h_n, and with `return_all_states=True` a third value: a tuple over
-    layers of every h of the layer, laid out as the output (packed where that is) and before dropout.
+    batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of each
+    sample; past them the output is zero. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with
+    one entry per layer, h at every step, laid out as the output (packed if it is packed), before dropout.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FusedGRU(FusedRNNBase):
 
     @property
     def cell(self) -> str:
-        """The cell of `Spec`."""
+        """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
 
     def forward(
@@ -74,7 +74,7 @@ class FusedGRU(FusedRNNBase):
         *,
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
-        """Run the layers: output, h_n and, if asked for, every h of every layer."""
+        """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
         if isinstance(input, Proxy):
             return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
         if hx is not None:
@@ -83,7 +83,7 @@ class FusedGRU(FusedRNNBase):
         return output, h_n, *(tuple(h for (h,) in states) for states in every)
 
     def extra_repr(self) -> str:
-        """As torch.nn's, and which GRU if not torch.nn's."""
+        """Add `reset_after`, if it is False, to the text of torch.nn."""
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
 
@@ -92,11 +92,11 @@ class FusedLSTM(FusedRNNBase):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype: as for
-            `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts load both ways.
+            `torch.nn.LSTM`; the same seed gives the same parameters, and state_dicts can be loaded both ways.
         **options: as for `FusedGRU`.
 
-    `forward(input, hx=None, lengths=None)` as for `FusedGRU`, with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
-    `return_all_states=True` a third value: a tuple over layers of (every h, every c) of the layer, laid out as the output.
+    `forward(input, hx=None, lengths=None)` is that of `FusedGRU` with hx = (h_0, c_0). Returns output and (h_n, c_n), and with
+    `return_all_states=True` a third value: a tuple with one entry per layer, (h, c) at every step, laid out as the output.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class FusedLSTM(FusedRNNBase):
         *,
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
-        """Run the layers: output, (h_n, c_n) and, if asked for, (every h, every c) of every layer."""
+        """Run the layers. Returns the output, (h_n, c_n) and, if requested, (h, c) of every layer and step."""
         if isinstance(input, Proxy):
             return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
         if hx is not None:

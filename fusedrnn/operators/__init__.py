@@ -1,1 +1,1 @@
-"""The computations behind the backends as torch operators: the time loop of a layer, dropout, the L2 penalty."""
+"""The computations of the backends as torch operators: the sweeps of a layer, dropout, the L2 penalty."""

@@ -1,4 +1,4 @@
-"""The arguments of `fusedrnn::sweep` and `fusedrnn::sweep_backward`: the one place that lists them, in the order of the schemas."""
+"""Arguments of `fusedrnn::sweep` and `fusedrnn::sweep_backward` in the order of their schemas, which are generated from them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", 
 
 
 class Sweep(NamedTuple):
-    """One layer, all its directions.
+    """Arguments of `fusedrnn::sweep`: one layer with all its directions.
 
     Attributes:
         engine: "triton" or "unrolled".
-        cell: a name of `kernels.cell.NUMBERS`.
+        cell: key of `kernels.cell.NUMBERS`.
         x: (T, B, I), token ids (T, B) int64, or pre-activations (T, B, D*G*H) if `w_ih` is None.
         h0: (D, B, H).
-        c0: (D, B, H) of a cell with c, else None.
+        c0: (D, B, H), or None if the cell has no c.
         w_ih: (D, G*H, I) or None.
         w_hh: (D, G*H, H).
         b_ih: (D, G*H) or None.
         b_hh: (D, G*H) or None.
-        lengths: (B,) integers or None.
-        keep_gates: keep what the backward needs; otherwise it recomputes that.
-        seed: of the dropout of the output, (1,) int64, or None for none.
-        p: probability of dropping, strictly between 0 and 1.
-        shared: whether all time steps share a mask.
+        lengths: steps of each sample, (B,) integers, or None for T.
+        keep_gates: whether to save the gates for the backward, which otherwise recomputes them.
+        seed: seed of the dropout of the output, (1,) int64, or None for no dropout.
+        p: probability of dropping an element, strictly between 0 and 1.
+        shared: whether all time steps share one mask.
     """
 
     engine: str
@@ -50,9 +50,9 @@ class Gradients(NamedTuple):
     """What `fusedrnn::sweep_backward` takes after the arguments of the `Sweep` that it differentiates.
 
     Attributes:
-        output, cells, gates: as the forward returned them; `gates` is empty where they were not kept.
-        d_output, d_h_n, d_cells, d_c_n, d_dropped: gradients of the results, None where there is none.
-        need_x: whether the gradient of `x` is asked for.
+        output, cells, gates: results of the forward; `gates` is empty if they were not saved.
+        d_output, d_h_n, d_cells, d_c_n, d_dropped: gradients of the results, each None if there is none.
+        need_x: whether the gradient of `x` is needed.
     """
 
     output: Tensor
@@ -67,7 +67,7 @@ class Gradients(NamedTuple):
 
 
 DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")
-"""The inputs of a sweep that have gradients, in the order in which `sweep_backward` returns these."""
+"""The differentiable arguments of a sweep, in the order in which `sweep_backward` returns their gradients."""
 
 
 def schema(*arguments: type[Sweep] | type[Gradients], results: int) -> str:

@@ -1,6 +1,6 @@
 """Derivatives of `fusedrnn::sweep`: the first by `fusedrnn::sweep_backward`, the second by differentiating the reference.
 
-The reference has the same formulas and is differentiated by autograd, so any higher derivative follows from the second.
+The reference has the same formulas and is differentiated by autograd, so higher derivatives follow from the second.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Results = tuple[Tensor | None, ...]
 TENSORS = (*DIFFERENTIABLE, "lengths", "seed")
 """The fields of a `Sweep` that are saved as tensors."""
 RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
-"""The gradients of a sweep's results, in the order of `reference_sweep`, and that of the dropped output."""
+"""Gradients of the results: of those of `reference_sweep`, in its order, and of the dropped output."""
 
 
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Save what `backward` needs of a `Sweep` and its results."""
+    """Save the arguments and results of a `Sweep` that `backward` needs."""
     a = Sweep(*inputs)
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[4])
@@ -33,7 +33,7 @@ def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: None, d_dropped: Any) -> Results:
-    """The gradients of a `Sweep`'s arguments."""
+    """Gradients of the arguments of a `Sweep`."""
     *tensors, output, cells, gates = ctx.saved_tensors
     a = ctx.others._replace(**dict(zip(TENSORS, tensors, strict=True)))
     needed = dict(zip(Sweep._fields, ctx.needs_input_grad, strict=False))  # trailing defaults are left out
@@ -53,9 +53,9 @@ def setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) 
 
 
 def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
-    """Differentiate the reference's gradient by the inputs of the sweep and by the gradients of its results.
+    """Differentiate the reference's gradients with respect to the inputs of the sweep and the gradients of its results.
 
-    Where a still higher derivative is asked for, grad mode is on, and the graph stays attached.
+    If a higher derivative is needed, grad mode is on, and the result stays attached to the graph.
     """
     further = torch.is_grad_enabled()
     *saved, lengths, seed = ctx.saved_tensors
@@ -63,7 +63,7 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
     with torch.enable_grad():
         given = {name: _variable(tensor, further) for name, tensor in zip(names, saved, strict=True)}
         inputs: list[Any] = [given[name] for name in DIFFERENTIABLE]
-        expected = reference_sweep(ctx.cell, *inputs, lengths)  # type: ignore[call-arg]  # seven of them by *inputs
+        expected = reference_sweep(ctx.cell, *inputs, lengths)  # type: ignore[call-arg]  # *inputs are seven arguments
         results = dict(zip(RESULTS, expected, strict=False))
         if given["d_dropped"] is not None:
             results["d_dropped"] = plain.counter_dropout(results["d_output"], ctx.p, seed, int(ctx.shared))
@@ -109,14 +109,14 @@ def reference_sweep(
     b_hh: Tensor | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, ...]:
-    """The reference for a sweep: output, h_n and, of a cell with c, every c_t and c_n."""
+    """Run the reference on the arguments of a sweep: output, h_n and, for a cell with c, every c_t and c_n."""
     states = (h0,) if c0 is None else (h0, c0)
     trace, finals = SWEEPS[cell](input_side(x, w_ih, b_ih, len(w_hh)), states, w_hh, b_hh, None, lengths)
     return tuple(tensor for pair in zip(trace, finals, strict=True) for tensor in pair)
 
 
 def _variable(tensor: Tensor | None, attached: bool) -> Tensor | None:
-    """What the gradient is taken by: a leaf, or a view of `tensor` that stays part of its graph."""
+    """The tensor to differentiate with respect to: a new leaf or, if `attached`, a view that stays in the graph of `tensor`."""
     if tensor is None or not tensor.is_floating_point():
         return tensor
     if attached and tensor.requires_grad:

@@ -1,8 +1,8 @@
-"""Dropout as torch operators: shapes for tracing, derivatives of every order, vmap.
+"""Dropout as torch operators, with shapes for tracing, derivatives of every order, and vmap.
 
-`fusedrnn::dropout` is linear in its input and its own derivative, so the backward is the same operator with the same seed, and
-the seed is all that is kept. `fusedrnn::bias_relu_dropout` keeps its output, whose zeros say where no gradient flows. The
-Triton kernels are imported when they first run.
+`fusedrnn::dropout` is linear and elementwise, so its backward is the same operator with the same seed, and only the seed is saved.
+`fusedrnn::bias_relu_dropout` saves its output: where it is zero, so is the gradient. The Triton kernels are imported on first
+use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _triton() -> Any:
 
 @torch.library.custom_op("fusedrnn::dropout", mutates_args=(), device_types=("cpu", "cuda"))
 def dropout(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) -> Tensor:
-    """`reference.counter_dropout` on `engine` ("plain" or "triton"), laid out as x."""
+    """`reference.counter_dropout` on `engine` ("plain" or "triton"), with the strides of x."""
     if engine == "triton":
         result: Tensor = _triton().dropout(x, p, seed, shared_dims)
         return result
@@ -41,7 +41,7 @@ def _(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) -> Tenso
 def _(
     info: Any, dims: tuple[int | None, ...], engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int
 ) -> tuple[Tensor, int]:
-    """Every sample has the mask of its seed, as in a loop."""
+    """Each sample gets the mask of its seed, as in a loop over the samples."""
     _, x_dim, _, seed_dim, _ = dims
     if seed_dim is None:
         assert x_dim is not None
@@ -53,7 +53,7 @@ def _(
 
 @torch.library.custom_op("fusedrnn::bias_relu_dropout", mutates_args=(), device_types=("cpu", "cuda"))
 def bias_relu_dropout(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
-    """`reference.bias_relu_dropout` on `engine`, contiguous; `p` = 0 or 1 needs no seed."""
+    """`reference.bias_relu_dropout` on `engine`, contiguous; no seed is needed for `p` = 0 or 1."""
     if engine == "triton":
         result: Tensor = _triton().bias_relu_dropout(x, bias, p, seed)
         return result
@@ -145,7 +145,7 @@ class _InPlace(torch.autograd.Function):
 
 
 def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *, inplace: bool = False) -> Tensor:
-    """Dropout under whatever is going on: transforms of torch.func go through plain operators, tracing through the operator."""
+    """Dropout in any context: plain operators under torch.func and forward-mode AD, otherwise the operator, also when tracing."""
     through = transformed()
     if inplace and not (through or torch.compiler.is_compiling() or x.is_meta or is_fake(x)):
         result: Tensor = _InPlace.apply(x, engine, p, seed, shared_dims)  # type: ignore[no-untyped-call]
@@ -155,7 +155,7 @@ def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *
 
 
 def seed_for(p: float, device: torch.device, count: int = 1) -> Tensor:
-    """`count` seeds, int64, from torch's generator of `device`; zeros and no draw where `p` = 1 leaves nothing to chance."""
+    """`count` seeds, int64, from torch's generator of `device`; for `p` = 1, where the mask is not random, zeros without a draw."""
     if p == 1:
         return torch.zeros(count, dtype=torch.int64, device=device)
     return torch.randint(-(1 << 63), (1 << 63) - 1, (count,), dtype=torch.int64, device=device)
@@ -166,5 +166,5 @@ def _contiguous(y: Tensor) -> Tensor:
 
 
 def _with_strides_of(y: Tensor, like: Tensor) -> Tensor:
-    """`y` with the strides of `like`, which tracing promises; also where a dimension of one makes no difference in memory."""
+    """`y` with the strides of `like`, which tracing has promised; copied even if only strides of dimensions of size 1 differ."""
     return y if y.stride() == like.stride() else like.copy_(y)

@@ -1,4 +1,4 @@
-"""One layer on `fusedrnn::sweep`, shaped as `reference.stack.Layer`: `layer(x, states, directions, lengths)`."""
+"""One layer that uses `fusedrnn::sweep`, as a `reference.stack.Layer`: `layer(x, states, directions, lengths)`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stac
 
 
 def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
-    """A layer whose time loop `engine` ("triton" or "unrolled") runs.
+    """A layer whose sweeps are run by `engine`, "triton" or "unrolled".
 
-    `keep_gates` keeps the gates for the backward; otherwise the backward recomputes them from the outputs.
+    `keep_gates`: save the gates for the backward, which otherwise recomputes them from the outputs.
     """
 
     def layer(
@@ -35,10 +35,10 @@ def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
 def dropping_layer(
     engine: str, cell: str, p: float, seeds: Tensor, *, shared: bool, keep_gates: bool = True
 ) -> tuple[Layer, Between]:
-    """A layer whose time loop also writes its output after dropout, and the function that hands this to the next layer.
+    """A layer whose sweep also returns its output after dropout, and the `Between` that passes this to the next layer.
 
-    Each call of the layer takes the next of `seeds`, (L - 1,); the last layer has none. `p` is strictly between 0 and 1; `shared`
-    is one mask for all time steps. Not for an LSTM with projection, whose output the time loop does not compute.
+    Each call of the layer uses the next of `seeds`, (L - 1,); the last layer has none. `p` is strictly between 0 and 1; `shared`:
+    all time steps share one mask. Not for an LSTM with projection, whose output is not computed by the sweep.
     """
     left = iter(seeds.split(1))
     dropped: list[Tensor] = []
@@ -65,7 +65,7 @@ def _run(
     keep_gates: bool,
     drop: Dropout | None = None,
 ) -> tuple[States, States, Tensor]:
-    """The states of every step, the final states, and the output after dropout, empty without `drop`."""
+    """Run a layer: the states of every step, the final states, and the output after dropout, which is empty without `drop`."""
     dtype = autocast_dtype(x.device)
     if dtype is not None:
         x = x.to(dtype) if x.is_floating_point() else x
@@ -99,11 +99,11 @@ def _side_by_side(directions: Sequence[LayerWeights]) -> LayerWeights:
 def _projected(
     engine: str, x: Tensor, states: States, w: LayerWeights, w_hr: Tensor, lengths: Tensor | None, keep: bool
 ) -> tuple[States, States]:
-    """The LSTM with projection (Sak et al. 2014), computed by the time loop of the LSTM without one.
+    """The LSTM with projection (Sak et al. 2014), computed with the sweep of the LSTM without projection.
 
-    h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the loop runs over m with that product as its weights, and the
-    projection of all steps is one product afterwards. The initial h is not a projection: it is added to the pre-activations of
-    each sample's first step, and m starts at zero.
+    h = W_hr m with m = o tanh(c), so W_hh h = (W_hh W_hr) m: the sweep runs on m, with W_hh W_hr as its recurrent weights, and one
+    product projects all steps afterwards. h_0 need not be a projection, so W_hh h_0 is added to the pre-activations of the first
+    step of each sample, and m starts at zero.
     """
     (h0, c0), w_hh, T = states, w.w_hh, x.shape[0]
     gx = input_side(x, w.w_ih, w.b_ih, len(w_hh))
@@ -121,7 +121,7 @@ def _projected(
 
 
 def _at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:
-    """(B, N) at the first step that direction d takes, zero elsewhere: (T, B, N)."""
+    """(T, B, N): `values` (B, N) at the first step of direction d, zero at all other steps."""
     times = torch.arange(T, device=values.device).unsqueeze(-1)  # (T, 1)
     if d == 0:
         at = times == 0

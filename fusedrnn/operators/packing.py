@@ -1,4 +1,4 @@
-"""Packed sequences as padded ones with lengths, and back."""
+"""Conversion between packed sequences and padded ones with lengths."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
 def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pad packed rows (N, *) of `batch` samples to (T, B, *) with zeros.
+    """Pad packed rows (N, *) of `batch` samples with zeros to (T, B, *).
 
-    Also returns the lengths (B,), and the places (N,) of the rows that `pack` takes; both on the device of `data`.
+    Also returns the lengths (B,), and the positions (N,) of the rows, which `pack` needs; both on the device of `data`.
     """
     lengths = (torch.arange(batch) < batch_sizes.unsqueeze(-1)).sum(0)
     places = _places(batch_sizes, batch, len(data)).to(data.device)
@@ -19,14 +19,14 @@ def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tenso
 
 
 def pack(padded: Tensor, places: Tensor) -> Tensor:
-    """The rows (N, *) of (T, B, *) that stand at `places`: the inverse of `unpack`."""
+    """The rows (N, *) of `padded` (T, B, *) at the positions `places`: the inverse of `unpack`."""
     return padded.flatten(0, 1).index_select(0, places)
 
 
 def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
-    """Where each packed row stands in the flattened (T, B): step times B plus sample.
+    """Position of each packed row in the flattened (T, B): step * B + sample.
 
-    One gather or scatter moves every step, where `pad_packed_sequence` copies step by step; and no size depends on a value, so
+    With it, one gather or scatter moves all steps, while `pad_packed_sequence` copies step by step. No size depends on a value, so
     that it can be traced.
     """
     row, ends = torch.arange(rows), batch_sizes.cumsum(0)
@@ -35,5 +35,5 @@ def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
 
 
 def sort_and_pack(padded: Tensor, lengths: Tensor) -> PackedSequence:
-    """Pack (T, B, *) by `lengths` (B,) in any order."""
+    """Sort and pack (T, B, *) by `lengths` (B,), which are in any order."""
     return pack_padded_sequence(padded, lengths.cpu(), enforce_sorted=False)

@@ -1,8 +1,8 @@
 """The L2 penalty of many tensors at once.
 
-torch's foreach operations already read each tensor in a few launches for all of them, so there is no kernel of ours; what is ours
-is the gradient, which torch would derive through the norms. On a CPU both together take about half the time of torch's foreach
-norms differentiated by autograd.
+torch's foreach operations already read all tensors in a few launches, so no kernel is needed. The gradient is implemented here,
+because autograd would differentiate through the norms. On a CPU both together take about half the time of torch's foreach norms
+differentiated by autograd.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fusedrnn.reference import l2
 
 
 class _Penalty(torch.autograd.Function):
-    """Half the sum of squares, whose gradient is the weights; nothing but them is kept."""
+    """Half the sum of squares. Its gradient is the weights, so nothing else is saved."""
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class _Penalty(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         weights = ctx.saved_tensors
         grad = grad.to(weights[0].dtype)
-        if torch.is_grad_enabled():  # to be differentiated again, which torch's foreach product cannot
+        if torch.is_grad_enabled():  # for a higher derivative, which torch's foreach product does not support
             return tuple(weight * grad for weight in weights)
         return tuple(torch._foreach_mul(weights, grad))
 
@@ -42,8 +42,8 @@ def _wide(weight: Tensor) -> torch.dtype:
 def l2_penalty(params: Iterable[Tensor]) -> Tensor:
     """Half the sum of all squared weights, ``sum ||w||^2 / 2``, whose gradient is the weights themselves.
 
-    Krogh & Hertz, "A simple weight decay can improve generalization" (1992). Times lambda, it is what `weight_decay=lambda` adds
-    to the loss in `torch.optim.SGD`.
+    Krogh & Hertz, "A simple weight decay can improve generalization" (1992). Multiplied by lambda, it is the term of the loss
+    that corresponds to `weight_decay=lambda` in `torch.optim.SGD`.
 
     Args:
         params: at least one tensor, any shapes, floating point, one dtype and device.
@@ -52,7 +52,7 @@ def l2_penalty(params: Iterable[Tensor]) -> Tensor:
         A scalar: float64 for float64, else float32.
 
     Raises:
-        ValueError: there is no tensor, or two dtypes; RuntimeError: a tensor is not floating point.
+        ValueError: there is no tensor, or the dtypes differ; RuntimeError: a tensor is not floating point.
     """
     weights = list(params)
     if not weights:

@@ -1,4 +1,4 @@
-"""What a sweep returns, whichever engine runs it. T steps, B samples, D directions, H units, S values saved a unit."""
+"""Results of a sweep, the same for every engine. T steps, B samples, D directions, H units, S saved values per unit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Dropout(NamedTuple):
-    """What a sweep drops of the output that the next layer reads, on the fly: as ``pointwise.dropout`` of (T, B, D*H)."""
+    """Dropout that a sweep applies to the output for the next layer: the same as ``pointwise.dropout`` on (T, B, D*H)."""
 
     seed: Tensor  # (1,) int64
     p: float  # strictly between 0 and 1
@@ -16,19 +16,19 @@ class Dropout(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What a forward sweep leaves: ``gates`` and ``dropped`` are None unless asked for, ``cells`` and ``c_n`` without a c."""
+    """Results of a forward sweep. ``gates`` and ``dropped`` are None unless requested, ``cells`` and ``c_n`` if there is no c."""
 
     output: Tensor  # (T, B, D, H)
     h_n: Tensor  # (D, B, H)
     cells: Tensor | None  # (T, B, D, H)
     c_n: Tensor | None  # (D, B, H)
-    gates: Tensor | None  # (T, B, D, S*H): as the cell saves them
-    dropped: Tensor | None = None  # (T, B, D, H) the output after dropout
+    gates: Tensor | None  # (T, B, D, S*H), in the storage order of the cell
+    dropped: Tensor | None = None  # (T, B, D, H), the output after dropout
 
 
 class Backward(NamedTuple):
     """Gradients of the pre-activations and of the initial states."""
 
-    dgates: Tensor  # (T, B, D, S*H): in the order of the cell
+    dgates: Tensor  # (T, B, D, S*H), in the storage order of the cell
     dh0: Tensor  # (D, B, H)
     dc0: Tensor | None  # (D, B, H)

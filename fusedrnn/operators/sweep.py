@@ -1,7 +1,7 @@
-"""The time loop of a layer as torch operators: schemas, results, shapes for tracing.
+"""The sweeps of a layer as torch operators: schemas, implementations, shapes for tracing.
 
-`fusedrnn::sweep` is one layer, all its directions: input product, forward sweep. `fusedrnn::sweep_backward` is its derivative:
-backward sweep, then the products over all steps. The Triton kernels are imported when they first run, so that importing
+`fusedrnn::sweep` is one layer with all its directions: input product, then forward sweep. `fusedrnn::sweep_backward` is its
+derivative: backward sweep, then the products over all steps. The Triton kernels are imported on first use, so that importing
 fusedrnn needs no Triton.
 """
 
@@ -40,7 +40,7 @@ def sweep(*arguments: Any) -> Results:
 
     Returns:
         output (T, B, D, H), h_n (D, B, H), every c_t (T, B, D, H), c_n (D, B, H), gates (T, B, D, S*H), the output after dropout
-        (T, B, D, H); the last four are empty where there is no c, the gates are not kept, nothing is dropped.
+        (T, B, D, H). Without c, c_t and c_n are empty; so are gates that are not saved, and the last one without dropout.
     """
     a = Sweep(*arguments)
     gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
@@ -77,7 +77,7 @@ def _(*arguments: Any) -> Results:
     schema=schema(Sweep, Gradients, results=7),
 )
 def sweep_backward(*arguments: Any) -> Results:
-    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty where there is none; the arguments: `Sweep`, `Gradients`."""
+    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty if there is none; the arguments: `Sweep`, `Gradients`."""
     a, g = split(arguments)
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
@@ -112,7 +112,7 @@ def sweep_backward(*arguments: Any) -> Results:
 
 
 def _through_dropout(a: Sweep, g: Gradients) -> tuple[Tensor | None, dict[str, Dropout]]:
-    """The gradient of the output with that of the dropped output in it, and the dropout that is left to the sweep itself."""
+    """The gradient of the output for the backward sweep, and `drop` if the sweep has to apply the dropout's derivative to it."""
     if g.d_dropped is None or a.seed is None:
         return g.d_output, {}
     if a.engine == "triton" and g.d_output is None:
@@ -131,7 +131,7 @@ def _(*arguments: Any) -> Results:
 
 
 def _or_empty(like: Tensor, *tensors: Tensor | None) -> Results:
-    """An operator returns tensors only: an empty one stands for None."""
+    """Replace None by an empty tensor, since an operator returns only tensors."""
     return tuple(like.new_empty(0) if tensor is None else tensor for tensor in tensors)
 
 

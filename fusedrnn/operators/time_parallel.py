@@ -1,7 +1,7 @@
-"""What a layer does for all time steps at once, around its sweep: plain products and reductions, no loop over time.
+"""The parts of a layer that are computed for all time steps at once: products and reductions, without a time loop.
 
-Symbols as in `fusedrnn.kernels.sweeps`: T steps, B samples, D directions, I inputs, H units, G gates of weights, S values saved
-and differentiated a unit. `x` is (T, B, I), token ids (T, B), or, where `w_ih` is None, the pre-activations (T, B, D*G*H).
+Symbols as in `fusedrnn.kernels.sweeps`: T steps, B samples, D directions, I inputs, H units, G gates, S saved values per unit.
+`x` is (T, B, I), token ids (T, B), or, if `w_ih` is None, the pre-activations (T, B, D*G*H).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fusedrnn.reference.stack import project
 
 
 def input_side(x: Tensor, w_ih: Tensor | None, b_ih: Tensor | None, directions: int) -> Tensor:
-    """x W_ih^T + b_ih of all steps and directions in one product: (T, B, D, G*H)."""
+    """x W_ih^T + b_ih for all steps and directions, as one product: (T, B, D, G*H)."""
     if w_ih is not None:
         x = project(x, w_ih.flatten(0, 1), None if b_ih is None else b_ih.flatten())
     return torch.unflatten(x, -1, (directions, -1))
 
 
 def previous_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state each step started from, (T, B, D, H), given every state (T, B, D, H) and the initial ones (D, B, H)."""
+    """The state before each step, (T, B, D, H), from the states after each step, (T, B, D, H), and the initial ones, (D, B, H)."""
     if states.shape[2] == 1:
         return torch.cat([initial.unsqueeze(2), states[:-1]])
     previous = torch.empty_like(states)
@@ -37,7 +37,7 @@ def previous_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> 
 
 
 def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
-    """h W_hh^T + b_hh of all steps, one product a direction: (T, B, D, N) from h (T, B, D, H) and w_hh (D, N, H)."""
+    """h W_hh^T + b_hh for all steps, one product per direction: (T, B, D, N) from h (T, B, D, H) and w_hh (D, N, H)."""
     parts = []
     for d in range(h.shape[2]):
         parts.append(torch.nn.functional.linear(h[:, :, d], w_hh[d], None if b_hh is None else b_hh[d]))
@@ -67,5 +67,5 @@ def recurrent_gradient(
 
 
 def _stacked(parts: list[Tensor], dim: int) -> Tensor:
-    """What each direction found, along a new dimension; that of a single direction is not copied."""
+    """Stack the results of the directions along a new dimension; that of a single direction is not copied."""
     return parts[0].unsqueeze(dim) if len(parts) == 1 else torch.stack(parts, dim)

@@ -53,7 +53,7 @@ def forward(
             step(given[t], kept[t], h, c, w_t, bias, new_h, new_c)
             if going is None:
                 h, c = new_h, new_c
-            else:  # past its end a sample keeps its state
+            else:  # in its padding a sample keeps its state
                 h = torch.where(going[t], new_h, h)
                 c = None if c is None or new_c is None else torch.where(going[t], new_c, c)
         h_n[d] = h
@@ -99,6 +99,6 @@ def backward(
 
 
 def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:
-    """Views of every step, made at once, which costs less than slicing in the loop; those of one step serve all T."""
+    """Views of every step, made at once, which is faster than slicing in the loop; parts of a single step are reused for all T."""
     steps = list(zip(*(part.unbind() for part in parts), strict=True))
     return steps if len(steps) == T else steps * T
