@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-AUTO = "auto"
-NAMES = ("reference", "aten", "triton")
+from fusedrnn.backends.rules import AUTO, NAMES
+
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
 _open: list[str] = []
 """Names of all open blocks, of any thread: torch.compile cannot read a ContextVar, but recompiles when this list changes."""

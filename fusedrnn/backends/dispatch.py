@@ -1,103 +1,35 @@
 """The entry point of recurrent calls: check the call, add default states and dropout seeds, choose an engine, run it.
 
-`RULES` choose the engine: the first rule for the requested backend whose condition holds. A backend that is requested by name
+`rules.RULES` choose the engine: the first rule for the requested backend whose condition holds. A backend that is requested by name
 but cannot run the call is an error, never a fallback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from fusedrnn import validation
-from fusedrnn.backends import reference, torch_rnn, triton, unrolled
-from fusedrnn.backends.auto import automatic
-from fusedrnn.backends.choice import AUTO, NAMES, requested
+from fusedrnn.backends import triton
+from fusedrnn.backends.choice import requested
+from fusedrnn.backends.rules import (
+    AUTO,
+    BY_NAME,
+    ENGINES,
+    NAMES,
+    TORCH,
+    TORCH_CELLS,
+    Rule,
+    beyond_torch,
+    many_small_steps,
+)
 from fusedrnn.call import Call, Result
-from fusedrnn.context import autocast_dtype, readable, transformed
+from fusedrnn.context import transformed
 from fusedrnn.operators.dropout import seed_for
 
 
 class BackendUnavailableError(RuntimeError):
     """The requested backend cannot run the call; the message says why."""
-
-
-class Rule(NamedTuple):
-    """An entry of `RULES`."""
-
-    asked: tuple[str, ...]  # requested backends that the rule applies to
-    engine: str  # a key of ENGINES
-    when: Callable[[Call], bool]
-    why: str
-
-
-TORCH_CELLS = ("gru", "lstm")
-"""The cells that torch has functions for."""
-
-
-def always(call: Call) -> bool:
-    """Condition of a rule that always applies."""
-    return True
-
-
-def beyond_torch(call: Call) -> bool:
-    """Whether the call uses features that torch's functions do not have."""
-    spec = call.spec
-    return call.is_ids or call.all_states or spec.cell not in TORCH_CELLS or spec.memory == "recompute"
-
-
-def traced_off_cuda(call: Call) -> bool:
-    """Whether torch.compile or torch.export is tracing a call on a device other than a GPU."""
-    return torch.compiler.is_compiling() and not call.input.is_cuda
-
-
-def unreadable_lengths(call: Call) -> bool:
-    """Whether the call has lengths that are not `readable`."""
-    return call.lengths is not None and not readable(call.lengths)
-
-
-def many_small_steps(call: Call) -> bool:
-    """Whether a float32 or float64 GRU is trained on a CPU with many small steps and samples of equal length.
-
-    torch differentiates its CPU GRU step by step; the hand-derived backward does part of the work for all steps at once, which is
-    1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
-    """
-    spec, input = call.spec, call.input
-    if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
-        return False
-    T, B = input.shape[:2]
-    if not ((T >= 32 or spec.hidden_size >= 256) and (B <= 8 or B * spec.hidden_size <= 1024)):
-        return False
-    if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
-        return False
-    return input.requires_grad or any(t.requires_grad for t in (*call.states, *call.weights.flat))
-
-
-TORCH = ("aten", AUTO)
-RULES = (
-    Rule(("reference",), "reference", always, "asked for"),
-    Rule(("triton",), "triton", always, "asked for"),
-    Rule((AUTO,), "triton", lambda call: automatic(call) == "triton", "the cost model expects the kernels to win"),
-    Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
-    Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
-    Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
-    Rule(TORCH, "unrolled", traced_off_cuda, "torch's RNN would be traced as T steps"),
-    Rule(TORCH, "unrolled", unreadable_lengths, "torch packs sequences by the values of their lengths"),
-    Rule(TORCH, "unrolled, copied", many_small_steps, "measured to be faster"),
-    Rule(TORCH, "torch", always, "torch's RNN serves the call"),
-)
-"""Which engine runs a call, and why."""
-_RULES = {name: tuple(rule for rule in RULES if name in rule.asked) for name in (*NAMES, AUTO)}
-ENGINES: dict[str, Callable[[Call], Result]] = {
-    "reference": reference.run,
-    "triton": triton.run,
-    "torch": torch_rnn.run,
-    "unrolled": unrolled.run,
-    "unrolled, copied": unrolled.run_copied,
-}
 
 
 def decide(call: Call, backend: str | None) -> Rule:
@@ -107,7 +39,7 @@ def decide(call: Call, backend: str | None) -> Rule:
         ValueError: the backend does not exist.
         BackendUnavailableError: the requested backend cannot run `call`.
     """
-    for rule in _RULES[requested(backend)]:
+    for rule in BY_NAME[requested(backend)]:
         if rule.when(call):
             break
     if rule.engine == "triton":
@@ -166,7 +98,7 @@ def with_states(call: Call) -> Call:
 
 def available_backends() -> dict[str, str | None]:
     """All backends by name, each with the reason why it cannot run here, or None if it can."""
-    return {"reference": None, "aten": None, "triton": triton.missing()}
+    return {name: triton.missing() if name == "triton" else None for name in NAMES}
 
 
 def torch_has_step(cell: str, backend: str | None) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.backends import auto as chooser
-from fusedrnn.backends import dispatch
+from fusedrnn.backends import dispatch, rules
 from fusedrnn.backends.cudnn import Layer
 from fusedrnn.call import Call
 
@@ -67,7 +67,7 @@ def captured(monkeypatch, module, *args, **options):
     """The call that a module makes."""
     calls: list[Call] = []
     monkeypatch.setattr(dispatch, "plain", lambda _: False)  # the short cut makes no choice
-    monkeypatch.setattr(dispatch, "decide", lambda call, _: calls.append(call) or dispatch.RULES[0])
+    monkeypatch.setattr(dispatch, "decide", lambda call, _: calls.append(call) or rules.RULES[0])
     module(*args, **options)
     (call,) = calls
     assert isinstance(call, Call)

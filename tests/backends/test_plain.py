@@ -6,7 +6,7 @@ from contract_cases import LAYERS, flat, hx_of, tensors, total
 from torch.nn.utils.rnn import pack_sequence
 
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
-from fusedrnn.backends import dispatch
+from fusedrnn.backends import dispatch, rules
 from fusedrnn.call import Call, Spec, Weights
 
 
@@ -128,7 +128,7 @@ def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs():
     gru = FusedGRU(3, 4)
 
     def by_hand(spec, x):
-        return dispatch.many_small_steps(Call(spec, Weights(list(gru.parameters()), 1, bias=True, projected=False), x))
+        return rules.many_small_steps(Call(spec, Weights(list(gru.parameters()), 1, bias=True, projected=False), x))
 
     for steps, batch, wins in ((32, 2, True), (31, 2, False), (32, 257, False)):
         x = torch.randn(steps, batch, 3)
@@ -141,7 +141,7 @@ def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs():
 
 
 def test_every_rule_has_a_reason_and_the_last_of_each_backend_always_holds():
-    for name in (*dispatch.NAMES, dispatch.AUTO):
-        rules = [rule for rule in dispatch.RULES if name in rule.asked]
-        assert rules[-1].when is dispatch.always
-        assert all(rule.why and rule.engine in dispatch.ENGINES for rule in rules)
+    assert (*rules.NAMES, rules.AUTO) == ("reference", "aten", "triton", "auto")
+    for applying in rules.BY_NAME.values():
+        assert applying[-1].when is rules.always
+        assert all(rule.why and rule.engine in rules.ENGINES for rule in applying)
