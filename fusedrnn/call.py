@@ -76,7 +76,10 @@ class Weights:
         flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn; weights that are None are left out.
         bias: whether there are biases.
         projected: whether there is a projection, h = W_hr (o tanh(c)).
+        regular: whether all layers have as many directions as the first.
     """
+
+    regular = True
 
     def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
         self.flat, self.directions, self.bias, self.projected = flat, directions, bias, projected
@@ -89,6 +92,7 @@ class Weights:
         flat = [w for layer in layers for each in layer for w in each if w is not None]
         weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None)
         weights._layers = layers
+        weights.regular = all(len(layer) == weights.directions for layer in layers)
         return weights
 
     @property

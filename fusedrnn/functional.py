@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
+from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call, Result, Spec, States, Weights
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
@@ -76,6 +77,7 @@ def gru(
         RuntimeError: a size or device is wrong; ValueError: a dtype or length is wrong, or the backend does not exist;
             IndexError: a token id is out of range; BackendUnavailableError: the requested backend cannot run the call.
     """
+    validation.check_options("gru", options, Options)
     cell = "gru" if reset_after else "gru_before"
     output, (h_n,), every = _run(cell, input, () if h_0 is None else (h_0,), layers, **options)
     return (output, h_n, tuple(h for (h,) in every)) if options.get("return_all_states") else (output, h_n)
@@ -95,6 +97,9 @@ def lstm(
         The last layer's output, (T, B, D*P) or packed (N, D*P), and (h_n, c_n), shaped as hx. With `return_all_states` a third
         value: a tuple with one entry per layer, (h, c) at every step, laid out as the output; the last dimension of c is D*H.
     """
+    validation.check_options("lstm", options, Options)
+    if hx is not None:
+        validation.check_pair(hx)
     output, finals, every = _run("lstm", input, () if hx is None else tuple(hx), layers, **options)
     return (output, finals, every) if options.get("return_all_states") else (output, finals)
 

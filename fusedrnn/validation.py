@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,13 @@ def check_tensor(name: str, given: Any) -> None:
     """Raise a TypeError if `given` is not a tensor."""
     if not isinstance(given, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(given).__name__}")
+
+
+def check_options(name: str, options: Mapping[str, Any], known: type) -> None:
+    """Raise a TypeError, as Python does for a call of `name`, if `options` has one that the TypedDict `known` lacks."""
+    unknown = next((option for option in options if option not in known.__annotations__), None)
+    if unknown is not None:
+        raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}")
 
 
 def check_pair(hx: Any) -> None:
@@ -37,7 +44,8 @@ def check_memory(given: str) -> str:
 
 def weights_fit(spec: Spec, weights: Weights) -> bool:
     """Whether the weights have exactly the number and the shapes that `spec` requires."""
-    return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
+    expected = _flat_shapes(spec, weights.bias, weights.projected)
+    return weights.regular and [weight.shape for weight in weights.flat] == expected
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:

@@ -53,7 +53,7 @@ def run(call: Call, backend: str | None) -> Result:
     Raises:
         The errors of `decide`, and those of `validation.check_call` for invalid arguments.
     """
-    if requested(backend) in TORCH and plain(call):
+    if plain(call, backend):
         return ENGINES["torch"](with_states(call))
     validation.check_call(call)
     spec = call.spec
@@ -63,7 +63,7 @@ def run(call: Call, backend: str | None) -> Result:
     return ENGINES[decide(call, backend).engine](call)
 
 
-def plain(call: Call) -> bool:
+def plain(call: Call, backend: str | None) -> bool:
     """Whether torch's RNN runs a valid call on a CPU: a fast path that replaces `check_call` and `RULES` for common calls.
 
     Small calls take some ten microseconds; separate checks and rules would add a third.
@@ -85,7 +85,7 @@ def plain(call: Call) -> bool:
     for state, shape in zip(call.states, spec.state_shapes(call.batch), strict=False):
         if state.shape != shape or state.dtype != input.dtype or not state.is_cpu:
             return False
-    return not transformed() and not many_small_steps(call)
+    return not transformed() and not many_small_steps(call) and requested(backend) in TORCH
 
 
 def with_states(call: Call) -> Call:

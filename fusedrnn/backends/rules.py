@@ -34,7 +34,7 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
-    return call.is_ids or call.all_states or spec.cell not in TORCH_CELLS or spec.memory == "recompute"
+    return call.is_ids or call.all_states or spec.cell not in TORCH_CELLS or spec.memory != "save"
 
 
 def traced_off_cuda(call: Call) -> bool:
@@ -77,11 +77,11 @@ RULES = (
     Rule(("reference",), "reference", always, "asked for"),
     Rule((AUTO,), "triton", lambda call: automatic(call) == "triton", "the cost model expects the kernels to win"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
+    Rule(TORCH, "unrolled, copied", many_small_steps, "measured to be faster"),
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
     Rule(TORCH, "unrolled", traced_off_cuda, "torch's RNN would be traced as T steps"),
     Rule(TORCH, "unrolled", unreadable_lengths, "torch packs sequences by the values of their lengths"),
-    Rule(TORCH, "unrolled, copied", many_small_steps, "measured to be faster"),
     Rule(TORCH, "torch", always, "torch's RNN serves the call"),
     Rule(("triton",), "triton", always, "asked for"),
 )

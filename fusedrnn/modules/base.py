@@ -28,13 +28,6 @@ class Options(TypedDict, total=False):
     memory: str
 
 
-def check_options(name: str, options: Options) -> None:
-    """Raise a TypeError, as Python does for a call of `name`, if `options` has an unknown argument."""
-    unknown = next((option for option in options if option not in Options.__annotations__), None)
-    if unknown is not None:
-        raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}")
-
-
 class FusedRNNBase(nn.RNNBase):
     """Base of `FusedGRU` and `FusedLSTM`.
 

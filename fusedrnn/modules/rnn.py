@@ -9,7 +9,7 @@ from torch.fx import Proxy
 
 from fusedrnn import validation
 from fusedrnn.context import traced_as_leaf
-from fusedrnn.modules.base import FusedRNNBase, Options, check_options
+from fusedrnn.modules.base import FusedRNNBase, Options
 
 
 class FusedGRU(FusedRNNBase):
@@ -54,7 +54,7 @@ class FusedGRU(FusedRNNBase):
     ) -> None:
         if "proj_size" in options:
             raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-        check_options("FusedGRU", options)
+        validation.check_options("FusedGRU", options, Options)
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
@@ -113,7 +113,7 @@ class FusedLSTM(FusedRNNBase):
         dtype: Any = None,
         **options: Unpack[Options],
     ) -> None:
-        check_options("FusedLSTM", options)
+        validation.check_options("FusedLSTM", options, Options)
         super().__init__(
             "LSTM",
             input_size,

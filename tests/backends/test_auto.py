@@ -66,7 +66,7 @@ def test_every_decision_is_logged_once_with_its_reason(caplog):
 def captured(monkeypatch, module, *args, **options):
     """The call that a module makes."""
     calls: list[Call] = []
-    monkeypatch.setattr(dispatch, "plain", lambda _: False)  # the short cut makes no choice
+    monkeypatch.setattr(dispatch, "plain", lambda *_: False)  # the short cut makes no choice
     monkeypatch.setattr(dispatch, "decide", lambda call, _: calls.append(call) or rules.RULES[0])
     module(*args, **options)
     (call,) = calls
