@@ -64,9 +64,11 @@ class Spec(NamedTuple):
 
     def zeros(self, like: Tensor, batch: int) -> States:
         """Zero initial states, in the dtype and on the device of `like`; if h and c have the same shape, they are one tensor."""
-        h, *c = self.state_shapes(batch)
+        h, *rest = self.state_shapes(batch)
         zeros = like.new_zeros(h)
-        return (zeros, *(zeros if shape == h else like.new_zeros(shape) for shape in c))
+        if not rest:
+            return (zeros,)
+        return zeros, zeros if rest[0] == h else like.new_zeros(rest[0])
 
 
 class Weights:
@@ -76,14 +78,13 @@ class Weights:
         flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn; weights that are None are left out.
         bias: whether there are biases.
         projected: whether there is a projection, h = W_hr (o tanh(c)).
-        regular: whether all layers have as many directions as the first.
+        by_layer: whether they were given by layer and direction, so that a layer may lack a direction.
     """
-
-    regular = True
 
     def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
         self.flat, self.directions, self.bias, self.projected = flat, directions, bias, projected
         self._layers: Sequence[Sequence[LayerWeights]] | None = None
+        self.by_layer = False
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[LayerWeights]]) -> Weights:
@@ -91,8 +92,7 @@ class Weights:
         first = layers[0][0]
         flat = [w for layer in layers for each in layer for w in each if w is not None]
         weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None)
-        weights._layers = layers
-        weights.regular = all(len(layer) == weights.directions for layer in layers)
+        weights._layers, weights.by_layer = layers, True
         return weights
 
     @property
@@ -152,3 +152,7 @@ class Call(NamedTuple):
         if self.states and torch.compiler.is_compiling():
             return self.states[0].shape[1]
         return int(self.batch_sizes[0])
+
+    def zeros(self) -> States:
+        """The initial states of a call that has none, in the dtype of the input, or of the weights if it is token ids."""
+        return self.spec.zeros(self.weights.flat[0] if self.is_ids else self.input, self.batch)

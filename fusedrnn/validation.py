@@ -44,8 +44,9 @@ def check_memory(given: str) -> str:
 
 def weights_fit(spec: Spec, weights: Weights) -> bool:
     """Whether the weights have exactly the number and the shapes that `spec` requires."""
-    expected = _flat_shapes(spec, weights.bias, weights.projected)
-    return weights.regular and [weight.shape for weight in weights.flat] == expected
+    if any(len(layer) != spec.directions for layer in weights.layers):
+        return False
+    return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:

@@ -54,10 +54,11 @@ def run(call: Call, backend: str | None) -> Result:
         The errors of `decide`, and those of `validation.check_call` for invalid arguments.
     """
     if plain(call, backend):
-        return ENGINES["torch"](with_states(call))
+        return ENGINES["torch"](call)
     validation.check_call(call)
     spec = call.spec
-    call = with_states(call)
+    if not call.states:
+        call = call._replace(states=call.zeros())
     if call.training and spec.dropout > 0 and spec.num_layers > 1:
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
     return ENGINES[decide(call, backend).engine](call)
@@ -66,34 +67,30 @@ def run(call: Call, backend: str | None) -> Result:
 def plain(call: Call, backend: str | None) -> bool:
     """Whether torch's RNN runs a valid call on a CPU: a fast path that replaces `check_call` and `RULES` for common calls.
 
-    Small calls take some ten microseconds; separate checks and rules would add a third.
+    Small calls take some ten microseconds; separate checks and rules would add a third. The weights of a module are not checked:
+    torch does that.
     """
-    spec, input, weight = call.spec, call.input, call.weights.flat[0]
-    if torch.compiler.is_compiling() or type(input) is not Tensor or not (input.is_cpu and weight.is_cpu):
+    spec, weights, input, states = call.spec, call.weights, call.input, call.states
+    weight, dtype = weights.flat[0], input.dtype
+    if type(input) is not Tensor or dtype != weight.dtype or not input.is_cpu or not weight.is_cpu:
         return False
     if (
-        beyond_torch(call)
+        torch.compiler.is_compiling()
+        or beyond_torch(call)
         or call.lengths is not None
         or (call.training and spec.dropout)
-        or input.dtype != weight.dtype
     ):
         return False
-    if input.dim() != (3 if call.batch_sizes is None else 2) or input.shape[-1] != spec.input_size or call.steps < 1:
+    sizes = input.shape
+    if len(sizes) != (3 if call.batch_sizes is None else 2) or sizes[-1] != spec.input_size or call.steps < 1:
         return False
-    if not validation.weights_fit(spec, call.weights):
+    if weights.by_layer and not validation.weights_fit(spec, weights):
         return False
-    for state, shape in zip(call.states, spec.state_shapes(call.batch), strict=False):
-        if state.shape != shape or state.dtype != input.dtype or not state.is_cpu:
-            return False
+    if states:
+        for state, shape in zip(states, spec.state_shapes(call.batch), strict=True):
+            if state.shape != shape or state.dtype != dtype or not state.is_cpu:
+                return False
     return not transformed() and not many_small_steps(call) and requested(backend) in TORCH
-
-
-def with_states(call: Call) -> Call:
-    """`call`, with zeros as its initial states if it has none."""
-    if call.states:
-        return call
-    like = call.weights.flat[0] if call.is_ids else call.input
-    return call._replace(states=call.spec.zeros(like, call.batch))
 
 
 def available_backends() -> dict[str, str | None]:

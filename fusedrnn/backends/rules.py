@@ -34,7 +34,9 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
-    return call.is_ids or call.all_states or spec.cell not in TORCH_CELLS or spec.memory != "save"
+    return (
+        call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS or not call.input.is_floating_point()
+    )
 
 
 def traced_off_cuda(call: Call) -> bool:
@@ -56,8 +58,8 @@ def many_small_steps(call: Call) -> bool:
     spec, input = call.spec, call.input
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
         return False
-    T, B = input.shape[:2]
-    if not ((T >= 32 or spec.hidden_size >= 256) and (B <= 8 or B * spec.hidden_size <= 1024)):
+    T, B, H = input.shape[0], input.shape[1], spec.hidden_size
+    if not ((T >= 32 or H >= 256) and (B <= 8 or B * H <= 1024)):
         return False
     if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
         return False

@@ -17,62 +17,50 @@ from fusedrnn.reference.stack import Layer, LayerWeights
 
 
 def run(call: Call) -> Result:
-    """Run `call`: the whole stack at once, or layer by layer if there is dropout.
+    """Run `call`: the whole stack in one call of torch's function, or with dropout layer by layer. No states are zeros.
 
-    Dropout uses the masks of `functional.dropout`, the same on every backend and reproduced with torch's random state. cuDNN's are
-    not: it keeps their state in a cache that `torch.manual_seed` does not reach. On a CPU torch also runs layer by layer; on a GPU
-    this prevents cuDNN from running layers concurrently.
+    The dropout masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
+    masks (it keeps their state in a cache that `torch.manual_seed` does not reset). On a CPU torch runs layer by layer too; on a
+    GPU cuDNN no longer runs layers in parallel.
     """
-    if call.seeds is None:
-        return _whole(call)
-    return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
+    if call.seeds is not None:
+        return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
+    if call.lengths is not None:
+        return _with_lengths(call, call.lengths)
+    spec, weights, states = call.spec, call.weights, call.states or call.zeros()
+    function: Any = torch.lstm if spec.cell == "lstm" else torch.gru
+    hx = states if spec.cell == "lstm" else states[0]
+    # has_biases, num_layers, dropout, train (cuDNN asks: whether a backward may follow), bidirectional
+    options = (weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)
+    if call.batch_sizes is None:
+        output, *finals = function(call.input, hx, weights.flat, *options, False)
+    else:
+        output, *finals = function(call.input, call.batch_sizes, hx, weights.flat, *options)
+    return output, tuple(finals), ()
 
 
-def _whole(call: Call) -> Result:
-    """Run torch's function on all layers. Padded input with lengths is sorted and packed; results are in the caller's order."""
-    if call.batch_sizes is not None:
-        return _on_packed(call, call.input, call.batch_sizes, call.states)
-    if call.lengths is None:
-        function, hx, options = _function(call, call.states)
-        output, *finals = function(call.input, hx, call.weights.flat, *options, False)
-        return output, tuple(finals), ()
-    packed = sort_and_pack(call.input, call.lengths)
+def _with_lengths(call: Call, lengths: Tensor) -> Result:
+    """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
+    packed = sort_and_pack(call.input, lengths)
     order, inverse = packed.sorted_indices, packed.unsorted_indices
     assert order is not None
     assert inverse is not None
     states = tuple(state.index_select(1, order) for state in call.states)
-    output, sorted_finals, _ = _on_packed(call, packed.data, packed.batch_sizes, states)
+    one = call._replace(input=packed.data, batch_sizes=packed.batch_sizes, lengths=None, states=states)
+    output, finals, _ = run(one)
     packed = PackedSequence(output, packed.batch_sizes, order, inverse)
     padded, _ = pad_packed_sequence(packed, total_length=call.steps)
-    return padded, tuple(state.index_select(1, inverse) for state in sorted_finals), ()
-
-
-def _on_packed(call: Call, data: Tensor, batch_sizes: Tensor, states: States) -> Result:
-    function, hx, options = _function(call, states)
-    output, *finals = function(data, batch_sizes, hx, call.weights.flat, *options)
-    return output, tuple(finals), ()
+    return padded, tuple(state.index_select(1, inverse) for state in finals), ()
 
 
 def _layer(call: Call) -> Layer:
-    """A `Layer` that runs one layer of `call` with torch's function."""
+    """A layer of `call` on torch's function."""
     one = call._replace(spec=call.spec._replace(num_layers=1), batch_sizes=None, seeds=None)
 
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
-        output, finals, _ = _whole(
-            one._replace(input=x, lengths=lengths, states=states, weights=Weights.of([directions]))
-        )
+        output, finals, _ = run(one._replace(input=x, lengths=lengths, states=states, weights=Weights.of([directions])))
         return (torch.unflatten(output, -1, (len(directions), -1)),), finals
 
     return layer
-
-
-def _function(call: Call, states: States) -> tuple[Any, Any, tuple[bool, int, float, bool, bool]]:
-    """torch's function, its hx, and its arguments has_biases, num_layers, dropout, train and bidirectional.
-
-    `train` tells cuDNN whether a backward may follow.
-    """
-    spec = call.spec
-    options = (call.weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)
-    return (torch.lstm, states, options) if spec.cell == "lstm" else (torch.gru, states[0], options)

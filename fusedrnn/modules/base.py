@@ -96,8 +96,6 @@ class FusedRNNBase(nn.RNNBase):
 
     def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None, batch: int = 0) -> Tensor:
         """Apply `input_dropout` to time-major input. Packed input is padded for it, so that its mask is that of padded input."""
-        if not self.training or self.input_dropout == 0:
-            return input
         if not input.is_floating_point():
             raise RuntimeError(f"input_dropout: expected floating-point input, got {input.dtype}")
         padded, places = input, None
@@ -129,7 +127,8 @@ class FusedRNNBase(nn.RNNBase):
             states = tuple([state.unsqueeze(1) for state in states])
         elif self.batch_first:
             input = input.transpose(0, 1)
-        input = self._drop_input(input)
+        if self.training and self.input_dropout:
+            input = self._drop_input(input)
         call = Call(self._spec(), self._weights(), input, states, None, lengths, self.training, all_states)
         output, finals, every = dispatch.run(call, self.backend)
         if not batched:
@@ -149,7 +148,8 @@ class FusedRNNBase(nn.RNNBase):
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
             states = spec.zeros(data if data.is_floating_point() else self._flat_weights[0], batch)
-        data = self._drop_input(data, batch_sizes, batch)
+        if self.training and self.input_dropout:
+            data = self._drop_input(data, batch_sizes, batch)
         call = Call(spec, self._weights(), data, states, batch_sizes, None, self.training, all_states)
         output, finals, every = dispatch.run(call, self.backend)
         if inverse is not None:

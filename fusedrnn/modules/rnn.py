@@ -80,7 +80,7 @@ class FusedGRU(FusedRNNBase):
         if hx is not None:
             validation.check_tensor("hx", hx)
         output, (h_n,), *every = self._forward(input, () if hx is None else (hx,), lengths, return_all_states)
-        return output, h_n, *(tuple(h for (h,) in states) for states in every)
+        return (output, h_n, tuple(h for (h,) in every[0])) if return_all_states else (output, h_n)
 
     def extra_repr(self) -> str:
         """Add `reset_after`, if it is False, to the text of torch.nn."""
