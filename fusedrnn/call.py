@@ -137,7 +137,7 @@ class Call(NamedTuple):
     @property
     def is_ids(self) -> bool:
         """Whether the input is token ids."""
-        return not self.input.is_floating_point()
+        return self.input.dtype == torch.int64
 
     @property
     def steps(self) -> int:

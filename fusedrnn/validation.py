@@ -44,13 +44,15 @@ def check_memory(given: str) -> str:
 
 def weights_fit(spec: Spec, weights: Weights) -> bool:
     """Whether the weights have exactly the number and the shapes that `spec` requires."""
-    if any(len(layer) != spec.directions for layer in weights.layers):
+    if spec.directions not in (1, 2) or any(len(layer) != spec.directions for layer in weights.layers):
         return False
     return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
     """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
+    if spec.directions not in (1, 2):
+        raise RuntimeError(f"layer 0: expected 1 or 2 directions, got {spec.directions}")
     for depth, layer in enumerate(weights.layers):
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")

@@ -34,9 +34,9 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
-    return (
-        call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS or not call.input.is_floating_point()
-    )
+    if call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS or call.input.dtype == torch.int64:
+        return True
+    return call.weights.projected and spec.output_size == spec.hidden_size  # torch tells a projection by its size
 
 
 def traced_off_cuda(call: Call) -> bool:

@@ -55,8 +55,7 @@ class FusedRNNBase(nn.RNNBase):
     @property
     def _flat_weights(self) -> list[Any]:
         """The current weights. torch.nn stores a list instead, which can be stale after a weight is replaced."""
-        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
-        return [own[name] if name in own else getattr(self, name, None) for name in self._flat_weights_names]
+        return [getattr(self, name, None) for name in self._flat_weights_names]
 
     @_flat_weights.setter
     def _flat_weights(self, weights: list[Any]) -> None:
@@ -84,7 +83,8 @@ class FusedRNNBase(nn.RNNBase):
 
     def _weights(self) -> Weights:
         """The current weights, after `weight_dropout`. Every attribute is read only once, since a parametrization may be costly."""
-        flat = self._flat_weights
+        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
+        flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         if self.training and self.weight_dropout:
@@ -147,7 +147,7 @@ class FusedRNNBase(nn.RNNBase):
                 validation.check_packed_state(state, batch)
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
-            states = spec.zeros(data if data.is_floating_point() else self._flat_weights[0], batch)
+            states = spec.zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
         if self.training and self.input_dropout:
             data = self._drop_input(data, batch_sizes, batch)
         call = Call(spec, self._weights(), data, states, batch_sizes, None, self.training, all_states)

@@ -145,3 +145,30 @@ def test_every_rule_has_a_reason_and_the_last_of_each_backend_always_holds():
     for applying in rules.BY_NAME.values():
         assert applying[-1].when is rules.always
         assert all(rule.why and rule.engine in rules.ENGINES for rule in applying)
+
+
+@pytest.mark.parametrize("form", ["recompute", "all states"])
+def test_the_output_of_many_small_steps_may_be_changed_in_place_whatever_the_form(form):
+    gru = FusedGRU(3, 4, memory="recompute" if form == "recompute" else "save")
+    output = gru(torch.randn(40, 2, 3), return_all_states=form == "all states")[0]
+    output.mul_(2)
+    output.sum().backward()
+    assert gru.weight_hh_l0.grad.any()
+
+
+def test_complex_numbers_go_to_torch(kind):
+    ours, theirs = (k(3, 4, dtype=torch.complex64) for k in (kind, getattr(torch.nn, kind.__name__[5:])))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(5, 2, 3, dtype=torch.complex64)
+    for backend in ("auto", "aten"):
+        ours.backend = backend
+        torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+
+
+def test_a_missing_weight_is_named(kind):
+    module = kind(3, 4)
+    del module.bias_hh_l0
+    for backend in ("auto", "reference"):
+        module.backend = backend
+        with pytest.raises(AttributeError, match="bias_hh_l0"):
+            module(torch.randn(5, 2, 3))

@@ -61,6 +61,8 @@ BAD = {
     "b_hh": ([[LayerWeights(W_IH, W_HH, B, B[:9])]], X, r"b_hh of layer 0: expected shape \(12,\), got \(9,\)"),
     "layer above": ([[GOOD], [GOOD]], X, r"w_ih of layer 1: expected shape \(12, 4\), got \(12, 3\)"),
     "directions": ([[GOOD], [ABOVE, ABOVE]], X, "layer 1: expected 1 directions, as in layer 0, got 2"),
+    "three directions": ([[GOOD, GOOD, GOOD]], X, "layer 0: expected 1 or 2 directions, got 3"),
+    "ragged": ([[GOOD, GOOD], [ABOVE]], X, "layer 1: expected 2 directions, as in layer 0, got 1"),
     "dimensions": ([[GOOD]], X[0], "input must have 3 dimensions, got 2"),
 }
 
@@ -83,3 +85,36 @@ def test_the_projection_is_checked_too():
     assert functional.lstm(X, None, [[good]])[0].shape == (5, 2, 2)
     with pytest.raises(RuntimeError, match=r"w_hr of layer 0: expected shape \(2, 5\), got \(2, 4\)"):
         functional.lstm(X, None, [[good._replace(w_hr=w_hr[:, :4])]])
+
+
+def test_layers_of_the_same_number_of_weights_in_other_places_are_ragged():
+    wide = LayerWeights(torch.randn(12, 8), W_HH, B, B)
+    with pytest.raises(RuntimeError, match="layer 1: expected 2 directions, as in layer 0, got 3"):
+        functional.gru(X, None, [[GOOD, GOOD], [wide, wide, wide], [wide]])
+
+
+@pytest.mark.parametrize("backend", ["reference", "aten", "auto"])
+def test_a_projection_as_wide_as_the_state_is_one(backend):
+    weights = LayerWeights(torch.randn(16, 3), torch.randn(16, 4), torch.randn(16), torch.randn(16), torch.randn(4, 4))
+    expected, _ = functional.lstm(X, None, [[weights]], backend="reference")
+    got, _ = functional.lstm(X, None, [[weights]], backend=backend)
+    torch.testing.assert_close(got, expected)
+    assert not torch.allclose(got, functional.lstm(X, None, [[weights._replace(w_hr=None)]])[0])
+
+
+@pytest.mark.parametrize("function", [functional.gru, functional.lstm])
+def test_an_unknown_option_is_a_type_error_of_the_function(function):
+    name = function.__name__
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected keyword argument 'droput'$"):
+        function(X, None, [[GOOD]], droput=0.5)
+
+
+@pytest.mark.parametrize("hx", [(), (torch.zeros(1, 2, 4),), torch.zeros(2, 1, 2, 4)], ids=["none", "one", "tensor"])
+def test_states_of_an_lstm_are_a_pair(hx):
+    with pytest.raises(TypeError, match=r"^hx: expected \(h_0, c_0\), got "):
+        functional.lstm(X, hx, [[LayerWeights(torch.randn(16, 3), torch.randn(16, 4))]])
+
+
+def test_an_unknown_memory_is_refused_in_a_plain_call():
+    with pytest.raises(ValueError, match=r"^memory: expected 'save' or 'recompute', got 'none'$"):
+        functional.gru(X, None, [[GOOD]], memory="none")
