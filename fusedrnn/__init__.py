@@ -2,7 +2,8 @@
 
 from fusedrnn import functional
 from fusedrnn.backends.choice import use_backend
-from fusedrnn.backends.dispatch import BackendUnavailableError, available_backends
+from fusedrnn.backends.dispatch import available_backends
+from fusedrnn.backends.pointwise import BackendUnavailableError
 from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell
 from fusedrnn.modules.dropout import FusedDropout
 from fusedrnn.modules.initial_state import InitialState

@@ -5,7 +5,7 @@ T steps, B samples, I inputs, L layers, D directions, H units, P outputs per dir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,6 +33,8 @@ class Spec(NamedTuple):
         dropout: probability of dropping an element of the output of every layer but the last, in training.
         variational: whether all time steps share one dropout mask.
         memory: "save" saves the gates for the backward, "recompute" recomputes them there.
+        input_dropout: probability of dropping an element of the input, when training.
+        weight_dropout: probability of dropping an element of the recurrent weights, when training.
     """
 
     cell: str
@@ -44,6 +46,8 @@ class Spec(NamedTuple):
     dropout: float = 0.0
     variational: bool = False
     memory: str = "save"
+    input_dropout: float = 0.0
+    weight_dropout: float = 0.0
 
     @property
     def gates(self) -> int:
@@ -96,11 +100,20 @@ class Weights:
         return weights
 
     @property
+    def _count(self) -> int:
+        """Weights of a direction."""
+        return 2 + 2 * self.bias + self.projected
+
+    def with_recurrent(self, change: Callable[[Tensor], Tensor]) -> Weights:
+        """These weights with every w_hh changed."""
+        flat = [change(w) if k % self._count == 1 else w for k, w in enumerate(self.flat)]
+        return Weights(flat, self.directions, bias=self.bias, projected=self.projected)
+
+    @property
     def layers(self) -> Sequence[Sequence[LayerWeights]]:
         """The weights by layer and direction."""
         if self._layers is None:
-            count = 2 + 2 * self.bias + self.projected
-            each = [self._direction(self.flat[k : k + count]) for k in range(0, len(self.flat), count)]
+            each = [self._direction(self.flat[k : k + self._count]) for k in range(0, len(self.flat), self._count)]
             self._layers = [each[k : k + self.directions] for k in range(0, len(each), self.directions)]
         return self._layers
 

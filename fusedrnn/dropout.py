@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn import validation
-from fusedrnn.backends.dispatch import pointwise_engine
+from fusedrnn.backends.pointwise import pointwise_engine
 from fusedrnn.context import autocast_dtype, transformed
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.dropout import seed_for

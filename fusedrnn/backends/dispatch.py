@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fusedrnn import validation
 from fusedrnn.backends import triton
+from fusedrnn.backends.argument_dropout import drop_arguments
 from fusedrnn.backends.choice import requested
+from fusedrnn.backends.pointwise import refuse_for
 from fusedrnn.backends.rules import (
-    AUTO,
     BY_NAME,
     ENGINES,
     NAMES,
@@ -28,10 +29,6 @@ from fusedrnn.context import transformed
 from fusedrnn.operators.dropout import seed_for
 
 
-class BackendUnavailableError(RuntimeError):
-    """The requested backend cannot run the call; the message says why."""
-
-
 def decide(call: Call, backend: str | None) -> Rule:
     """The rule that applies to `call`.
 
@@ -43,7 +40,7 @@ def decide(call: Call, backend: str | None) -> Rule:
         if rule.when(call):
             break
     if rule.engine == "triton":
-        _refuse_for(triton.refuse(call))
+        refuse_for(triton.refuse(call))
     return rule
 
 
@@ -53,6 +50,8 @@ def run(call: Call, backend: str | None) -> Result:
     Raises:
         The errors of `decide`, and those of `validation.check_call` for invalid arguments.
     """
+    if call.training and (call.spec.input_dropout or call.spec.weight_dropout):
+        call = drop_arguments(call, backend)
     if plain(call, backend):
         return ENGINES["torch"](call)
     validation.check_call(call)
@@ -101,22 +100,3 @@ def available_backends() -> dict[str, str | None]:
 def torch_has_step(cell: str, backend: str | None) -> bool:
     """Whether one step of `cell` with floating-point input is run by torch's own cell."""
     return cell in TORCH_CELLS and requested(backend) in TORCH and not transformed()
-
-
-def pointwise_engine(backend: str | None, input: Tensor) -> str:
-    """The engine of a pointwise operation on `input`, "triton" or "plain"; results are bit-identical.
-
-    Raises:
-        BackendUnavailableError: "triton" was requested and cannot run.
-    """
-    wanted = requested(backend)
-    if wanted == AUTO:
-        return triton.pointwise_engine(input)
-    if wanted == "triton":
-        _refuse_for(triton.refuse_input(input))
-    return "triton" if wanted == "triton" else "plain"
-
-
-def _refuse_for(reason: str | None) -> None:
-    if reason is not None:
-        raise BackendUnavailableError(f"backend 'triton' cannot serve this call: {reason}")

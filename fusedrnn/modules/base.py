@@ -14,8 +14,6 @@ from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights
-from fusedrnn.dropout import dropout
-from fusedrnn.operators.packing import pack, unpack
 
 
 class Options(TypedDict, total=False):
@@ -79,31 +77,18 @@ class FusedRNNBase(nn.RNNBase):
             self.dropout,
             self.variational,
             self.memory,
+            self.input_dropout,
+            self.weight_dropout,
         )
 
     def _weights(self) -> Weights:
-        """The current weights, after `weight_dropout`. Every attribute is read only once, since a parametrization may be costly."""
+        """The current weights. Every attribute is read only once, since a parametrization may be costly."""
         own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
         flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
-        if self.training and self.weight_dropout:
-            recurrent = ["weight_hh" in name for name in self._flat_weights_names]
-            pairs = zip(flat, recurrent, strict=True)
-            flat = [dropout(w, self.weight_dropout, backend=self.backend) if drops else w for w, drops in pairs]
         directions = 2 if self.bidirectional else 1
         return Weights(flat, directions, bias=self.bias, projected=self.proj_size > 0)
-
-    def _drop_input(self, input: Tensor, batch_sizes: Tensor | None = None, batch: int = 0) -> Tensor:
-        """Apply `input_dropout` to time-major input. Packed input is padded for it, so that its mask is that of padded input."""
-        if not input.is_floating_point():
-            raise RuntimeError(f"input_dropout: expected floating-point input, got {input.dtype}")
-        padded, places = input, None
-        if batch_sizes is not None:
-            padded, _, places = unpack(input, batch_sizes, batch)
-        shared_dims = 1 if self.variational else 0
-        dropped = dropout(padded, self.input_dropout, shared_dims=shared_dims, backend=self.backend)
-        return dropped if places is None else pack(dropped, places)
 
     def _forward(self, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...]:
         """Convert the input to time-major batched form, run the layers, and convert the results back.
@@ -127,8 +112,6 @@ class FusedRNNBase(nn.RNNBase):
             states = tuple([state.unsqueeze(1) for state in states])
         elif self.batch_first:
             input = input.transpose(0, 1)
-        if self.training and self.input_dropout:
-            input = self._drop_input(input)
         call = Call(self._spec(), self._weights(), input, states, None, lengths, self.training, all_states)
         output, finals, every = dispatch.run(call, self.backend)
         if not batched:
@@ -148,8 +131,6 @@ class FusedRNNBase(nn.RNNBase):
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
             states = spec.zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
-        if self.training and self.input_dropout:
-            data = self._drop_input(data, batch_sizes, batch)
         call = Call(spec, self._weights(), data, states, batch_sizes, None, self.training, all_states)
         output, finals, every = dispatch.run(call, self.backend)
         if inverse is not None:

@@ -66,7 +66,7 @@ def test_what_is_not_plain_is_checked_and_decided_step_by_step(kind, ways):
     assert not any(ways)
     kind(3, 4, 2, dropout=0.5).eval()(x)
     assert ways.pop()
-    kind(3, 4, weight_dropout=0.5, input_dropout=0.5)(x)  # both drop before the call is made
+    kind(3, 4, weight_dropout=0.5, input_dropout=0.5)(x)  # both are done before
     assert ways.pop()
 
 
