@@ -75,6 +75,10 @@ class Spec(NamedTuple):
         return zeros, zeros if rest[0] == h else like.new_zeros(rest[0])
 
 
+SIZES = 6
+"""The first so many fields of `Spec` decide the shapes of weights and states."""
+
+
 class Weights:
     """The weights of a stack, as a flat list and by layer and direction.
 

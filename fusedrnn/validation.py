@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn.call import Call, Spec, Weights
+from fusedrnn.call import SIZES, Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.reference.stack import LayerWeights
 
 
@@ -44,15 +45,18 @@ def check_memory(given: str) -> str:
 
 def weights_fit(spec: Spec, weights: Weights) -> bool:
     """Whether the weights have exactly the number and the shapes that `spec` requires."""
-    if spec.directions not in (1, 2) or any(len(layer) != spec.directions for layer in weights.layers):
+    if weights.by_layer and any(len(layer) != spec.directions for layer in weights.layers):
         return False
-    return [weight.shape for weight in weights.flat] == _flat_shapes(spec, weights.bias, weights.projected)
+    found = [None if weight is None else weight.shape for weight in weights.flat]
+    return found == _flat_shapes(spec[:SIZES], weights.bias, weights.projected)
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
     """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
     if spec.directions not in (1, 2):
         raise RuntimeError(f"layer 0: expected 1 or 2 directions, got {spec.directions}")
+    if weights.projected and not NUMBERS[spec.cell].has_c:
+        raise RuntimeError("w_hr of layer 0: expected None, for only an LSTM has a projection, got a tensor")
     for depth, layer in enumerate(weights.layers):
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
@@ -63,7 +67,11 @@ def check_weights(spec: Spec, weights: Weights) -> None:
 
 
 @lru_cache(maxsize=256)
-def _flat_shapes(spec: Spec, bias: bool, projected: bool) -> list[tuple[int, ...]]:
+def _flat_shapes(sizes: tuple[Any, ...], bias: bool, projected: bool) -> list[tuple[int, ...]]:
+    """The shapes of `Weights.flat`; an empty list for a number of directions or a projection that there is not."""
+    spec = Spec(*sizes)
+    if spec.directions not in (1, 2) or (projected and not NUMBERS[spec.cell].has_c):
+        return []
     kept = [True, True, bias, bias, projected]
     directions = [spec.weight_shapes(depth) for depth in range(spec.num_layers) for _ in range(spec.directions)]
     return [shape for shapes in directions for shape, keep in zip(shapes, kept, strict=True) if keep]
@@ -143,6 +151,8 @@ def check_call(call: Call) -> None:
         check_rank(input, rank)
         check_features(input, spec.input_size)
     if call.lengths is not None:
+        if call.batch_sizes is not None:
+            raise ValueError("lengths: expected None with batch_sizes, which say them, got a tensor")
         check_lengths(call.lengths, input)
     if call.states:
         names = ("hidden",) if len(call.states) == 1 else ("hidden[0]", "hidden[1]")

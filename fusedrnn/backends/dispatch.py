@@ -66,8 +66,7 @@ def run(call: Call, backend: str | None) -> Result:
 def plain(call: Call, backend: str | None) -> bool:
     """Whether torch's RNN runs a valid call on a CPU: a fast path that replaces `check_call` and `RULES` for common calls.
 
-    Small calls take some ten microseconds; separate checks and rules would add a third. The weights of a module are not checked:
-    torch does that.
+    Small calls take some ten microseconds; separate checks and rules would add a third.
     """
     spec, weights, input, states = call.spec, call.weights, call.input, call.states
     weight, dtype = weights.flat[0], input.dtype
@@ -83,7 +82,7 @@ def plain(call: Call, backend: str | None) -> bool:
     sizes = input.shape
     if len(sizes) != (3 if call.batch_sizes is None else 2) or sizes[-1] != spec.input_size or call.steps < 1:
         return False
-    if weights.by_layer and not validation.weights_fit(spec, weights):
+    if not validation.weights_fit(spec, weights):
         return False
     if states:
         for state, shape in zip(states, spec.state_shapes(call.batch), strict=True):

@@ -63,7 +63,7 @@ def many_small_steps(call: Call) -> bool:
         return False
     if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
         return False
-    return input.requires_grad or any(t.requires_grad for t in (*call.states, *call.weights.flat))
+    return input.requires_grad or any(t is not None and t.requires_grad for t in (*call.states, *call.weights.flat))
 
 
 ENGINES: dict[str, Callable[[Call], Result]] = {

@@ -33,7 +33,7 @@ class FusedRNNBase(nn.RNNBase):
     because torch.compile refuses to trace them and their subclasses as a whole.
     """
 
-    cell: Any  # a value of `Spec.cell`, or a property that returns one
+    _cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _set_options(
         self,
@@ -68,7 +68,7 @@ class FusedRNNBase(nn.RNNBase):
     def _spec(self) -> Spec:
         """The `Spec` of the current attributes."""
         return Spec(
-            self.cell,
+            self._cell,
             self.input_size,
             self.hidden_size,
             self.proj_size or self.hidden_size,

@@ -28,7 +28,7 @@ class _FusedCell(RNNCellBase):
     """Base class of both cells: checks, batch dimension, choice of backend."""
 
     backend: str | None
-    cell: Any  # a value of `Spec.cell`, or a property that returns one
+    _cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         """Run torch's cell on input (B, I) and states (B, H)."""
@@ -47,7 +47,7 @@ class _FusedCell(RNNCellBase):
         """
         if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
             return None
-        if not dispatch.torch_has_step(self.cell, self.backend):
+        if not dispatch.torch_has_step(self._cell, self.backend):
             return None
         weights, dtype = self._weights(), input.dtype
         if weights[0].dtype != dtype:
@@ -83,7 +83,7 @@ class _FusedCell(RNNCellBase):
         validation.check_cell(
             input, tuple(zip(names, states, strict=True)), weights[0], self.input_size, self.hidden_size
         )
-        if input.is_floating_point() and dispatch.torch_has_step(self.cell, self.backend):
+        if input.is_floating_point() and dispatch.torch_has_step(self._cell, self.backend):
             states = self._step(input, states, weights)
         else:
             states = self._layer(input, states, weights)
@@ -91,7 +91,7 @@ class _FusedCell(RNNCellBase):
 
     def _layer(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         """Run the step as a layer with T = 1 on input (B, I), or ids (B,), and states (B, H)."""
-        spec = Spec(self.cell, self.input_size, self.hidden_size, self.hidden_size)
+        spec = Spec(self._cell, self.input_size, self.hidden_size, self.hidden_size)
         added = tuple(state.unsqueeze(0) for state in states)
         call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
         _, finals, _ = dispatch.run(call, self.backend)
@@ -131,7 +131,7 @@ class FusedGRUCell(_FusedCell):
         self.reset_after = reset_after
 
     @property
-    def cell(self) -> str:
+    def _cell(self) -> str:
         """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
 
@@ -178,7 +178,7 @@ class FusedLSTMCell(_FusedCell):
         super().__init__(input_size, hidden_size, bias, num_chunks=4, device=device, dtype=dtype)
         self.backend = None if backend is None else check_name(backend)
 
-    cell = "lstm"
+    _cell = "lstm"
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Run one step and return (h', c')."""

@@ -62,7 +62,7 @@ class FusedGRU(FusedRNNBase):
         self.reset_after = reset_after
 
     @property
-    def cell(self) -> str:
+    def _cell(self) -> str:
         """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
 
@@ -129,7 +129,7 @@ class FusedLSTM(FusedRNNBase):
         )
         self._set_options(**options)
 
-    cell = "lstm"
+    _cell = "lstm"
     get_expected_cell_size = nn.LSTM.get_expected_cell_size
     check_forward_args = nn.LSTM.check_forward_args  # type: ignore[assignment]
     permute_hidden = nn.LSTM.permute_hidden  # type: ignore[assignment]

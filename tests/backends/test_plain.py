@@ -172,3 +172,21 @@ def test_a_missing_weight_is_named(kind):
         module.backend = backend
         with pytest.raises(AttributeError, match="bias_hh_l0"):
             module(torch.randn(5, 2, 3))
+
+
+def test_a_replaced_weight_of_another_shape_is_named(kind):
+    module = kind(3, 4)
+    module.weight_hh_l0 = torch.nn.Parameter(torch.randn(5, 4))
+    with pytest.raises(RuntimeError, match=r"^w_hh of layer 0: expected shape \(1[26], 4\), got \(5, 4\)$"):
+        module(torch.randn(5, 2, 3))
+
+
+def test_a_subclass_may_have_an_attribute_named_cell(kind):
+    class Model(kind):
+        def __init__(self):
+            super().__init__(3, 4)
+            self.cell = torch.nn.Linear(4, 4)
+
+    model = Model()
+    assert isinstance(model.cell, torch.nn.Linear)
+    assert model(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)

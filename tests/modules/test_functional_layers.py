@@ -118,3 +118,12 @@ def test_states_of_an_lstm_are_a_pair(hx):
 def test_an_unknown_memory_is_refused_in_a_plain_call():
     with pytest.raises(ValueError, match=r"^memory: expected 'save' or 'recompute', got 'none'$"):
         functional.gru(X, None, [[GOOD]], memory="none")
+
+
+def test_a_gru_has_no_projection_and_packed_input_no_lengths():
+    with pytest.raises(
+        RuntimeError, match=r"^w_hr of layer 0: expected None, for only an LSTM has a projection, got a t"
+    ):
+        functional.gru(X, None, [[GOOD._replace(w_hr=torch.randn(4, 4))]])
+    with pytest.raises(ValueError, match=r"^lengths: expected None with batch_sizes"):
+        functional.gru(X[:, 0], None, [[GOOD]], batch_sizes=torch.tensor([3, 2]), lengths=torch.tensor([2, 2, 1]))
