@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from fusedrnn.backends import choice as backends
+from fusedrnn.backends import dispatch, pointwise
 
 
 class SeenError(Exception):
@@ -28,8 +28,8 @@ def seen(name, out, *options):
 @pytest.mark.parametrize("backend", ["reference", "aten"])
 @pytest.mark.parametrize("name", ["bidirectional", "cells", "deep", "dropin", "dropout_mlp", "gradients", "lyrics"])
 def test_the_backend_is_the_one_that_was_asked_for(name, backend, tmp_path, monkeypatch):
-    for ask in ("requested", "requested_eagerly"):
-        monkeypatch.setattr(backends, ask, raising(lambda name: name))
+    for asker in (dispatch, pointwise):
+        monkeypatch.setattr(asker, "requested", raising(lambda name: name))
     monkeypatch.setattr("examples.lm.run.build_model", raising(lambda settings, size: settings.backend))
     monkeypatch.setattr("examples.flow.recurrent.ScratchRNN", raising(lambda *sizes, backend: backend))
     more = ("--data", "digits") if name == "dropout_mlp" else ()
