@@ -68,11 +68,11 @@ class Spec(NamedTuple):
 
     def zeros(self, like: Tensor, batch: int) -> States:
         """Zero initial states, in the dtype and on the device of `like`; if h and c have the same shape, they are one tensor."""
-        h, *rest = self.state_shapes(batch)
-        zeros = like.new_zeros(h)
-        if not rest:
-            return (zeros,)
-        return zeros, zeros if rest[0] == h else like.new_zeros(rest[0])
+        rows = self.num_layers * self.directions
+        h = like.new_zeros(rows, batch, self.output_size)
+        if not NUMBERS[self.cell].has_c:
+            return (h,)
+        return h, h if self.output_size == self.hidden_size else like.new_zeros(rows, batch, self.hidden_size)
 
 
 SIZES = 6
@@ -89,10 +89,11 @@ class Weights:
         by_layer: whether they were given by layer and direction, so that a layer may lack a direction.
     """
 
+    by_layer = False
+    _layers: Sequence[Sequence[LayerWeights]] | None = None
+
     def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
         self.flat, self.directions, self.bias, self.projected = flat, directions, bias, projected
-        self._layers: Sequence[Sequence[LayerWeights]] | None = None
-        self.by_layer = False
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[LayerWeights]]) -> Weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -47,8 +48,13 @@ def weights_fit(spec: Spec, weights: Weights) -> bool:
     """Whether the weights have exactly the number and the shapes that `spec` requires."""
     if weights.by_layer and any(len(layer) != spec.directions for layer in weights.layers):
         return False
-    found = [None if weight is None else weight.shape for weight in weights.flat]
-    return found == _flat_shapes(spec[:SIZES], weights.bias, weights.projected)
+    try:
+        return [*map(_SHAPE, weights.flat)] == _flat_shapes(spec[:SIZES], weights.bias, weights.projected)
+    except AttributeError:  # a weight is None
+        return False
+
+
+_SHAPE = attrgetter("shape")
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:

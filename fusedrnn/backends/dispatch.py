@@ -88,7 +88,9 @@ def plain(call: Call, backend: str | None) -> bool:
         for state, shape in zip(states, spec.state_shapes(call.batch), strict=True):
             if state.shape != shape or state.dtype != dtype or not state.is_cpu:
                 return False
-    return not transformed() and not many_small_steps(call) and requested(backend) in TORCH
+    if torch.is_grad_enabled() and many_small_steps(call):
+        return False
+    return not transformed() and requested(backend) in TORCH
 
 
 def available_backends() -> dict[str, str | None]:
