@@ -6,7 +6,9 @@ T steps, B samples, I inputs, L layers, D directions, H units, P outputs per dir
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -109,6 +111,15 @@ class Weights:
         """Weights of a direction."""
         return 2 + 2 * self.bias + self.projected
 
+    def fit(self, spec: Spec) -> bool:
+        """Whether these are exactly the weights, by number and shapes, that `spec` requires."""
+        if self.by_layer and any(len(layer) != spec.directions for layer in self.layers):
+            return False
+        try:
+            return [*map(_SHAPE, self.flat)] == _flat_shapes(spec[:SIZES], self.bias, self.projected)
+        except AttributeError:  # a weight is None
+            return False
+
     def with_recurrent(self, change: Callable[[Tensor], Tensor]) -> Weights:
         """These weights with every w_hh changed."""
         flat = [change(w) if k % self._count == 1 else w for k, w in enumerate(self.flat)]
@@ -125,6 +136,20 @@ class Weights:
     def _direction(self, own: list[Tensor]) -> LayerWeights:
         b_ih, b_hh = own[2:4] if self.bias else (None, None)
         return LayerWeights(own[0], own[1], b_ih, b_hh, own[-1] if self.projected else None)
+
+
+_SHAPE = attrgetter("shape")
+
+
+@lru_cache(maxsize=256)
+def _flat_shapes(sizes: tuple[Any, ...], bias: bool, projected: bool) -> list[tuple[int, ...]]:
+    """The shapes of `Weights.flat`; an empty list for a number of directions or a projection that there is not."""
+    spec = Spec(*sizes)
+    if spec.directions not in (1, 2) or (projected and not NUMBERS[spec.cell].has_c):
+        return []
+    kept = [True, True, bias, bias, projected]
+    directions = [spec.weight_shapes(depth) for depth in range(spec.num_layers) for _ in range(spec.directions)]
+    return [shape for shapes in directions for shape, keep in zip(shapes, kept, strict=True) if keep]
 
 
 class Call(NamedTuple):

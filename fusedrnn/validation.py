@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusedrnn.call import SIZES, Call, Spec, Weights
+from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.reference.stack import LayerWeights
@@ -44,19 +42,6 @@ def check_memory(given: str) -> str:
     return given
 
 
-def weights_fit(spec: Spec, weights: Weights) -> bool:
-    """Whether the weights have exactly the number and the shapes that `spec` requires."""
-    if weights.by_layer and any(len(layer) != spec.directions for layer in weights.layers):
-        return False
-    try:
-        return [*map(_SHAPE, weights.flat)] == _flat_shapes(spec[:SIZES], weights.bias, weights.projected)
-    except AttributeError:  # a weight is None
-        return False
-
-
-_SHAPE = attrgetter("shape")
-
-
 def check_weights(spec: Spec, weights: Weights) -> None:
     """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
     if spec.directions not in (1, 2):
@@ -70,17 +55,6 @@ def check_weights(spec: Spec, weights: Weights) -> None:
             for name, weight, shape in zip(LayerWeights._fields, direction, spec.weight_shapes(depth), strict=True):
                 if weight is not None and weight.shape != shape:
                     raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")
-
-
-@lru_cache(maxsize=256)
-def _flat_shapes(sizes: tuple[Any, ...], bias: bool, projected: bool) -> list[tuple[int, ...]]:
-    """The shapes of `Weights.flat`; an empty list for a number of directions or a projection that there is not."""
-    spec = Spec(*sizes)
-    if spec.directions not in (1, 2) or (projected and not NUMBERS[spec.cell].has_c):
-        return []
-    kept = [True, True, bias, bias, projected]
-    directions = [spec.weight_shapes(depth) for depth in range(spec.num_layers) for _ in range(spec.directions)]
-    return [shape for shapes in directions for shape, keep in zip(shapes, kept, strict=True) if keep]
 
 
 def check_input_dims(name: str, input: Tensor) -> int:

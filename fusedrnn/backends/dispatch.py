@@ -82,7 +82,7 @@ def plain(call: Call, backend: str | None) -> bool:
     sizes = input.shape
     if len(sizes) != (3 if call.batch_sizes is None else 2) or sizes[-1] != spec.input_size or call.steps < 1:
         return False
-    if not validation.weights_fit(spec, weights):
+    if not weights.fit(spec):
         return False
     if states:
         for state, shape in zip(states, spec.state_shapes(call.batch), strict=True):
