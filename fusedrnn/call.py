@@ -56,6 +56,11 @@ class Spec(NamedTuple):
         """Number of gates, G; a weight has G blocks of H rows."""
         return NUMBERS[self.cell].gates
 
+    @property
+    def shared_dims(self) -> int:
+        """Leading dimensions of time-major tensors that share a dropout mask, as `functional.dropout` counts them."""
+        return 1 if self.variational else 0
+
     def weight_shapes(self, layer: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of w_ih, w_hh, b_ih, b_hh and w_hr for one direction of `layer`, counted from 0."""
         rows, width = self.gates * self.hidden_size, self.output_size
@@ -70,11 +75,11 @@ class Spec(NamedTuple):
 
     def zeros(self, like: Tensor, batch: int) -> States:
         """Zero initial states, in the dtype and on the device of `like`; if h and c have the same shape, they are one tensor."""
-        rows = self.num_layers * self.directions
-        h = like.new_zeros(rows, batch, self.output_size)
-        if not NUMBERS[self.cell].has_c:
+        shapes = self.state_shapes(batch)
+        h = like.new_zeros(shapes[0])
+        if len(shapes) == 1:
             return (h,)
-        return h, h if self.output_size == self.hidden_size else like.new_zeros(rows, batch, self.hidden_size)
+        return h, h if shapes[1] == shapes[0] else like.new_zeros(shapes[1])
 
 
 SIZES = 6

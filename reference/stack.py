@@ -61,17 +61,10 @@ def layer_of(sweep: Sweep) -> Layer:
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[State, State]:
-        w_ih = stacked([d.w_ih for d in directions])
-        b_ih = stacked_if_any([d.b_ih for d in directions])
-        gx = project(x, w_ih.flatten(0, 1), None if b_ih is None else b_ih.flatten())
-        return sweep(
-            torch.unflatten(gx, -1, (len(directions), -1)),
-            states,
-            stacked([d.w_hh for d in directions]),
-            stacked_if_any([d.b_hh for d in directions]),
-            stacked_if_any([d.w_hr for d in directions]),
-            lengths,
-        )
+        w = side_by_side(directions)
+        gx = project(x, w.w_ih.flatten(0, 1), None if w.b_ih is None else w.b_ih.flatten())
+        gx = torch.unflatten(gx, -1, (len(directions), -1))
+        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths)
 
     return layer
 
@@ -116,6 +109,17 @@ def run_layers(
             traces.append(flat)
         finals.append(final)
     return x, tuple(torch.cat(parts) for parts in zip(*finals, strict=True)), traces
+
+
+def side_by_side(directions: Sequence[LayerWeights]) -> LayerWeights:
+    """The weights of all directions, stacked along a new first dimension."""
+    return LayerWeights(
+        stacked([d.w_ih for d in directions]),
+        stacked([d.w_hh for d in directions]),
+        stacked_if_any([d.b_ih for d in directions]),
+        stacked_if_any([d.b_hh for d in directions]),
+        stacked_if_any([d.w_hr for d in directions]),
+    )
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

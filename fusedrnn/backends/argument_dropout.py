@@ -16,7 +16,7 @@ def drop_arguments(call: Call, backend: str | None) -> Call:
         places = None
         if call.batch_sizes is not None:  # padded, so that the mask is that of padded input
             input, _, places = unpack(input, call.batch_sizes, call.batch)
-        input = dropout(input, spec.input_dropout, shared_dims=1 if spec.variational else 0, backend=backend)
+        input = dropout(input, spec.input_dropout, shared_dims=spec.shared_dims, backend=backend)
         input = input if places is None else pack(input, places)
     if spec.weight_dropout:
         weights = weights.with_recurrent(lambda w: dropout(w, spec.weight_dropout, backend=backend))

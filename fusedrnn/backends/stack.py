@@ -30,5 +30,4 @@ def dropout_between(call: Call, engine: str) -> Between | None:
     spec, seeds = call.spec, call.seeds
     if seeds is None:
         return None
-    shared_dims = 1 if spec.variational else 0
-    return lambda depth, output: drop(engine, output, spec.dropout, seeds[depth : depth + 1], shared_dims)
+    return lambda depth, output: drop(engine, output, spec.dropout, seeds[depth : depth + 1], spec.shared_dims)

@@ -14,7 +14,7 @@ from fusedrnn.operators.arguments import Sweep
 from fusedrnn.operators.results import Dropout
 from fusedrnn.operators.sweep import sweep
 from fusedrnn.operators.time_parallel import input_side
-from fusedrnn.reference.stack import Between, Layer, LayerWeights, stacked, stacked_if_any
+from fusedrnn.reference.stack import Between, Layer, LayerWeights, side_by_side
 
 
 def operator_layer(engine: str, cell: str, *, keep_gates: bool = True) -> Layer:
@@ -73,7 +73,7 @@ def _run(
         directions = [LayerWeights(*(None if w is None else w.to(dtype) for w in d)) for d in directions]  # type: ignore[arg-type]
         with torch.autocast(x.device.type, enabled=False):
             return _run(engine, cell, x, states, directions, lengths, keep_gates=keep_gates, drop=drop)
-    w = _side_by_side(directions)
+    w = side_by_side(directions)
     tensors = [t for t in (x, *states, *w) if t is not None]
     keep = keep_gates and torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if w.w_hr is not None:
@@ -83,17 +83,6 @@ def _run(
     arguments = Sweep(engine, cell, x, h0, c0, w.w_ih, w.w_hh, w.b_ih, w.b_hh, lengths, keep, *(drop or ()))
     output, h_n, cells, c_n, _, dropped = sweep(*arguments)
     return *(((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))), dropped
-
-
-def _side_by_side(directions: Sequence[LayerWeights]) -> LayerWeights:
-    """The weights of all directions, stacked along a new first dimension."""
-    return LayerWeights(
-        stacked([d.w_ih for d in directions]),
-        stacked([d.w_hh for d in directions]),
-        stacked_if_any([d.b_ih for d in directions]),
-        stacked_if_any([d.b_hh for d in directions]),
-        stacked_if_any([d.w_hr for d in directions]),
-    )
 
 
 def _projected(
