@@ -6,9 +6,7 @@ T steps, B samples, I inputs, L layers, D directions, H units, P outputs per dir
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,10 +80,6 @@ class Spec(NamedTuple):
         return h, h if shapes[1] == shapes[0] else like.new_zeros(shapes[1])
 
 
-SIZES = 6
-"""The first so many fields of `Spec` decide the shapes of weights and states."""
-
-
 class Weights:
     """The weights of a stack, as a flat list and by layer and direction.
 
@@ -93,10 +87,8 @@ class Weights:
         flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn; weights that are None are left out.
         bias: whether there are biases.
         projected: whether there is a projection, h = W_hr (o tanh(c)).
-        by_layer: whether they were given by layer and direction, so that a layer may lack a direction.
     """
 
-    by_layer = False
     _layers: Sequence[Sequence[LayerWeights]] | None = None
 
     def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
@@ -108,22 +100,13 @@ class Weights:
         first = layers[0][0]
         flat = [w for layer in layers for each in layer for w in each if w is not None]
         weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None)
-        weights._layers, weights.by_layer = layers, True
+        weights._layers = layers
         return weights
 
     @property
     def _count(self) -> int:
         """Weights of a direction."""
         return 2 + 2 * self.bias + self.projected
-
-    def fit(self, spec: Spec) -> bool:
-        """Whether these are exactly the weights, by number and shapes, that `spec` requires."""
-        if self.by_layer and any(len(layer) != spec.directions for layer in self.layers):
-            return False
-        try:
-            return [*map(_SHAPE, self.flat)] == _flat_shapes(spec[:SIZES], self.bias, self.projected)
-        except AttributeError:  # a weight is None
-            return False
 
     def with_recurrent(self, change: Callable[[Tensor], Tensor]) -> Weights:
         """These weights with every w_hh changed."""
@@ -141,20 +124,6 @@ class Weights:
     def _direction(self, own: list[Tensor]) -> LayerWeights:
         b_ih, b_hh = own[2:4] if self.bias else (None, None)
         return LayerWeights(own[0], own[1], b_ih, b_hh, own[-1] if self.projected else None)
-
-
-_SHAPE = attrgetter("shape")
-
-
-@lru_cache(maxsize=256)
-def _flat_shapes(sizes: tuple[Any, ...], bias: bool, projected: bool) -> list[tuple[int, ...]]:
-    """The shapes of `Weights.flat`; an empty list for a number of directions or a projection that there is not."""
-    spec = Spec(*sizes)
-    if spec.directions not in (1, 2) or (projected and not NUMBERS[spec.cell].has_c):
-        return []
-    kept = [True, True, bias, bias, projected]
-    directions = [spec.weight_shapes(depth) for depth in range(spec.num_layers) for _ in range(spec.directions)]
-    return [shape for shapes in directions for shape, keep in zip(shapes, kept, strict=True) if keep]
 
 
 class Call(NamedTuple):

@@ -20,9 +20,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind)
 
 
-def transformed() -> bool:
-    """Whether a torch.func transform or forward-mode AD is active. Only plain PyTorch operators support these."""
-    if torch.compiler.is_compiling():
+def transformed(eager: bool = False) -> bool:
+    """Whether a torch.func transform or forward-mode AD is active. Only plain PyTorch operators support these.
+
+    `eager` says that nothing is being traced, if the caller knows.
+    """
+    if not eager and torch.compiler.is_compiling():
         return False
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 

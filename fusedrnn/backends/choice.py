@@ -46,9 +46,12 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def requested(name: str | None) -> str:
-    """The backend of a call with argument `name`. Compiled code reads the environment variable only when it is traced."""
-    name = name or (_innermost() if torch.compiler.is_compiling() else _chosen.get())
+def requested(name: str | None, eager: bool = False) -> str:
+    """The backend of a call with argument `name`. Compiled code reads the environment variable only when it is traced.
+
+    `eager` says that nothing is being traced, if the caller knows.
+    """
+    name = name or (_chosen.get() if eager or not torch.compiler.is_compiling() else _innermost())
     if name is None and _KEY in _ENVIRONMENT:
         name = os.environ.get(_VARIABLE)
     return check_name(name) if name else AUTO

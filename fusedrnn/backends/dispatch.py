@@ -6,9 +6,6 @@ but cannot run the call is an error, never a fallback.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from fusedrnn import validation
 from fusedrnn.backends import triton
 from fusedrnn.backends.argument_dropout import drop_arguments
@@ -21,8 +18,6 @@ from fusedrnn.backends.rules import (
     TORCH,
     TORCH_CELLS,
     Rule,
-    beyond_torch,
-    many_small_steps,
 )
 from fusedrnn.call import Call, Result
 from fusedrnn.context import transformed
@@ -52,8 +47,6 @@ def run(call: Call, backend: str | None) -> Result:
     """
     if call.training and (call.spec.input_dropout or call.spec.weight_dropout):
         call = drop_arguments(call, backend)
-    if plain(call, backend):
-        return ENGINES["torch"](call)
     validation.check_call(call)
     spec = call.spec
     if not call.states:
@@ -63,41 +56,14 @@ def run(call: Call, backend: str | None) -> Result:
     return ENGINES[decide(call, backend).engine](call)
 
 
-def plain(call: Call, backend: str | None) -> bool:
-    """Whether torch's RNN runs a valid call on a CPU: a fast path that replaces `check_call` and `RULES` for common calls.
-
-    Small calls take some ten microseconds; separate checks and rules would add a third.
-    """
-    spec, weights, input, states = call.spec, call.weights, call.input, call.states
-    weight, dtype = weights.flat[0], input.dtype
-    if type(input) is not Tensor or dtype != weight.dtype or not input.is_cpu or not weight.is_cpu:
-        return False
-    if (
-        torch.compiler.is_compiling()
-        or beyond_torch(call)
-        or call.lengths is not None
-        or (call.training and spec.dropout)
-    ):
-        return False
-    sizes = input.shape
-    if len(sizes) != (3 if call.batch_sizes is None else 2) or sizes[-1] != spec.input_size or call.steps < 1:
-        return False
-    if not weights.fit(spec):
-        return False
-    if states:
-        for state, shape in zip(states, spec.state_shapes(call.batch), strict=True):
-            if state.shape != shape or state.dtype != dtype or not state.is_cpu:
-                return False
-    if torch.is_grad_enabled() and many_small_steps(call):
-        return False
-    return not transformed() and requested(backend) in TORCH
-
-
 def available_backends() -> dict[str, str | None]:
     """All backends by name, each with the reason why it cannot run here, or None if it can."""
     return {name: triton.missing() if name == "triton" else None for name in NAMES}
 
 
-def torch_has_step(cell: str, backend: str | None) -> bool:
-    """Whether one step of `cell` with floating-point input is run by torch's own cell."""
-    return cell in TORCH_CELLS and requested(backend) in TORCH and not transformed()
+def left_to_torch(cell: str, backend: str | None, eager: bool = False) -> bool:
+    """Whether calls of `cell` on a CPU are left to torch's functions if these can run them; `eager` as for `requested`.
+
+    The modules ask this to run a small call without `run`, whose checks and rules would add a third to its time.
+    """
+    return cell in TORCH_CELLS and requested(backend, eager) in TORCH and not transformed(eager)

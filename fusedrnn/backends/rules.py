@@ -49,6 +49,11 @@ def unreadable_lengths(call: Call) -> bool:
     return call.lengths is not None and not readable(call.lengths)
 
 
+def small_steps(T: int, B: int, H: int) -> bool:
+    """Whether these sizes are those of `many_small_steps`."""
+    return (T >= 32 or H >= 256) and (B <= 8 or B * H <= 1024)
+
+
 def many_small_steps(call: Call) -> bool:
     """Whether a float32 or float64 GRU is trained on a CPU with many small steps and samples of equal length.
 
@@ -58,8 +63,7 @@ def many_small_steps(call: Call) -> bool:
     spec, input = call.spec, call.input
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
         return False
-    T, B, H = input.shape[0], input.shape[1], spec.hidden_size
-    if not ((T >= 32 or H >= 256) and (B <= 8 or B * H <= 1024)):
+    if not small_steps(input.shape[0], input.shape[1], spec.hidden_size):
         return False
     if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
         return False

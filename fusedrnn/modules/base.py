@@ -14,6 +14,7 @@ from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights
+from fusedrnn.modules.direct import run_directly
 
 
 class Options(TypedDict, total=False):
@@ -81,10 +82,16 @@ class FusedRNNBase(nn.RNNBase):
             self.weight_dropout,
         )
 
+    def _current_weights(self) -> list[Any]:
+        """The current weights, each attribute read once: a parametrization may be costly."""
+        try:
+            return [*map(self._parameters.__getitem__, self._flat_weights_names)]
+        except KeyError:  # at least one is parametrized or an attribute; this lookup is slower
+            return [getattr(self, name) for name in self._flat_weights_names]
+
     def _weights(self) -> Weights:
-        """The current weights. Every attribute is read only once, since a parametrization may be costly."""
-        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
-        flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
+        """The current weights for a `Call`."""
+        flat = self._current_weights()
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         directions = 2 if self.bidirectional else 1
@@ -96,6 +103,10 @@ class FusedRNNBase(nn.RNNBase):
         Returns:
             The output, a tuple of final states and, with `all_states`, for each layer a tuple of its states at every step.
         """
+        if lengths is None and not all_states:
+            found = run_directly(self, input, states)
+            if found is not None:
+                return found
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
@@ -104,35 +115,42 @@ class FusedRNNBase(nn.RNNBase):
         dims = validation.check_input_dims(type(self).__name__, input)
         for state in states:
             validation.check_state_dims(state, dims)
-        batched = dims == 3
-        if not batched:
+        if dims == 2:
             if lengths is not None:
                 raise ValueError("lengths: expected None with unbatched input, got a tensor")
-            input = input.unsqueeze(1)
-            states = tuple([state.unsqueeze(1) for state in states])
-        elif self.batch_first:
+            return self._forward_unbatched(input, states, all_states)
+        if self.batch_first:
             input = input.transpose(0, 1)
         call = Call(self._spec(), self._weights(), input, states, None, lengths, self.training, all_states)
         output, finals, every = dispatch.run(call, self.backend)
-        if not batched:
-            output, finals, every = _each(lambda rows: rows.squeeze(1), (output, finals, every))
-        elif self.batch_first:
+        if self.batch_first:
             output, every = _each(lambda rows: rows.transpose(0, 1), (output, every))
         return (output, finals, every) if all_states else (output, finals)
+
+    def _forward_unbatched(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
+        """Run input without batch dimension as a batch of one sample."""
+        dim = 0 if self.batch_first else 1
+        states = tuple([state.unsqueeze(1) for state in states])
+        output, finals, *every = self._forward(input.unsqueeze(dim), states, None, all_states)
+        finals = tuple([state.squeeze(1) for state in finals])
+        return (output.squeeze(dim), finals, *_each(lambda rows: rows.squeeze(dim), tuple(every)))
 
     def _forward_packed(self, input: PackedSequence, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run packed input. States are in the caller's order of samples, rows of input and output in packed order."""
         data, batch_sizes, order, inverse = input
         batch = int(batch_sizes[0]) if order is None else len(order)
-        spec = self._spec()
         if states and order is not None:
             for state in states:
                 validation.check_packed_state(state, batch)
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
-            states = spec.zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
-        call = Call(spec, self._weights(), data, states, batch_sizes, None, self.training, all_states)
-        output, finals, every = dispatch.run(call, self.backend)
+            states = self._spec().zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
+        found = None if all_states else run_directly(self, data, states, batch_sizes)
+        if found is None:
+            call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)
+            output, finals, every = dispatch.run(call, self.backend)
+        else:
+            output, finals, every = *found, ()
         if inverse is not None:
             finals = _each(lambda state: state.index_select(1, inverse), finals)
         output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))

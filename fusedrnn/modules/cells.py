@@ -47,7 +47,7 @@ class _FusedCell(RNNCellBase):
         """
         if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
             return None
-        if not dispatch.torch_has_step(self._cell, self.backend):
+        if not dispatch.left_to_torch(self._cell, self.backend, eager=True):
             return None
         weights, dtype = self._weights(), input.dtype
         if weights[0].dtype != dtype:
@@ -83,7 +83,7 @@ class _FusedCell(RNNCellBase):
         validation.check_cell(
             input, tuple(zip(names, states, strict=True)), weights[0], self.input_size, self.hidden_size
         )
-        if input.is_floating_point() and dispatch.torch_has_step(self._cell, self.backend):
+        if input.is_floating_point() and dispatch.left_to_torch(self._cell, self.backend):
             states = self._step(input, states, weights)
         else:
             states = self._layer(input, states, weights)

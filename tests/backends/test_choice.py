@@ -8,6 +8,7 @@ import torch
 import fusedrnn
 from fusedrnn import BackendUnavailableError, FusedGRU, use_backend
 from fusedrnn.backends import choice, dispatch
+from fusedrnn.modules import base
 
 
 @pytest.fixture
@@ -21,6 +22,14 @@ def served(monkeypatch):
     for engine, original in dispatch.ENGINES.items():
         name = engine if engine in ("reference", "triton") else "aten"
         monkeypatch.setitem(dispatch.ENGINES, engine, noted(name, original))
+
+    def directly(*args, original=base.run_directly):
+        found = original(*args)
+        if found is not None:
+            names.append("aten")
+        return found
+
+    monkeypatch.setattr(base, "run_directly", directly)
     return names
 
 

@@ -1,0 +1,92 @@
+"""A short way to torch's function for common calls of FusedGRU and FusedLSTM on a CPU.
+
+A small call takes torch some tens of microseconds, and every Python function entered adds about one: `dispatch.run` and what it
+calls are some twenty. The short way is one function. Options beyond torch's and all errors are left to `dispatch.run`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusedrnn.backends.dispatch import left_to_torch
+from fusedrnn.backends.rules import small_steps
+from fusedrnn.call import Spec, States
+
+
+def run_directly(
+    module: Any, input: Any, states: States, batch_sizes: Tensor | None = None
+) -> tuple[Tensor, States] | None:
+    """Run `module` by torch's function; returns None if `dispatch.run` has to run it.
+
+    Args:
+        module: a FusedRNNBase.
+        input: in the layout of the module, or packed.
+        states: the initial states; () for zeros.
+        batch_sizes: those of packed input, else None.
+    """
+    if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
+        return None
+    cell, training, sizes, dtype = module._cell, module.training, input.shape, input.dtype
+    if training and (module.dropout or module.input_dropout or module.weight_dropout):
+        return None
+    if not left_to_torch(cell, module.backend, eager=True):
+        return None
+    if batch_sizes is not None:
+        if len(sizes) != 2:
+            return None
+        steps, batch = len(batch_sizes), int(batch_sizes[0])
+    elif len(sizes) != 3:
+        return None
+    else:
+        batch, steps = sizes[:2] if module.batch_first else (sizes[1], sizes[0])
+        if cell == "gru" and torch.is_grad_enabled() and small_steps(steps, batch, module.hidden_size):
+            return None
+    flat = module._current_weights()
+    spec, shapes = _layout(
+        cell,
+        module.input_size,
+        module.hidden_size,
+        module.proj_size,
+        module.num_layers,
+        module.bidirectional,
+        module.bias,
+    )
+    try:
+        fit = [*map(_SHAPE, flat)] == shapes  # a weight of another shape would crash torch's LSTM
+    except AttributeError:  # a weight is None
+        return None
+    if not fit or flat[0].dtype != dtype or not flat[0].is_cpu or steps < 1 or sizes[-1] != module.input_size:
+        return None
+    if states:
+        for state, shape in zip(states, spec.state_shapes(batch), strict=True):
+            if state.shape != shape or state.dtype != dtype or not state.is_cpu:
+                return None
+    else:
+        states = spec.zeros(input, batch)
+    options = (module.bias, module.num_layers, 0.0, training, bool(module.bidirectional))
+    function: Any = torch.lstm if cell == "lstm" else torch.gru
+    hx = states if cell == "lstm" else states[0]
+    if batch_sizes is None:
+        output, *finals = function(input, hx, flat, *options, module.batch_first)
+    else:
+        output, *finals = function(input, batch_sizes, hx, flat, *options)
+    return output, tuple(finals)
+
+
+_SHAPE = attrgetter("shape")
+
+
+@lru_cache(maxsize=256)
+def _layout(
+    cell: str, input_size: int, hidden_size: int, proj_size: int, num_layers: int, bidirectional: bool, bias: bool
+) -> tuple[Spec, list[tuple[int, ...]]]:
+    """The `Spec` of a module without options, and the shapes of its weights in the order of torch.nn."""
+    spec = Spec(cell, input_size, hidden_size, proj_size or hidden_size, num_layers, 2 if bidirectional else 1)
+    kept = (True, True, bias, bias, proj_size > 0)
+    every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
+    return spec, [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]
