@@ -10,18 +10,8 @@ import triton.language as tl
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.tiles import (
-    columns,
-    hand_on,
-    load_gates,
-    make_boxes,
-    place,
-    products,
-    resident,
-    rows_at,
-    slice_of,
-    widened,
-)
+from fusedrnn.kernels.products import hand_on, make_boxes, products, resident, slice_of
+from fusedrnn.kernels.tiles import columns, load_gates, place, rows_at, widened
 
 
 @jit

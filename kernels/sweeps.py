@@ -20,7 +20,8 @@ from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
-from fusedrnn.kernels.table import WHOLE, Row, choose, even, padded, slices
+from fusedrnn.kernels.rows import WHOLE, Row, even, padded, slices
+from fusedrnn.kernels.table import choose
 from fusedrnn.kernels.tiles import Tiles
 from fusedrnn.operators.results import Backward, Dropout, Forward
 

@@ -14,7 +14,8 @@ from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES, Case
 from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.table import Row, choose, even, slices
+from fusedrnn.kernels.rows import Row, even, slices
+from fusedrnn.kernels.table import choose
 
 P = 0.5  # probability of dropping in the kernels of dropout; it is no constant of theirs
 

@@ -19,7 +19,7 @@ from benchmarks.measuring.environment import gpu_of
 from benchmarks.measuring.floor import best
 from benchmarks.measuring.records import Row
 from benchmarks.measuring.timing import clock_for, paired, summarize
-from fusedrnn.kernels.table import Row as Launch
+from fusedrnn.kernels.rows import Row as Launch
 
 SHORT, LONG = 64, 576  # steps
 ROUNDS, WARMUP = 15, 3

@@ -20,8 +20,9 @@ from benchmarks.measuring.timing import clock_for, paired, ratio_columns, time_c
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS, Chip
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.table import ROOM, choose, filled, registers, shared_bytes, slices
-from fusedrnn.kernels.table import Row as Launch
+from fusedrnn.kernels.rows import ROOM, filled, registers, shared_bytes, slices
+from fusedrnn.kernels.rows import Row as Launch
+from fusedrnn.kernels.table import choose
 
 UNROLLED = 32
 """Chunks of weights, of all gates, whose products are unrolled in a kernel: more take long to compile."""

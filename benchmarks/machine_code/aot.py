@@ -29,8 +29,8 @@ from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.launch import RUNTIME
+from fusedrnn.kernels.rows import shared_bytes, slices
 from fusedrnn.kernels.sweeps import DIGITS, LAUNCH
-from fusedrnn.kernels.table import shared_bytes, slices
 from fusedrnn.kernels.tiles import Tiles
 
 RECORDED = ("gru", "gru_before", "lstm")  # cells of the modules, whose rows are in the committed record

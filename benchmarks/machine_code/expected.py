@@ -7,8 +7,9 @@ import torch
 
 from fusedrnn.backends.chips import CHIPS
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.kernels.rows import Row
 from fusedrnn.kernels.sweeps import tiles_of
-from fusedrnn.kernels.table import Row, choose
+from fusedrnn.kernels.table import choose
 from fusedrnn.kernels.tiles import Tiles
 
 MULTIPROCESSORS = {arch: CHIPS[divmod(arch, 10)].multiprocessors for arch in (80, 86, 90, 100, 120)}

@@ -19,7 +19,7 @@ from benchmarks.measuring.published import FIGURES
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.table import Row
+from fusedrnn.kernels.rows import Row
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (1, 16, 32, 64, 128, 256)

@@ -25,7 +25,7 @@ from benchmarks.measuring.records import Record, Row
 from fusedrnn.backends import cost, cudnn
 from fusedrnn.backends.chips import CHIPS, Chip
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.table import Row as Launch
+from fusedrnn.kernels.rows import Row as Launch
 from fusedrnn.kernels.table import choose
 
 CAPABILITY = (9, 0)

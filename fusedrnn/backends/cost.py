@@ -27,7 +27,7 @@ from fusedrnn.backends import cudnn
 from fusedrnn.backends.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
 from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.table import Row, slices
+from fusedrnn.kernels.rows import Row, slices
 
 LATENCY_CYCLES = 280
 """Cycles of a step with almost no work: two round trips through shared memory (30 each), three barriers (20), a short product

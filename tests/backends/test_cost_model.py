@@ -11,7 +11,8 @@ import torch
 from fusedrnn.backends import cost, cudnn
 from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, chip_of
 from fusedrnn.backends.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
-from fusedrnn.kernels.table import Row, choose
+from fusedrnn.kernels.rows import Row
+from fusedrnn.kernels.table import choose
 
 H100 = CHIPS[9, 0]
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32

@@ -12,7 +12,8 @@ from benchmarks.measuring.records import load
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.table import choose, fits
+from fusedrnn.kernels.rows import fits
+from fusedrnn.kernels.table import choose
 
 H100 = CHIPS[9, 0]
 

@@ -21,7 +21,8 @@ from benchmarks.measuring.measure import Options, measure
 from benchmarks.measuring.records import Record, RecordError, load
 from benchmarks.measuring.suites import SUITES
 from fusedrnn.backends.chips import CHIPS
-from fusedrnn.kernels.table import ROOM, choose, registers, shared_bytes, slices
+from fusedrnn.kernels.rows import ROOM, registers, shared_bytes, slices
+from fusedrnn.kernels.table import choose
 
 JOBS = "worker_jobs"
 READY = ("benchmarks.gpu.jobs", "ready", ("cpu",))

@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.table import Row, filled
+from fusedrnn.kernels.rows import Row, filled
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 

@@ -16,7 +16,7 @@ import triton.language as tl
 from process_per_program import Concurrent, program
 from sweep_cases import FORMS, check, problem, served, textbook
 
-from fusedrnn.kernels import backward, forward, launch, poll, sweeps, tiles
+from fusedrnn.kernels import backward, forward, launch, poll, products, sweeps
 from fusedrnn.kernels.cell import NUMBERS
 
 pytestmark = [
@@ -65,13 +65,13 @@ def break_in(monkeypatch):
 
 def in_phase(phase, broken):
     """`products` with a broken poll in one phase; the second phase multiplies by the weights of the last gate."""
-    whole, sound = tiles.products, tiles.poll
+    whole, sound = products.products, products.poll
 
-    def products(tiles_, w, x_ptr, lane, polls, first, *rest):
-        tiles.poll = broken if (first > 0) == (phase > 0) else sound  # of this program's process
-        return whole(tiles_, w, x_ptr, lane, polls, first, *rest)
+    def multiplied(tiles, w, x_ptr, lane, polls, first, *rest):
+        products.poll = broken if (first > 0) == (phase > 0) else sound  # of this program's process
+        return whole(tiles, w, x_ptr, lane, polls, first, *rest)
 
-    return products
+    return multiplied
 
 
 def small(cell):
@@ -315,7 +315,7 @@ def until_some(pointers, polls, error_ptr, launch_id, COUNT: tl.constexpr, EACH:
 
 def slow_publisher(sweep):
     """`publish` of a second program that is behind the first in every phase."""
-    sound = tiles.publish
+    sound = products.publish
 
     def publish(*arguments):
         time.sleep(0.25 * program())
@@ -331,7 +331,7 @@ def slow_publisher(sweep):
 def test_a_weak_poll_would_be_noticed(cell, phase, sweep, broken, together, break_in):
     row, p = small(cell)
     together()
-    break_in(sweep, tiles, "publish", slow_publisher(sweep))
+    break_in(sweep, products, "publish", slow_publisher(sweep))
     break_in(sweep, MODULES[sweep], "products", in_phase(phase, broken))
     with pytest.raises(AssertionError):
         check(cell, row, p, torch.float32)
@@ -340,7 +340,7 @@ def test_a_weak_poll_would_be_noticed(cell, phase, sweep, broken, together, brea
 @pytest.mark.parametrize(("cell", "phase", "sweep"), EXCHANGES)
 def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, sweep, together, break_in):
     """Publications are counted: one per phase in the forward, one per product in the backward."""
-    kind, calls, sound = NUMBERS[cell], [], tiles.publish
+    kind, calls, sound = NUMBERS[cell], [], products.publish
     first = kind.gates - kind.late if sweep == "backward" else 1
 
     def publish_early(pointers, value, mask, *rest):
@@ -351,7 +351,7 @@ def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, swee
         sound(pointers, value, mask, *rest)
 
     together()
-    break_in(sweep, tiles, "publish", publish_early)
+    break_in(sweep, products, "publish", publish_early)
     row, p = small(cell)
     with pytest.raises(AssertionError):
         check(cell, row, p, torch.float32)
@@ -361,7 +361,7 @@ def test_publishing_before_the_value_is_right_would_be_noticed(cell, phase, swee
 def test_a_buffer_filled_with_another_byte_would_be_noticed(cell, phase, sweep, together, break_in, monkeypatch):
     """The forward has one buffer per phase, the backward one in all, which is filled last."""
     together()
-    break_in(sweep, tiles, "publish", slow_publisher(sweep))
+    break_in(sweep, products, "publish", slow_publisher(sweep))
     fill, calls = sweeps._unwritten, []
     broken = phase if sweep == "forward" else NUMBERS[cell].phases
 
@@ -400,7 +400,7 @@ def test_a_buffer_used_twice_would_be_noticed(cell, together, monkeypatch):
 def test_a_program_that_publishes_nothing_would_be_noticed(cell, sweep, together, break_in, monkeypatch):
     monkeypatch.setattr(launch, "POLLS", 300)
     together()
-    break_in(sweep, tiles, "publish", lambda *_: None)
+    break_in(sweep, products, "publish", lambda *_: None)
     row, p = small(cell)
     with pytest.raises(launch.SweepTimeoutError):
         check(cell, row, p, torch.float32)

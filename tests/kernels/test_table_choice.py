@@ -7,14 +7,9 @@ import torch
 
 from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, SMALLEST_SHARED
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.table import (
-    INTERPRETED,
-    PLACES,
+from fusedrnn.kernels.rows import (
     ROOM,
-    TABLE,
     Row,
-    candidates,
-    choose,
     even,
     fits,
     grouped,
@@ -23,9 +18,9 @@ from fusedrnn.kernels.table import (
     registers,
     shared_bytes,
     slices,
-    unserved,
     waves,
 )
+from fusedrnn.kernels.table import INTERPRETED, PLACES, TABLE, candidates, choose, unserved
 
 WIDTHS = [*range(1, 300), 512, 768, 1000, 1024, 1536, 2048, 4096]
 DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)

@@ -14,8 +14,10 @@ from sweep_cases import FORMS  # noqa: E402
 
 from fusedrnn.kernels import launch, sweeps  # noqa: E402
 from fusedrnn.kernels.language import gl  # noqa: E402
-from fusedrnn.kernels.table import TABLE, WHOLE, padded, slices  # noqa: E402
-from fusedrnn.kernels.tiles import columns, make_boxes, place, products, resident, slice_of  # noqa: E402
+from fusedrnn.kernels.products import make_boxes, products, resident, slice_of  # noqa: E402
+from fusedrnn.kernels.rows import WHOLE, padded, slices  # noqa: E402
+from fusedrnn.kernels.table import TABLE  # noqa: E402
+from fusedrnn.kernels.tiles import columns, place  # noqa: E402
 
 GATES, SAMPLES, POLLS = tl.constexpr(3), 5, 9
 NAN = float("nan")
