@@ -128,7 +128,7 @@ def test_a_process_that_does_not_come_up_is_not_the_jobs_fault(a_session):
 
 @pytest.fixture
 def late():
-    """A launch that is known to have failed, which whoever launches next would be told of."""
+    """A launch that is known to have failed: the next launch would raise its error."""
     from fusedrnn.kernels import launch
 
     word = launch.error_word(torch.device("cpu"))

@@ -64,7 +64,7 @@ def test_warps_of_a_sub_core_share_its_issue_slot():
     assert played(*body, warps=8) == pytest.approx(16, abs=1)
 
 
-def test_a_pipe_is_occupied_by_whoever_uses_it():
+def test_a_pipe_is_occupied_by_the_warps_that_use_it():
     special = [instruction("MUFU.EX2", 1)] * 4
     assert played(*special) == 4 * 8
     assert played(*special, warps=4) == 4 * 8  # each on its own sub-core

@@ -65,7 +65,7 @@ def test_of_lyrics_two_directions_read_what_no_writer_could_know(results):
     assert two["reads_ahead"] > 1
 
 
-def test_the_songs_of_the_examination_are_none_of_the_learnt():
+def test_the_unseen_songs_are_none_of_those_that_are_trained_on():
     learnt, unseen = lyrics()
     assert learnt.symbols == unseen.symbols == int(torch.cat([learnt.ids, unseen.ids]).max()) + 1
     assert torch.equal(torch.cat([learnt.ids, unseen.ids]), load_corpus("default", 10**6).ids)

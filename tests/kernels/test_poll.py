@@ -41,8 +41,8 @@ def polled(x, polls):
 
 @DTYPES
 @pytest.mark.parametrize("polls", [5, 0], ids=["with polls left", "after a failure"])
-@pytest.mark.parametrize("missing", [(), (11,), (31,)], ids=["in time", "in vain", "the second in vain"])
-def test_a_program_that_polled_in_vain_says_so_and_polls_no_more(missing, polls, dtype):
+@pytest.mark.parametrize("missing", [(), (11,), (31,)], ids=["all there", "one absent", "another absent"])
+def test_a_program_whose_data_stays_absent_reports_it_and_stops_polling(missing, polls, dtype):
     got, left, word = polled(absent_at(dtype, *missing), polls)
     assert got.isnan().nonzero().flatten().tolist() == list(missing)
     assert (left, word) == ((0, 7) if missing else (polls, 0))
