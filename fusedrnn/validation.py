@@ -43,11 +43,13 @@ def check_memory(given: str) -> str:
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
-    """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
+    """Raise a RuntimeError if the number of layers, or of directions of a layer, or the shape of a weight is wrong."""
     if spec.directions not in (1, 2):
         raise RuntimeError(f"layer 0: expected 1 or 2 directions, got {spec.directions}")
     if weights.projected and not NUMBERS[spec.cell].has_c:
         raise RuntimeError("w_hr of layer 0: expected None, for only an LSTM has a projection, got a tensor")
+    if len(weights.layers) != spec.num_layers:
+        raise RuntimeError(f"weights: expected those of {spec.num_layers} layers, got {len(weights.layers)}")
     for depth, layer in enumerate(weights.layers):
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
@@ -117,7 +119,7 @@ def check_ids(ids: Tensor, input_size: int) -> None:
 
 
 def check_call(call: Call) -> None:
-    """Run all checks of a call: weights, memory, input, lengths, states, steps, dropout. Raises the errors of these checks."""
+    """Run all checks of a call: weights, memory, input, steps, lengths, states, dropout. Raises the errors of these checks."""
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
     check_weights(spec, call.weights)
     check_memory(spec.memory)
@@ -130,6 +132,7 @@ def check_call(call: Call) -> None:
         check_device(input, weight)
         check_rank(input, rank)
         check_features(input, spec.input_size)
+    check_steps(call.steps)
     if call.lengths is not None:
         if call.batch_sizes is not None:
             raise ValueError("lengths: expected None with batch_sizes, which say them, got a tensor")
@@ -138,7 +141,6 @@ def check_call(call: Call) -> None:
         names = ("hidden",) if len(call.states) == 1 else ("hidden[0]", "hidden[1]")
         for name, state, shape in zip(names, call.states, spec.state_shapes(call.batch), strict=True):
             check_state(name, state, shape, weight)
-    check_steps(call.steps)
     if call.training:
         check_probability("dropout", spec.dropout)
 

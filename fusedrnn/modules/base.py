@@ -82,16 +82,10 @@ class FusedRNNBase(nn.RNNBase):
             self.weight_dropout,
         )
 
-    def _current_weights(self) -> list[Any]:
-        """The current weights, each attribute read once: a parametrization may be costly."""
-        try:
-            return [*map(self._parameters.__getitem__, self._flat_weights_names)]
-        except KeyError:  # at least one is parametrized or an attribute; this lookup is slower
-            return [getattr(self, name) for name in self._flat_weights_names]
-
     def _weights(self) -> Weights:
-        """The current weights for a `Call`."""
-        flat = self._current_weights()
+        """The current weights. Every attribute is read only once, since a parametrization may be costly."""
+        own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
+        flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         directions = 2 if self.bidirectional else 1
@@ -138,12 +132,12 @@ class FusedRNNBase(nn.RNNBase):
     def _forward_packed(self, input: PackedSequence, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run packed input. States are in the caller's order of samples, rows of input and output in packed order."""
         data, batch_sizes, order, inverse = input
-        batch = int(batch_sizes[0]) if order is None else len(order)
         if states and order is not None:
             for state in states:
-                validation.check_packed_state(state, batch)
+                validation.check_packed_state(state, len(order))
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
+            batch = int(batch_sizes[0]) if order is None else len(order)
             states = self._spec().zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
         found = None if all_states else run_directly(self, data, states, batch_sizes)
         if found is None:

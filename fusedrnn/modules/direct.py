@@ -37,7 +37,7 @@ def run_directly(
     if not left_to_torch(cell, module.backend, eager=True):
         return None
     if batch_sizes is not None:
-        if len(sizes) != 2:
+        if len(sizes) != 2 or len(batch_sizes) < 1:
             return None
         steps, batch = len(batch_sizes), int(batch_sizes[0])
     elif len(sizes) != 3:
@@ -46,7 +46,6 @@ def run_directly(
         batch, steps = sizes[:2] if module.batch_first else (sizes[1], sizes[0])
         if cell == "gru" and torch.is_grad_enabled() and small_steps(steps, batch, module.hidden_size):
             return None
-    flat = module._current_weights()
     spec, shapes = _layout(
         cell,
         module.input_size,
@@ -57,8 +56,9 @@ def run_directly(
         module.bias,
     )
     try:
+        flat = [*map(module._parameters.__getitem__, module._flat_weights_names)]
         fit = [*map(_SHAPE, flat)] == shapes  # a weight of another shape would crash torch's LSTM
-    except AttributeError:  # a weight is None
+    except (KeyError, AttributeError):  # a weight is parametrized or an attribute of another kind, or None
         return None
     if not fit or flat[0].dtype != dtype or not flat[0].is_cpu or steps < 1 or sizes[-1] != module.input_size:
         return None
@@ -68,11 +68,11 @@ def run_directly(
                 return None
     else:
         states = spec.zeros(input, batch)
-    options = (module.bias, module.num_layers, 0.0, training, bool(module.bidirectional))
+    options = (bool(module.bias), module.num_layers, 0.0, training, bool(module.bidirectional))
     function: Any = torch.lstm if cell == "lstm" else torch.gru
     hx = states if cell == "lstm" else states[0]
     if batch_sizes is None:
-        output, *finals = function(input, hx, flat, *options, module.batch_first)
+        output, *finals = function(input, hx, flat, *options, bool(module.batch_first))
     else:
         output, *finals = function(input, batch_sizes, hx, flat, *options)
     return output, tuple(finals)
@@ -84,9 +84,14 @@ _SHAPE = attrgetter("shape")
 @lru_cache(maxsize=256)
 def _layout(
     cell: str, input_size: int, hidden_size: int, proj_size: int, num_layers: int, bidirectional: bool, bias: bool
-) -> tuple[Spec, list[tuple[int, ...]]]:
-    """The `Spec` of a module without options, and the shapes of its weights in the order of torch.nn."""
+) -> tuple[Spec, list[tuple[int, ...]] | None]:
+    """The `Spec` of a module without options, and the shapes of its weights in the order of torch.nn.
+
+    None for a projection as wide as h, which torch would not take for one.
+    """
     spec = Spec(cell, input_size, hidden_size, proj_size or hidden_size, num_layers, 2 if bidirectional else 1)
     kept = (True, True, bias, bias, proj_size > 0)
     every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
+    if proj_size == hidden_size:
+        return spec, None
     return spec, [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]

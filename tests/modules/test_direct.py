@@ -3,7 +3,8 @@
 import pytest
 import torch
 from contract_cases import LAYERS, flat, hx_of, tensors, total
-from torch.nn.utils.rnn import pack_sequence
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
 from fusedrnn.backends import rules
@@ -181,6 +182,104 @@ def test_a_replaced_weight_of_another_shape_is_named(kind):
     module.weight_hh_l0 = torch.nn.Parameter(torch.randn(5, 4))
     with pytest.raises(RuntimeError, match=r"^w_hh of layer 0: expected shape \(1[26], 4\), got \(5, 4\)$"):
         module(torch.randn(5, 2, 3))
+
+
+def both_ways(module, monkeypatch, *args):
+    """The results of a call, or type and text of its error, by the short way if it serves the call and by the general one."""
+    found = []
+    for _ in range(2):
+        try:
+            found.append([part.tolist() for part in tensors(module(*args))])
+        except (RuntimeError, ValueError) as error:
+            found.append((type(error), str(error)))
+        monkeypatch.setattr(base, "run_directly", lambda *args: None)
+    return found
+
+
+CHANGED = {
+    "input_size": {"input_size": 2},
+    "hidden_size": {"hidden_size": 5},
+    "fewer layers": {"num_layers": 1},
+    "more layers": {"num_layers": 3},
+    "bidirectional": {"bidirectional": True},
+    "no bias": {"bias": False},
+    "batch_first": {"batch_first": 1},
+    "weight's device": {"weight_ih_l0": nn.Parameter(torch.zeros(16, 3, device="meta"))},
+    "weight's dtype": {"weight_ih_l0": nn.Parameter(torch.zeros(16, 3, dtype=torch.float64))},
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
+def test_a_changed_module_is_refused_or_run_both_ways_alike(monkeypatch, changed):
+    module = FusedLSTM(3, 4, 2)
+    for name, value in changed.items():
+        setattr(module, name, value)
+    short, general = both_ways(module, monkeypatch, torch.randn(5, 2, 3))
+    assert short == general
+    assert isinstance(short, tuple) == ("batch_first" not in changed)
+
+
+def test_parametrized_weights_are_computed_once_a_call(kind, ways):
+    calls = []
+
+    class Counted(nn.Module):
+        def forward(self, weight):
+            calls.append(1)
+            return weight
+
+    module = kind(3, 4)
+    nn.utils.parametrize.register_parametrization(module, "weight_hh_l0", Counted())
+    for dtype in (torch.float32, torch.bfloat16):
+        calls.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            module(torch.randn(5, 2, 3, dtype=dtype))
+        assert len(calls) == 1
+    assert not any(ways)
+
+
+@pytest.mark.parametrize("order", [None, torch.tensor([0])], ids=["sorted", "unsorted"])
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
+def test_packed_input_without_steps_is_refused(kind, order, given):
+    module, none = kind(3, 4), torch.tensor([], dtype=torch.int64)
+    with pytest.raises(RuntimeError, match=r"^Expected sequence length to be larger than 0 in RNN, got 0$"):
+        module(PackedSequence(torch.randn(0, 3), none, order, order), hx_of(module, 1, 1, 4) if given else None)
+
+
+def test_a_projection_as_wide_as_h_is_left_to_the_general_way(monkeypatch):
+    module = FusedLSTM(4, 4, 2, bias=False, proj_size=3)
+    module.proj_size = 4
+    for name, weight in module.named_parameters():
+        setattr(module, name, nn.Parameter(torch.randn(4 if "hr" in name else len(weight), 4)))
+    short, general = both_ways(module, monkeypatch, torch.randn(5, 2, 4))
+    assert short == general
+    assert isinstance(short, list)
+
+
+ZERO = torch.zeros(2, 2, 4)
+STATES = {
+    "rows": ZERO[:1],
+    "batch": ZERO[:, :1],
+    "width": ZERO[..., :3],
+    "dtype": ZERO.double(),
+    "device": ZERO.to("meta"),
+}
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+@pytest.mark.parametrize("place", [0, 1], ids=["h", "c"])
+def test_bad_states_are_refused_both_ways_alike(monkeypatch, state, place):
+    short, general = both_ways(
+        FusedLSTM(3, 4, 2), monkeypatch, torch.randn(5, 2, 3), tuple(state if i == place else ZERO for i in range(2))
+    )
+    assert isinstance(short, tuple)
+    assert short == general
+
+
+@pytest.mark.parametrize("sizes", [(0, 2, 3), (5, 2, 2), (5, 0, 3)], ids=["no step", "features", "no sample"])
+def test_odd_inputs_are_refused_or_run_both_ways_alike(kind, monkeypatch, sizes):
+    short, general = both_ways(kind(3, 4), monkeypatch, torch.randn(sizes))
+    assert short == general
+    assert isinstance(short, tuple) == (sizes[1] > 0)
 
 
 def test_a_subclass_may_have_an_attribute_named_cell(kind):
