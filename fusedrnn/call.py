@@ -104,20 +104,20 @@ class Weights:
         return weights
 
     @property
-    def _count(self) -> int:
+    def count(self) -> int:
         """Weights of a direction."""
         return 2 + 2 * self.bias + self.projected
 
     def with_recurrent(self, change: Callable[[Tensor], Tensor]) -> Weights:
         """These weights with every w_hh changed."""
-        flat = [change(w) if k % self._count == 1 else w for k, w in enumerate(self.flat)]
+        flat = [change(w) if k % self.count == 1 else w for k, w in enumerate(self.flat)]
         return Weights(flat, self.directions, bias=self.bias, projected=self.projected)
 
     @property
     def layers(self) -> Sequence[Sequence[LayerWeights]]:
         """The weights by layer and direction."""
         if self._layers is None:
-            each = [self._direction(self.flat[k : k + self._count]) for k in range(0, len(self.flat), self._count)]
+            each = [self._direction(self.flat[k : k + self.count]) for k in range(0, len(self.flat), self.count)]
             self._layers = [each[k : k + self.directions] for k in range(0, len(each), self.directions)]
         return self._layers
 
@@ -168,7 +168,7 @@ class Call(NamedTuple):
             return self.input.shape[1]
         if self.states and torch.compiler.is_compiling():
             return self.states[0].shape[1]
-        return int(self.batch_sizes[0])
+        return int(self.batch_sizes[0]) if self.steps else 0
 
     def zeros(self) -> States:
         """The initial states of a call that has none, in the dtype of the input, or of the weights if it is token ids."""

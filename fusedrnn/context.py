@@ -20,26 +20,20 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(kind)
 
 
-def transformed(eager: bool = False) -> bool:
-    """Whether a torch.func transform or forward-mode AD is active. Only plain PyTorch operators support these.
-
-    `eager` says that nothing is being traced, if the caller knows.
-    """
-    if not eager and torch.compiler.is_compiling():
-        return False
+def transformed() -> bool:
+    """Whether a torch.func transform or forward-mode AD is active. Only plain PyTorch operators support these."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def differentiated_by_func() -> bool:
     """Whether a differentiating torch.func transform or forward-mode AD is active. Custom operators have no rules for these.
 
-    Custom operators support vmap, which runs them sample by sample, and need no rule for functionalize.
+    Custom operators support vmap, which runs them sample by sample, and need no rule for functionalize. torch.compile cannot trace
+    the question which transform is active: there only forward mode is seen, and for the others torch raises an error.
     """
-    if torch.compiler.is_compiling():
-        return False
     if forward_ad._current_level >= 0:
         return True
-    if not torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
         return False
     return any(level.key() in _DIFFERENTIATE for level in get_interpreter_stack() or ())
 

@@ -43,13 +43,11 @@ def check_memory(given: str) -> str:
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
-    """Raise a RuntimeError if the number of layers, or of directions of a layer, or the shape of a weight is wrong."""
+    """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
     if spec.directions not in (1, 2):
         raise RuntimeError(f"layer 0: expected 1 or 2 directions, got {spec.directions}")
     if weights.projected and not NUMBERS[spec.cell].has_c:
         raise RuntimeError("w_hr of layer 0: expected None, for only an LSTM has a projection, got a tensor")
-    if len(weights.layers) != spec.num_layers:
-        raise RuntimeError(f"weights: expected those of {spec.num_layers} layers, got {len(weights.layers)}")
     for depth, layer in enumerate(weights.layers):
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
@@ -57,6 +55,18 @@ def check_weights(spec: Spec, weights: Weights) -> None:
             for name, weight, shape in zip(LayerWeights._fields, direction, spec.weight_shapes(depth), strict=True):
                 if weight is not None and weight.shape != shape:
                     raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")
+
+
+def check_flat(names: Sequence[str], weights: Weights, num_layers: int) -> None:
+    """Raise a TypeError if a weight of a module is None, a RuntimeError if its attributes require other weights than it has."""
+    for name, weight in zip(names, weights.flat, strict=True):
+        if weight is None:
+            raise TypeError(f"{name}: expected a tensor, got None")
+    expected, bidirectional = num_layers * weights.directions * weights.count, weights.directions == 2
+    if len(weights.flat) != expected:
+        asked = f"num_layers={num_layers}, bidirectional={bidirectional}, bias={weights.bias}"
+        projected = ", a projection" if weights.projected else ""
+        raise RuntimeError(f"weights: expected {expected} for {asked}{projected}, got {len(weights.flat)}")
 
 
 def check_input_dims(name: str, input: Tensor) -> int:
@@ -119,7 +129,7 @@ def check_ids(ids: Tensor, input_size: int) -> None:
 
 
 def check_call(call: Call) -> None:
-    """Run all checks of a call: weights, memory, input, steps, lengths, states, dropout. Raises the errors of these checks."""
+    """Run all checks of a call: weights, memory, input, lengths, states, steps, dropout. Raises the errors of these checks."""
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
     check_weights(spec, call.weights)
     check_memory(spec.memory)
@@ -132,7 +142,6 @@ def check_call(call: Call) -> None:
         check_device(input, weight)
         check_rank(input, rank)
         check_features(input, spec.input_size)
-    check_steps(call.steps)
     if call.lengths is not None:
         if call.batch_sizes is not None:
             raise ValueError("lengths: expected None with batch_sizes, which say them, got a tensor")
@@ -141,6 +150,7 @@ def check_call(call: Call) -> None:
         names = ("hidden",) if len(call.states) == 1 else ("hidden[0]", "hidden[1]")
         for name, state, shape in zip(names, call.states, spec.state_shapes(call.batch), strict=True):
             check_state(name, state, shape, weight)
+    check_steps(call.steps)
     if call.training:
         check_probability("dropout", spec.dropout)
 

@@ -49,7 +49,7 @@ def use_backend(name: str) -> Iterator[None]:
 def requested(name: str | None, eager: bool = False) -> str:
     """The backend of a call with argument `name`. Compiled code reads the environment variable only when it is traced.
 
-    `eager` says that nothing is being traced, if the caller knows.
+    `eager` is True if the caller knows that nothing is being traced.
     """
     name = name or (_chosen.get() if eager or not torch.compiler.is_compiling() else _innermost())
     if name is None and _KEY in _ENVIRONMENT:

@@ -62,8 +62,8 @@ def available_backends() -> dict[str, str | None]:
 
 
 def left_to_torch(cell: str, backend: str | None, eager: bool = False) -> bool:
-    """Whether calls of `cell` on a CPU are left to torch's functions if these can run them; `eager` as for `requested`.
+    """Whether the backend for `cell` is torch's function; `eager` as for `requested`.
 
-    The modules ask this to run a small call without `run`, whose checks and rules would add a third to its time.
+    For modules that call it without `run` on a CPU. Whether it can run their input, and does best, they have to know.
     """
-    return cell in TORCH_CELLS and requested(backend, eager) in TORCH and not transformed(eager)
+    return cell in TORCH_CELLS and requested(backend, eager) in TORCH and not transformed()

@@ -85,11 +85,14 @@ class FusedRNNBase(nn.RNNBase):
     def _weights(self) -> Weights:
         """The current weights. Every attribute is read only once, since a parametrization may be costly."""
         own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
-        flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
+        names = self._flat_weights_names
+        flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in names]
+        directions = 2 if self.bidirectional else 1
+        weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0)
+        validation.check_flat(names, weights, self.num_layers)
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
-        directions = 2 if self.bidirectional else 1
-        return Weights(flat, directions, bias=self.bias, projected=self.proj_size > 0)
+        return weights
 
     def _forward(self, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...]:
         """Convert the input to time-major batched form, run the layers, and convert the results back.

@@ -1,7 +1,8 @@
 """A short way to torch's function for common calls of FusedGRU and FusedLSTM on a CPU.
 
 A small call takes torch some tens of microseconds, and every Python function entered adds about one: `dispatch.run` and what it
-calls are some twenty. The short way is one function. Options beyond torch's and all errors are left to `dispatch.run`.
+calls are some twenty. The short way is one function. Options beyond torch's and the errors of `validation` are left to
+`dispatch.run`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def run_directly(
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
     cell, training, sizes, dtype = module._cell, module.training, input.shape, input.dtype
-    if training and (module.dropout or module.input_dropout or module.weight_dropout):
+    if training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
         return None
     if not left_to_torch(cell, module.backend, eager=True):
         return None
@@ -52,8 +53,8 @@ def run_directly(
         module.hidden_size,
         module.proj_size,
         module.num_layers,
-        module.bidirectional,
-        module.bias,
+        bool(module.bidirectional),
+        bool(module.bias),
     )
     try:
         flat = [*map(module._parameters.__getitem__, module._flat_weights_names)]
@@ -81,17 +82,17 @@ def run_directly(
 _SHAPE = attrgetter("shape")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def _layout(
     cell: str, input_size: int, hidden_size: int, proj_size: int, num_layers: int, bidirectional: bool, bias: bool
 ) -> tuple[Spec, list[tuple[int, ...]] | None]:
     """The `Spec` of a module without options, and the shapes of its weights in the order of torch.nn.
 
-    None for a projection as wide as h, which torch would not take for one.
+    The shapes are None for a projection as wide as h, which torch would not recognise as one.
     """
     spec = Spec(cell, input_size, hidden_size, proj_size or hidden_size, num_layers, 2 if bidirectional else 1)
-    kept = (True, True, bias, bias, proj_size > 0)
-    every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
     if proj_size == hidden_size:
         return spec, None
+    kept = (True, True, bias, bias, proj_size > 0)
+    every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
     return spec, [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]

@@ -1,4 +1,4 @@
-"""The short cut for plain calls on a CPU: when it is used and when not, with the results of the general path."""
+"""The short way for common calls on a CPU: when it is taken and when not, with the results of the general way."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def kind(request):
 
 @pytest.fixture
 def ways(monkeypatch):
-    """Whether each call took the short cut."""
+    """Whether each call took the short way."""
     taken = []
 
     def noted(*args, original=base.run_directly):
@@ -31,14 +31,14 @@ def ways(monkeypatch):
     return taken
 
 
-PLAIN = {
-    "plain": {},
+COMMON = {
+    "one layer": {},
     "layers": {"num_layers": 2, "bidirectional": True, "bias": False},
     "batch first": {"batch_first": True, "num_layers": 2},
 }
 
 
-@pytest.mark.parametrize("options", PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize("options", COMMON.values(), ids=COMMON)
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
 def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
     module, x = kind(3, 4, **options), torch.randn(5, 2, 3, requires_grad=True)
@@ -52,10 +52,11 @@ def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
     assert ways == [True]
     for short, general in zip(*found, strict=True):
         torch.testing.assert_close(short, general)
-        assert short.shape == general.shape
+        assert short.stride() == general.stride()
+        assert short.requires_grad == general.requires_grad
 
 
-def test_what_is_not_plain_is_checked_and_decided_step_by_step(kind, ways):
+def test_other_calls_take_the_general_way(kind, ways):
     x = torch.randn(5, 2, 3)
     kind(3, 4, 2, dropout=0.5)(x)
     kind(3, 4, backend="reference")(x)
@@ -69,8 +70,18 @@ def test_what_is_not_plain_is_checked_and_decided_step_by_step(kind, ways):
     assert not any(ways)
     kind(3, 4, 2, dropout=0.5).eval()(x)
     assert ways.pop()
-    kind(3, 4, weight_dropout=0.5, input_dropout=0.5)(x)
+    kind(3, 4, weight_dropout=0.5)(x)
+    kind(3, 4, input_dropout=0.5)(x)
     assert not any(ways)
+
+
+def test_a_projection_takes_the_short_way(ways, monkeypatch):
+    module, x = FusedLSTM(3, 4, 2, proj_size=2), torch.randn(5, 2, 3)
+    short = tensors(module(x))
+    monkeypatch.setattr(base, "run_directly", lambda *args: None)
+    for a, b in zip(short, tensors(module(x)), strict=True):
+        torch.testing.assert_close(a, b)
+    assert ways == [True]
 
 
 FORMS = {
@@ -83,7 +94,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
-def test_other_forms_take_the_short_cut_too(kind, ways, monkeypatch, form, batch_first, given):
+def test_other_forms_take_the_short_way_too(kind, ways, monkeypatch, form, batch_first, given):
     make, batch = form
     module, x = kind(3, 4, 2, batch_first=batch_first), make()
     hx = hx_of(module, 2, *batch, 4) if given else None
@@ -96,7 +107,7 @@ def test_other_forms_take_the_short_cut_too(kind, ways, monkeypatch, form, batch
 
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
 @pytest.mark.parametrize("cell", [FusedGRUCell, FusedLSTMCell])
-def test_cells_have_a_short_cut(cell, monkeypatch, given):
+def test_cells_have_a_short_way(cell, monkeypatch, given):
     module, x = cell(3, 4), torch.randn(2, 3)
     hx = hx_of(module, 2, 4) if given else None
     short = module._quick_step(x, () if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
@@ -117,7 +128,7 @@ def test_cells_have_a_short_cut(cell, monkeypatch, given):
     assert FusedGRUCell(3, 4, reset_after=False)._quick_step(x, (), 1) is None
 
 
-def test_reset_before_has_no_short_cut(ways):
+def test_reset_before_has_no_short_way(ways):
     FusedGRU(3, 4, reset_after=False)(torch.randn(5, 2, 3))
     assert ways == [False]
 
@@ -127,7 +138,7 @@ def behind(node):
     return [] if node is None else [node.name(), *behind(node.next_functions[0][0] if node.next_functions else None)]
 
 
-def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs():
+def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs(ways):
     gru = FusedGRU(3, 4)
 
     def by_hand(spec, x):
@@ -139,6 +150,9 @@ def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs():
         assert any("sweep" in name for name in behind(output.grad_fn)) == wins
         assert by_hand(gru._spec(), x) == wins
         with torch.no_grad():
+            ways.clear()
+            gru(x)
+            assert ways == [True]
             assert not by_hand(gru._spec(), x)
     assert not by_hand(Spec("lstm", 3, 4, 4), torch.randn(64, 1, 3))
 
@@ -190,33 +204,63 @@ def both_ways(module, monkeypatch, *args):
     for _ in range(2):
         try:
             found.append([part.tolist() for part in tensors(module(*args))])
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:
             found.append((type(error), str(error)))
         monkeypatch.setattr(base, "run_directly", lambda *args: None)
     return found
 
 
-CHANGED = {
+REFUSED = {
     "input_size": {"input_size": 2},
     "hidden_size": {"hidden_size": 5},
-    "fewer layers": {"num_layers": 1},
+    "float hidden_size": {"hidden_size": 4.0},
     "more layers": {"num_layers": 3},
-    "bidirectional": {"bidirectional": True},
-    "no bias": {"bias": False},
-    "batch_first": {"batch_first": 1},
+    "no dropout": {"dropout": None},
     "weight's device": {"weight_ih_l0": nn.Parameter(torch.zeros(16, 3, device="meta"))},
     "weight's dtype": {"weight_ih_l0": nn.Parameter(torch.zeros(16, 3, dtype=torch.float64))},
 }
+SERVED = {"bias": {"bias": 1}, "batch_first": {"batch_first": 1}, "bidirectional": {"bidirectional": []}}
 
 
-@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED)
-def test_a_changed_module_is_refused_or_run_both_ways_alike(monkeypatch, changed):
+@pytest.mark.parametrize(
+    ("changed", "served"),
+    [*((change, False) for change in REFUSED.values()), *((change, True) for change in SERVED.values())],
+    ids=[*REFUSED, *SERVED],
+)
+def test_a_changed_module_is_refused_or_run_both_ways_alike(monkeypatch, changed, served):
+    FusedLSTM(3, 4, 2)(torch.randn(5, 2, 3))  # what the sizes of a module mean is kept for all modules
     module = FusedLSTM(3, 4, 2)
     for name, value in changed.items():
         setattr(module, name, value)
     short, general = both_ways(module, monkeypatch, torch.randn(5, 2, 3))
     assert short == general
-    assert isinstance(short, tuple) == ("batch_first" not in changed)
+    assert isinstance(short, list) == served
+
+
+OTHER_WEIGHTS = {
+    "fewer layers": ({}, {"num_layers": 1}, "expected 4 for num_layers=1, bidirectional=False, bias=True, got 8"),
+    "bias": ({"bias": False}, {"bias": True}, "expected 8 for num_layers=2, bidirectional=False, bias=True, got 4"),
+    "both ways": ({}, {"bidirectional": True}, "expected 16 for num_layers=2, bidirectional=True, bias=True, got 8"),
+    "no projection": ({"proj_size": 2}, {"proj_size": 0}, "expected 8 for .*, bias=True, got 10"),
+    "projection": ({}, {"proj_size": 2}, "expected 10 for .*, bias=True, a projection, got 8"),
+}
+
+
+@pytest.mark.parametrize(("options", "changed", "message"), OTHER_WEIGHTS.values(), ids=OTHER_WEIGHTS)
+def test_attributes_that_require_other_weights_are_named(options, changed, message):
+    module = FusedLSTM(3, 4, 2, **options)
+    for name, value in changed.items():
+        setattr(module, name, value)
+    with pytest.raises(RuntimeError, match=f"^weights: {message}$"):
+        module(torch.randn(5, 2, 3))
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "bias_hh_l0"])
+def test_a_weight_that_is_none_is_named(kind, name):
+    module = kind(3, 4)
+    setattr(module, name, None)
+    with pytest.raises(TypeError, match=f"^{name}: expected a tensor, got None$"):
+        module(torch.randn(5, 2, 3))
 
 
 def test_parametrized_weights_are_computed_once_a_call(kind, ways):
@@ -241,7 +285,10 @@ def test_parametrized_weights_are_computed_once_a_call(kind, ways):
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
 def test_packed_input_without_steps_is_refused(kind, order, given):
     module, none = kind(3, 4), torch.tensor([], dtype=torch.int64)
-    with pytest.raises(RuntimeError, match=r"^Expected sequence length to be larger than 0 in RNN, got 0$"):
+    wrong = (
+        r"hidden.* size \(1, 0, 4\), got \[1, 1, 4\]" if given else "sequence length to be larger than 0 in RNN, got 0"
+    )
+    with pytest.raises(RuntimeError, match=f"^Expected {wrong}$"):
         module(PackedSequence(torch.randn(0, 3), none, order, order), hx_of(module, 1, 1, 4) if given else None)
 
 

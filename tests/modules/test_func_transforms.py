@@ -1,4 +1,4 @@
-"""The kernels under torch.func: differentiating transforms are refused, vmap and dropout work, "auto" avoids the kernels."""
+"""torch.func, compiled or not: the kernels refuse to be differentiated; vmap and dropout work; "auto" avoids the kernels."""
 
 import pytest
 import torch
@@ -46,6 +46,36 @@ def test_transforms_that_differentiate_are_refused_by_the_kernels_and_served_by_
         found = TRANSFORMS[transform](loss, x)
         net.backend = "reference"
         torch.testing.assert_close(found, TRANSFORMS[transform](loss, x))
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "jacrev", "grad inside vmap"])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+def test_compiled_transforms_give_the_same(kind, transform):
+    net, x = kind(3, 4), torch.randn(2, 3) if "Cell" in kind.__name__ else torch.randn(2, 1, 3)
+
+    def transformed(x):
+        return TRANSFORMS[transform](lambda x: (net(x) if kind is FusedGRUCell else net(x)[0]).sin().sum(), x)
+
+    torch.testing.assert_close(torch.compile(transformed, backend="eager")(x), transformed(x))
+
+
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_compiled_layers_can_be_transformed(kind):
+    net, x = kind(3, 4), torch.randn(2, 1, 3)
+    compiled = torch.compile(net, backend="eager")
+    compiled(x)  # as outside of any transform, which is not to be reused inside
+    loss, same = (lambda x, net=net: net(x)[0].sin().sum() for net in (compiled, net))
+    torch.testing.assert_close(grad(loss)(x), grad(same)(x))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        got, expected = (forward_ad.unpack_dual(f(dual)).tangent for f in (loss, same))
+    torch.testing.assert_close(got, expected)
+
+
+def test_compiled_forward_mode_is_refused_by_the_kernels():
+    net, x = FusedGRU(3, 4, backend="triton"), torch.randn(2, 1, 3)
+    with pytest.raises(BackendUnavailableError, match=REFUSED):
+        torch.compile(lambda x: jvp(lambda x: net(x)[0], (x,), (x,)), backend="eager")(x)
 
 
 @pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])

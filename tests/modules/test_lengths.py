@@ -42,3 +42,13 @@ def test_padding_changes_no_result_and_no_gradient(kind, backend):
     for other in results[1:]:
         for expected, got in zip(results[0], other, strict=True):
             assert torch.equal(got, expected)
+
+
+def test_lengths_are_refused_where_the_input_has_its_own_or_no_batch(kind):
+    module, lengths = kind(3, 4), torch.tensor([2])
+    with pytest.raises(ValueError, match=r"^lengths: expected None with unbatched input, got a tensor$"):
+        module(torch.randn(5, 3), lengths=lengths)
+    with pytest.raises(
+        ValueError, match=r"^lengths: expected None with a PackedSequence, which has its own, got a tensor$"
+    ):
+        module(pack_sequence([torch.randn(2, 3)]), lengths=lengths)
