@@ -281,6 +281,11 @@ def test_parametrized_weights_are_computed_once_a_call(kind, ways):
     assert not any(ways)
 
 
+def test_packed_rows_of_more_dimensions_are_refused(kind):
+    with pytest.raises(RuntimeError, match=r"^input must have 2 dimensions, got 3$"):
+        kind(3, 4)(PackedSequence(torch.randn(4, 1, 3), torch.tensor([2, 2])))
+
+
 @pytest.mark.parametrize("order", [None, torch.tensor([0])], ids=["sorted", "unsorted"])
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
 def test_packed_input_without_steps_is_refused(kind, order, given):
