@@ -71,13 +71,13 @@ class Spec(NamedTuple):
         h = (rows, batch, self.output_size)
         return (h, (rows, batch, self.hidden_size)) if NUMBERS[self.cell].has_c else (h,)
 
-    def zeros(self, like: Tensor, batch: int) -> States:
-        """Zero initial states, in the dtype and on the device of `like`; if h and c have the same shape, they are one tensor."""
-        shapes = self.state_shapes(batch)
-        h = like.new_zeros(shapes[0])
-        if len(shapes) == 1:
-            return (h,)
-        return h, h if shapes[1] == shapes[0] else like.new_zeros(shapes[1])
+
+def zeros(like: Tensor, shapes: Sequence[tuple[int, ...]]) -> States:
+    """Zero states of `Spec.state_shapes`, in the dtype and on the device of `like`; h and c of one shape are one tensor."""
+    h = like.new_zeros(shapes[0])
+    if len(shapes) == 1:
+        return (h,)
+    return h, h if shapes[1] == shapes[0] else like.new_zeros(shapes[1])
 
 
 class Weights:
@@ -172,4 +172,4 @@ class Call(NamedTuple):
 
     def zeros(self) -> States:
         """The initial states of a call that has none, in the dtype of the input, or of the weights if it is token ids."""
-        return self.spec.zeros(self.weights.flat[0] if self.is_ids else self.input, self.batch)
+        return zeros(self.weights.flat[0] if self.is_ids else self.input, self.spec.state_shapes(self.batch))

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
-from fusedrnn.call import Call, Spec, States, Weights
+from fusedrnn.call import Call, Spec, States, Weights, zeros
 from fusedrnn.modules.direct import run_directly
 
 
@@ -141,7 +141,8 @@ class FusedRNNBase(nn.RNNBase):
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
             batch = int(batch_sizes[0]) if order is None else len(order)
-            states = self._spec().zeros(self._flat_weights[0] if data.dtype == torch.int64 else data, batch)
+            like = self._flat_weights[0] if data.dtype == torch.int64 else data
+            states = zeros(like, self._spec().state_shapes(batch))
         found = None if all_states else run_directly(self, data, states, batch_sizes)
         if found is None:
             call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)

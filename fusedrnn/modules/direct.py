@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.rules import small_steps
-from fusedrnn.call import Spec, States
+from fusedrnn.call import Spec, States, zeros
 
 
 def run_directly(
@@ -47,7 +47,7 @@ def run_directly(
         batch, steps = sizes[:2] if module.batch_first else (sizes[1], sizes[0])
         if cell == "gru" and torch.is_grad_enabled() and small_steps(steps, batch, module.hidden_size):
             return None
-    spec, shapes = _layout(
+    weight_shapes, state_shapes = _shapes(
         cell,
         module.input_size,
         module.hidden_size,
@@ -55,20 +55,21 @@ def run_directly(
         module.num_layers,
         bool(module.bidirectional),
         bool(module.bias),
+        batch,
     )
     try:
         flat = [*map(module._parameters.__getitem__, module._flat_weights_names)]
-        fit = [*map(_SHAPE, flat)] == shapes  # a weight of another shape would crash torch's LSTM
+        fit = [*map(_SHAPE, flat)] == weight_shapes  # a weight of another shape would crash torch's LSTM
     except (KeyError, AttributeError):  # a weight is parametrized or an attribute of another kind, or None
         return None
     if not fit or flat[0].dtype != dtype or not flat[0].is_cpu or steps < 1 or sizes[-1] != module.input_size:
         return None
     if states:
-        for state, shape in zip(states, spec.state_shapes(batch), strict=True):
+        for state, shape in zip(states, state_shapes, strict=True):
             if state.shape != shape or state.dtype != dtype or not state.is_cpu:
                 return None
     else:
-        states = spec.zeros(input, batch)
+        states = zeros(input, state_shapes)
     options = (bool(module.bias), module.num_layers, 0.0, training, bool(module.bidirectional))
     function: Any = torch.lstm if cell == "lstm" else torch.gru
     hx = states if cell == "lstm" else states[0]
@@ -83,16 +84,24 @@ _SHAPE = attrgetter("shape")
 
 
 @lru_cache(maxsize=256, typed=True)
-def _layout(
-    cell: str, input_size: int, hidden_size: int, proj_size: int, num_layers: int, bidirectional: bool, bias: bool
-) -> tuple[Spec, list[tuple[int, ...]] | None]:
-    """The `Spec` of a module without options, and the shapes of its weights in the order of torch.nn.
+def _shapes(
+    cell: str,
+    input_size: int,
+    hidden_size: int,
+    proj_size: int,
+    num_layers: int,
+    bidirectional: bool,
+    bias: bool,
+    batch: int,
+) -> tuple[list[tuple[int, ...]] | None, tuple[tuple[int, int, int], ...]]:
+    """The shapes of a module's weights in the order of torch.nn, and of its states.
 
-    The shapes are None for a projection as wide as h, which torch would not recognise as one.
+    Those of the weights are None for a projection as wide as h, which torch would not recognise as one.
     """
     spec = Spec(cell, input_size, hidden_size, proj_size or hidden_size, num_layers, 2 if bidirectional else 1)
     if proj_size == hidden_size:
-        return spec, None
+        return None, spec.state_shapes(batch)
     kept = (True, True, bias, bias, proj_size > 0)
     every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
-    return spec, [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]
+    weights = [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]
+    return weights, spec.state_shapes(batch)
