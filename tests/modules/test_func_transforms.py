@@ -152,6 +152,16 @@ def test_bias_relu_dropout_passes_through_transforms(transform):
     torch.testing.assert_close(found[0] if transform == "vjp" else found, leaf.grad)
 
 
+@pytest.mark.parametrize("bias", [False, True], ids=["dropout", "bias_relu_dropout"])
+def test_compiled_dropout_passes_through_transforms(bias):
+    def loss(x):
+        y = functional.bias_relu_dropout(x, x.new_ones(5), 0.5) if bias else functional.dropout(x, 0.5, True)
+        return y.sum()
+
+    found = torch.compile(grad(loss), backend="eager")(torch.zeros(64, 5))
+    assert found.unique().tolist() == [0, 2]
+
+
 def test_auto_never_chooses_the_kernels_in_a_transform(monkeypatch):
     """On a verified GPU, for a call where the kernels are faster."""
 
