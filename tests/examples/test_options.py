@@ -29,7 +29,7 @@ def seen(name, out, *options):
 @pytest.mark.parametrize("name", ["bidirectional", "cells", "deep", "dropin", "dropout_mlp", "gradients", "lyrics"])
 def test_the_backend_is_the_one_that_was_asked_for(name, backend, tmp_path, monkeypatch):
     for asker in (dispatch, pointwise):
-        monkeypatch.setattr(asker, "requested", raising(lambda name: name))
+        monkeypatch.setattr(asker, "requested", raising(lambda name, eager=False: name))
     monkeypatch.setattr("examples.lm.run.build_model", raising(lambda settings, size: settings.backend))
     monkeypatch.setattr("examples.flow.recurrent.ScratchRNN", raising(lambda *sizes, backend: backend))
     more = ("--data", "digits") if name == "dropout_mlp" else ()
