@@ -11,14 +11,7 @@ from fusedrnn.backends import triton
 from fusedrnn.backends.argument_dropout import drop_arguments
 from fusedrnn.backends.choice import requested
 from fusedrnn.backends.pointwise import refuse_for
-from fusedrnn.backends.rules import (
-    BY_NAME,
-    ENGINES,
-    NAMES,
-    TORCH,
-    TORCH_CELLS,
-    Rule,
-)
+from fusedrnn.backends.rules import BY_NAME, ENGINES, NAMES, TORCH, TORCH_CELLS, Rule
 from fusedrnn.call import Call, Result
 from fusedrnn.context import transformed
 from fusedrnn.operators.dropout import seed_for

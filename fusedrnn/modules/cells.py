@@ -39,7 +39,7 @@ class _FusedCell(RNNCellBase):
         own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
         return [own[name] if name in own else getattr(self, name) for name in _NAMES]
 
-    def _quick_step(self, input: Any, states: States, count: int) -> States | None:
+    def _step_directly(self, input: Any, states: States, count: int) -> States | None:
         """Run torch's cell with few checks; returns None if `_forward` is needed. () stands for `count` zero states.
 
         torch's cell takes some ten microseconds, so only what torch would accept by broadcasting or type promotion is checked:
@@ -138,7 +138,7 @@ class FusedGRUCell(_FusedCell):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Run one step and return h'."""
         states = () if hx is None else (hx,)
-        found = self._quick_step(input, states, 1)
+        found = self._step_directly(input, states, 1)
         if found is None:
             if isinstance(input, Proxy):
                 return traced_as_leaf(self, input, hx)
@@ -184,7 +184,7 @@ class FusedLSTMCell(_FusedCell):
         """Run one step and return (h', c')."""
         found = None
         if hx is None or (isinstance(hx, tuple) and len(hx) == 2):
-            found = self._quick_step(input, hx or (), 2)
+            found = self._step_directly(input, hx or (), 2)
         if found is None:
             if isinstance(input, Proxy):
                 return traced_as_leaf(self, input, hx)

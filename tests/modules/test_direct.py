@@ -110,22 +110,22 @@ def test_other_forms_take_the_short_way_too(kind, ways, monkeypatch, form, batch
 def test_cells_have_a_short_way(cell, monkeypatch, given):
     module, x = cell(3, 4), torch.randn(2, 3)
     hx = hx_of(module, 2, 4) if given else None
-    short = module._quick_step(x, () if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
+    short = module._step_directly(x, () if hx is None else tuple(flat(hx)), 1 + (cell is FusedLSTMCell))
     assert short is not None
-    monkeypatch.setattr(cell, "_quick_step", lambda *args: None)
+    monkeypatch.setattr(cell, "_step_directly", lambda *args: None)
     for a, b in zip(short, flat(module(x, hx)), strict=True):
         torch.testing.assert_close(a, b)
     monkeypatch.undo()
     count = len(short)
     for bad in (x[0], x.double(), x[:, :2], torch.tensor([0, 1])):
-        assert module._quick_step(bad, (), count) is None
+        assert module._step_directly(bad, (), count) is None
     good = torch.zeros(2, 4)
     for bad in (good[0], good.unsqueeze(2), good.double(), good[:1], good[:, :3], good.to("meta")):
         for place in range(count):
             states = tuple(bad if i == place else good for i in range(count))
-            assert module._quick_step(x, states, count) is None, (bad.shape, bad.dtype, place)
-    assert cell(3, 4, backend="reference")._quick_step(x, (), 1) is None
-    assert FusedGRUCell(3, 4, reset_after=False)._quick_step(x, (), 1) is None
+            assert module._step_directly(x, states, count) is None, (bad.shape, bad.dtype, place)
+    assert cell(3, 4, backend="reference")._step_directly(x, (), 1) is None
+    assert FusedGRUCell(3, 4, reset_after=False)._step_directly(x, (), 1) is None
 
 
 def test_reset_before_has_no_short_way(ways):
