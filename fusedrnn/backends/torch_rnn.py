@@ -28,15 +28,32 @@ def run(call: Call) -> Result:
     if call.lengths is not None:
         return _with_lengths(call, call.lengths)
     spec, weights, states = call.spec, call.weights, call.states or call.zeros()
-    function: Any = torch.lstm if spec.cell == "lstm" else torch.gru
-    hx = states if spec.cell == "lstm" else states[0]
-    # has_biases, num_layers, dropout, train (cuDNN asks: whether a backward may follow), bidirectional
     options = (weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)
-    if call.batch_sizes is None:
-        output, *finals = function(call.input, hx, weights.flat, *options, False)
+    output, finals = call_torch(spec.cell, call.input, call.batch_sizes, states, weights.flat, options)
+    return output, finals, ()
+
+
+def call_torch(
+    cell: str,
+    input: Tensor,
+    batch_sizes: Tensor | None,
+    states: States,
+    flat: list[Tensor],
+    options: tuple[bool, int, float, bool, bool],
+    batch_first: bool = False,
+) -> tuple[Tensor, States]:
+    """Call torch's function. Returns the output and the final states.
+
+    `options` are has_biases, num_layers, dropout, train (which tells cuDNN whether a backward may follow) and bidirectional.
+    `batch_first` is not for packed input.
+    """
+    function: Any = torch.lstm if cell == "lstm" else torch.gru
+    hx = states if cell == "lstm" else states[0]
+    if batch_sizes is None:
+        output, *finals = function(input, hx, flat, *options, batch_first)
     else:
-        output, *finals = function(call.input, call.batch_sizes, hx, weights.flat, *options)
-    return output, tuple(finals), ()
+        output, *finals = function(input, batch_sizes, hx, flat, *options)
+    return output, tuple(finals)
 
 
 def _with_lengths(call: Call, lengths: Tensor) -> Result:

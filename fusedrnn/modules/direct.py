@@ -1,7 +1,7 @@
 """A short way to torch's function for common calls of FusedGRU and FusedLSTM on a CPU.
 
 A small call takes torch some tens of microseconds, and every Python function entered adds about one: `dispatch.run` and what it
-calls are some twenty. The short way is one function. Options beyond torch's and the errors of `validation` are left to
+calls are some twenty. The short way is a few, and checks in one. Options beyond torch's and the errors of `validation` are left to
 `dispatch.run`.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.rules import small_steps
+from fusedrnn.backends.torch_rnn import call_torch
 from fusedrnn.call import Spec, States, zeros
 
 
@@ -32,17 +33,16 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
-    cell, training, sizes, dtype = module._cell, module.training, input.shape, input.dtype
-    if training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
+    cell, sizes, dtype = module._cell, input.shape, input.dtype
+    if len(sizes) != (3 if batch_sizes is None else 2):
+        return None
+    if module.training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
         return None
     if not left_to_torch(cell, module.backend, eager=True):
         return None
     if batch_sizes is not None:
-        if len(sizes) != 2 or len(batch_sizes) < 1:
-            return None
-        steps, batch = len(batch_sizes), int(batch_sizes[0])
-    elif len(sizes) != 3:
-        return None
+        steps = len(batch_sizes)
+        batch = int(batch_sizes[0]) if steps else 0
     else:
         batch, steps = sizes[:2] if module.batch_first else (sizes[1], sizes[0])
         if cell == "gru" and torch.is_grad_enabled() and small_steps(steps, batch, module.hidden_size):
@@ -70,14 +70,8 @@ def run_directly(
                 return None
     else:
         states = zeros(input, state_shapes)
-    options = (bool(module.bias), module.num_layers, 0.0, training, bool(module.bidirectional))
-    function: Any = torch.lstm if cell == "lstm" else torch.gru
-    hx = states if cell == "lstm" else states[0]
-    if batch_sizes is None:
-        output, *finals = function(input, hx, flat, *options, bool(module.batch_first))
-    else:
-        output, *finals = function(input, batch_sizes, hx, flat, *options)
-    return output, tuple(finals)
+    options = (bool(module.bias), module.num_layers, 0.0, module.training, bool(module.bidirectional))
+    return call_torch(cell, input, batch_sizes, states, flat, options, bool(module.batch_first))
 
 
 _SHAPE = attrgetter("shape")

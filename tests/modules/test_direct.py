@@ -31,6 +31,11 @@ def ways(monkeypatch):
     return taken
 
 
+def general_only(monkeypatch):
+    """From here on no call takes the short way."""
+    monkeypatch.setattr(base, "run_directly", lambda *args: None)
+
+
 COMMON = {
     "one layer": {},
     "layers": {"num_layers": 2, "bidirectional": True, "bias": False},
@@ -48,7 +53,7 @@ def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
     for _ in range(2):
         result = module(x, hx)
         found.append([*tensors(result), *torch.autograd.grad(total(result), [x, *module.parameters()])])
-        monkeypatch.setattr(base, "run_directly", lambda *args: None)
+        general_only(monkeypatch)
     assert ways == [True]
     for short, general in zip(*found, strict=True):
         torch.testing.assert_close(short, general)
@@ -78,7 +83,7 @@ def test_other_calls_take_the_general_way(kind, ways):
 def test_a_projection_takes_the_short_way(ways, monkeypatch):
     module, x = FusedLSTM(3, 4, 2, proj_size=2), torch.randn(5, 2, 3)
     short = tensors(module(x))
-    monkeypatch.setattr(base, "run_directly", lambda *args: None)
+    general_only(monkeypatch)
     for a, b in zip(short, tensors(module(x)), strict=True):
         torch.testing.assert_close(a, b)
     assert ways == [True]
@@ -100,7 +105,7 @@ def test_other_forms_take_the_short_way_too(kind, ways, monkeypatch, form, batch
     hx = hx_of(module, 2, *batch, 4) if given else None
     short = tensors(module(x, hx))
     assert any(ways)
-    monkeypatch.setattr(base, "run_directly", lambda *args: None)
+    general_only(monkeypatch)
     for a, b in zip(short, tensors(module(x, hx)), strict=True):
         torch.testing.assert_close(a, b)
 
@@ -206,7 +211,7 @@ def both_ways(module, monkeypatch, *args):
             found.append([part.tolist() for part in tensors(module(*args))])
         except (RuntimeError, ValueError, TypeError) as error:
             found.append((type(error), str(error)))
-        monkeypatch.setattr(base, "run_directly", lambda *args: None)
+        general_only(monkeypatch)
     return found
 
 
