@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from fusedrnn.backends.stack import dropout_between, run_stack
+from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
 from fusedrnn.context import differentiated_by_func
 from fusedrnn.kernels.table import unserved
@@ -57,9 +57,9 @@ def run(call: Call) -> Result:
     spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
     if seeds is None or spec.dropout == 1 or call.weights.projected:
         layer = operator_layer("triton", spec.cell, keep_gates=keep)
-        return run_stack(call, layer, dropout_between(call, "triton"))
+        return run_operators(call, layer, dropout_between(call, "triton"))
     dropping = dropping_layer("triton", spec.cell, spec.dropout, seeds, shared=spec.variational, keep_gates=keep)
-    return run_stack(call, *dropping)
+    return run_operators(call, *dropping)
 
 
 def pointwise_engine(input: Tensor) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusedrnn.backends import triton
-from fusedrnn.backends.stack import dropout_between, run_stack
+from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.layer import operator_layer
 
@@ -11,10 +11,4 @@ from fusedrnn.operators.layer import operator_layer
 def run(call: Call) -> Result:
     """Run `call` layer by layer."""
     layer = operator_layer("unrolled", call.spec.cell, keep_gates=call.spec.memory == "save")
-    return run_stack(call, layer, dropout_between(call, triton.pointwise_engine(call.input)))
-
-
-def run_copied(call: Call) -> Result:
-    """Like `run`, but returns a copy of the output: the backward reads the original, and users may overwrite torch's output."""
-    output, finals, every = run(call)
-    return output.clone(), finals, every
+    return run_operators(call, layer, dropout_between(call, triton.pointwise_engine(call.input)))
