@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,6 +42,11 @@ def differentiated_by_func() -> bool:
 _DIFFERENTIATE = (TransformType.Grad, TransformType.Jvp)
 
 
+def exporting_onnx() -> bool:
+    """Whether `torch.onnx.export` is tracing, with either of its exporters."""
+    return (torch.compiler.is_compiling() or torch.jit.is_tracing()) and torch.onnx.is_in_onnx_export()
+
+
 def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) -> Any:
     """Add a call of `module` to the graph that torch.fx is tracing and return its node, a `Proxy`.
 
@@ -49,6 +55,12 @@ def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) 
     tracer: Any = input.tracer
     given = {name: value for name, value in options.items() if value}
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *more), given)
+
+
+def traced_as_call(function: Callable[..., Tensor], input: Proxy, *more: Any, **options: Any) -> Any:
+    """Add a call of `function` to the graph that torch.fx is tracing and return its node, a `Proxy`."""
+    tracer: Any = input.tracer
+    return tracer.create_proxy("call_function", function, (input, *more), options)
 
 
 def readable(tensor: Tensor) -> bool:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from fusedrnn import validation
 from fusedrnn.backends.pointwise import pointwise_engine
-from fusedrnn.context import autocast_dtype, transformed
+from fusedrnn.context import autocast_dtype, exporting_onnx, traced_as_call, transformed
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.dropout import seed_for
 from fusedrnn.reference import counter_dropout as plain
@@ -31,7 +32,7 @@ def dropout(
     """Zero each element with probability `p` and multiply the rest by 1 / (1 - p), as `torch.nn.functional.dropout` does.
 
     There are two differences: the mask is not stored, and a dropped NaN or infinity becomes 0. Products are computed in float64
-    for float64, else in float32, and rounded once.
+    for float64, else in float32, and rounded once. `torch.jit.trace` and `torch.onnx.export` record torch's dropout.
 
     Args:
         input: floating point, any shape and strides.
@@ -51,6 +52,8 @@ def dropout(
             is not floating point, or is expanded and `inplace`; BackendUnavailableError: the requested backend cannot run the
             call.
     """
+    if isinstance(input, Proxy):
+        return traced_as_call(dropout, input, p, training, inplace, shared_dims=shared_dims, backend=backend)  # type: ignore[no-any-return]
     p = validation.check_probability("dropout", p)
     validation.check_tensor("input", input)
     if not 0 <= shared_dims <= input.dim():
@@ -60,6 +63,8 @@ def dropout(
     validation.check_floating("dropout", input)
     if inplace:
         validation.check_writable("dropout", input)
+    if shared_dims == 0 and (torch.jit.is_tracing() or exporting_onnx()):
+        return torch.dropout(input, p, True)
     engine = pointwise_engine(backend, input)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)
 

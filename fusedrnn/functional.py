@@ -3,7 +3,8 @@
 Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection),
 G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
 (G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
-under autocast) and one device; results have the input's dtype.
+under autocast) and one device; results have the input's dtype. Under autocast they have the dtype of torch.nn's module on the
+device: that of autocast; on a CPU the input's, except for a float32 LSTM without lengths, which oneDNN runs in that of autocast.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def gru(
     or n = tanh(W_in x + b_in + W_hn (r * h) + b_hn) with `reset_after=False` (Cho et al. 2014); h' = (1 - z) n + z h.
 
     Args:
-        input: (T, B, I); or token ids (T, B) int64, which stand for one-hot rows of width I; or, with `batch_sizes`, packed rows
-            (N, I) or ids (N,).
+        input: (T, B, I); or token ids (T, B), int64 or int32, which stand for one-hot rows of width I; or, with `batch_sizes`,
+            packed rows (N, I) or ids (N,).
         h_0: (L*D, B, H); None for zeros.
         layers: weights, a sequence over layers of a sequence over directions.
         reset_after: True for the GRU of torch.nn, False for that of Cho et al. (2014).
@@ -120,6 +121,7 @@ def _run(
     backend: str | None = None,
 ) -> Result:
     """Run `cell`, with the sizes taken from the weights of the first layer."""
+    input = validation.as_ids(input, 3 if batch_sizes is None else 2)
     first = layers[0][0]
     rows, output_size = first.w_hh.shape
     spec = Spec(

@@ -11,6 +11,7 @@ from torch import Tensor
 from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.reference.loop import active_steps
 from fusedrnn.reference.stack import LayerWeights
 
 
@@ -69,12 +70,21 @@ def check_flat(names: Sequence[str], weights: Weights, num_layers: int) -> None:
         raise RuntimeError(f"weights: expected {expected} for {asked}{projected}, got {len(weights.flat)}")
 
 
+IDS = (torch.int64, torch.int32)
+"""Dtypes of token ids, those of `nn.Embedding`."""
+
+
+def as_ids(input: Tensor, rank: int) -> Tensor:
+    """`input` as int64 if it is token ids of another dtype; features would have `rank` dimensions."""
+    return input.long() if input.dtype in IDS and input.dim() < rank else input
+
+
 def check_input_dims(name: str, input: Tensor) -> int:
     """Return 3 for batched, 2 for unbatched input of a module, else raise a ValueError. Token ids have one dimension less."""
-    dims = input.dim() + (input.dtype == torch.int64 and input.dim() < 3)
+    dims = input.dim() + (input.dtype in IDS and input.dim() < 3)
     if dims not in (2, 3):
         raise ValueError(
-            f"{name}: Expected input to be 2D or 3D (token ids: int64, 1D or 2D), got {input.dim()}D instead"
+            f"{name}: Expected input to be 2D or 3D (token ids: int64 or int32, 1D or 2D), got {input.dim()}D instead"
         )
     return dims
 
@@ -100,11 +110,13 @@ def check_rank(input: Tensor, expected: int) -> None:
 
 def check_dtype(input: Tensor, weight: Tensor) -> None:
     """Raise a ValueError if `input` and `weight` have different dtypes, unless autocast is on."""
-    if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
-        raise ValueError(
-            f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
-            f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
-        )
+    if input.dtype == weight.dtype or (autocast_dtype(input.device) is not None and input.is_floating_point()):
+        return
+    advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
+    if not (input.is_floating_point() or input.is_complex()):
+        ids = "int64 or int32: input.long()" if input.dtype not in IDS else "without a dimension for features: input.squeeze(-1)"
+        advice = f"Convert features: input.to({weight.dtype}). Token ids are expected {ids}"
+    raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). {advice}")
 
 
 def check_device(input: Tensor, weight: Tensor) -> None:
@@ -119,10 +131,15 @@ def check_features(input: Tensor, input_size: int) -> None:
         raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {input.shape[-1]}")
 
 
-def check_ids(ids: Tensor, input_size: int) -> None:
-    """Raise an IndexError if an id is not from 0 to input_size - 1. Copies two values to the host; skipped if not `readable`."""
-    if not readable(ids):
+def check_ids(ids: Tensor, input_size: int, lengths: Tensor | None) -> None:
+    """Raise an IndexError if an id (T, B) within `lengths` is not from 0 to input_size - 1, as `nn.Embedding` does.
+
+    Copies two values to the host; skipped if not `readable`: then the lookup itself has to refuse the id.
+    """
+    if not readable(ids) or not (lengths is None or readable(lengths)):
         return
+    if lengths is not None:
+        ids = ids.masked_fill(~active_steps(lengths, len(ids)), 0)
     low, high = (int(bound) for bound in torch.aminmax(ids))
     if low < 0 or high >= input_size:
         raise IndexError(f"token ids: expected 0 to {input_size - 1} (input_size - 1), got {low} to {high}")
@@ -136,7 +153,6 @@ def check_call(call: Call) -> None:
     rank = 3 if call.batch_sizes is None else 2
     if input.dtype == torch.int64 and input.dim() == rank - 1:
         check_device(input, weight)
-        check_ids(input, spec.input_size)
     else:
         check_dtype(input, weight)
         check_device(input, weight)
@@ -146,6 +162,8 @@ def check_call(call: Call) -> None:
         if call.batch_sizes is not None:
             raise ValueError("lengths: expected None with batch_sizes, which say them, got a tensor")
         check_lengths(call.lengths, input)
+    if input.dtype == torch.int64:
+        check_ids(input, spec.input_size, call.lengths)
     if call.states:
         names = ("hidden",) if len(call.states) == 1 else ("hidden[0]", "hidden[1]")
         for name, state, shape in zip(names, call.states, spec.state_shapes(call.batch), strict=True):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import embedding, linear
 
 from .loop import State, active_steps
 
@@ -42,7 +42,7 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     Token ids stand for one-hot rows of size I: their product gathers columns of `w_ih`.
 
     Args:
-        x: (T, B, I) in the dtype of the weights, or ids from 0 to I - 1, (T, B) int64.
+        x: (T, B, I) in the dtype of the weights, or ids from 0 to I - 1, (T, B) int64. Another id is an IndexError on a CPU.
         w_ih: input weights, (N, I).
         b_ih: input bias, (N,).
 
@@ -51,7 +51,7 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     """
     if x.is_floating_point():
         return linear(x, w_ih, b_ih)
-    gx = w_ih.t()[x]
+    gx = embedding(x, w_ih.t())
     return gx if b_ih is None else gx + b_ih
 
 

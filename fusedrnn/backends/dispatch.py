@@ -9,6 +9,7 @@ from __future__ import annotations
 from fusedrnn import validation
 from fusedrnn.backends import triton
 from fusedrnn.backends.argument_dropout import drop_arguments
+from fusedrnn.backends.autocast import with_dtypes
 from fusedrnn.backends.choice import requested
 from fusedrnn.backends.pointwise import refuse_for
 from fusedrnn.backends.rules import BY_NAME, ENGINES, NAMES, TORCH, TORCH_CELLS, Rule
@@ -46,7 +47,7 @@ def run(call: Call, backend: str | None) -> Result:
         call = call._replace(states=call.zeros())
     if call.training and spec.dropout > 0 and spec.num_layers > 1:
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
-    return ENGINES[decide(call, backend).engine](call)
+    return with_dtypes(call, ENGINES[decide(call, backend).engine](call))
 
 
 def available_backends() -> dict[str, str | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.dropout import drop
 from fusedrnn.operators.packing import pack, unpack
@@ -30,11 +28,10 @@ def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
 def run_operators(call: Call, layer: Layer, between: Between | None) -> Result:
     """`run_stack` for layers that are the sweep operator, whose backward reads the output.
 
-    Users may overwrite the output of torch's RNNs, except on a GPU, where autograd refuses it. So they get a copy elsewhere. In a
-    traced graph there is nothing to do: torch.compile replaces operations in place by others.
+    Users may overwrite the output of torch's RNNs, except on a GPU, where autograd refuses it. So they get a copy elsewhere.
     """
     output, finals, every = run_stack(call, layer, between)
-    if output.requires_grad and call.batch_sizes is None and not (output.is_cuda or torch.compiler.is_compiling()):
+    if output.requires_grad and call.batch_sizes is None and not output.is_cuda:
         output = output.clone()
     return output, finals, every
 

@@ -15,6 +15,7 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
 from fusedrnn.modules.direct import run_directly
+from fusedrnn.modules.record import record, scriptable
 
 
 class Options(TypedDict, total=False):
@@ -66,6 +67,10 @@ class FusedRNNBase(nn.RNNBase):
         replica.__dict__.update((n, p) for n, p in self._parameters.items() if n in self._flat_weights_names)
         return replica
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """torch.nn's module on the same parameters, which torch.jit.script compiles in place of this one."""
+        return scriptable(self)
+
     def _spec(self) -> Spec:
         """The `Spec` of the current attributes."""
         return Spec(
@@ -104,12 +109,17 @@ class FusedRNNBase(nn.RNNBase):
             found = run_directly(self, input, states)
             if found is not None:
                 return found
+        if torch.jit.is_tracing():
+            found = record(self, input, states, lengths, all_states)
+            if found is not None:
+                return found
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
             return self._forward_packed(input, states, all_states)
         validation.check_tensor("input", input)
         dims = validation.check_input_dims(type(self).__name__, input)
+        input = validation.as_ids(input, 3)
         for state in states:
             validation.check_state_dims(state, dims)
         if dims == 2:
@@ -135,6 +145,7 @@ class FusedRNNBase(nn.RNNBase):
     def _forward_packed(self, input: PackedSequence, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run packed input. States are in the caller's order of samples, rows of input and output in packed order."""
         data, batch_sizes, order, inverse = input
+        data = validation.as_ids(data, 2)
         if states and order is not None:
             for state in states:
                 validation.check_packed_state(state, len(order))

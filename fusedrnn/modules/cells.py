@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
@@ -19,6 +19,7 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights
 from fusedrnn.context import traced_as_leaf
+from fusedrnn.modules.record import scriptable
 from fusedrnn.reference.stack import LayerWeights
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -34,6 +35,10 @@ class _FusedCell(RNNCellBase):
         """Run torch's cell on input (B, I) and states (B, H)."""
         raise NotImplementedError
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """torch.nn's cell on the same parameters, which torch.jit.script compiles in place of this one."""
+        return scriptable(self)
+
     def _weights(self) -> list[Any]:
         """The current weights in torch.nn's order; None for a missing bias."""
         own = self._parameters  # skips the slower lookup in nn.Module.__getattr__
@@ -45,7 +50,7 @@ class _FusedCell(RNNCellBase):
         torch's cell takes some ten microseconds, so only what torch would accept by broadcasting or type promotion is checked:
         dimensions and dtypes of the states. If torch raises an error, `_forward` checks the arguments and says what is wrong.
         """
-        if torch.compiler.is_compiling() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
+        if torch.compiler.is_compiling() or torch._C._is_tracing() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
             return None
         if not dispatch.left_to_torch(self._cell, self.backend, eager=True):
             return None
@@ -66,6 +71,7 @@ class _FusedCell(RNNCellBase):
         """Check the arguments, add a missing batch dimension, run the step, and remove the added dimension."""
         cell = type(self).__name__
         validation.check_tensor("input", input)
+        input = validation.as_ids(input, 2)
         ids = input.dtype == torch.int64 and input.dim() < 2
         if input.dim() + ids not in (1, 2):
             raise ValueError(f"{cell}: Expected input to be 1D or 2D, got {input.dim()}D instead")
@@ -95,7 +101,10 @@ class _FusedCell(RNNCellBase):
         added = tuple(state.unsqueeze(0) for state in states)
         call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
         _, finals, _ = dispatch.run(call, self.backend)
-        return tuple(state.squeeze(0) for state in finals)
+        finals = tuple(state.squeeze(0) for state in finals)
+        if input.is_cpu:  # where torch's cells keep the dtype under autocast
+            finals = tuple(final.to(state.dtype) for final, state in zip(finals, states, strict=True))
+        return finals
 
     def extra_repr(self) -> str:
         """Add the backend, if one was chosen, to the text of torch.nn."""
@@ -110,8 +119,8 @@ class FusedGRUCell(_FusedCell):
         backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
         reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
 
-    `forward(input, hx=None)` takes input (B, I) or (I,), or token ids int64 (B,) or (), and hx (B, H) or (H,), zeros by
-    default. It returns h', shaped as hx. Errors: ValueError for a wrong number of dimensions or dtype, RuntimeError for a
+    `forward(input, hx=None)` takes input (B, I) or (I,), or token ids, int64 or int32, (B,) or (), and hx (B, H) or (H,), zeros
+    by default. It returns h', shaped as hx. Errors: ValueError for a wrong number of dimensions or dtype, RuntimeError for a
     wrong size or device, IndexError for a token id out of range.
     """
 

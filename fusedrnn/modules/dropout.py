@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from fusedrnn import validation
 from fusedrnn.backends.choice import check_name
+from fusedrnn.context import traced_as_leaf
 from fusedrnn.dropout import dropout
 
 
@@ -31,7 +33,15 @@ class FusedDropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply dropout to `input`, which may have any shape."""
+        if isinstance(input, Proxy):
+            return traced_as_leaf(self, input)  # type: ignore[no-any-return]
         return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
+
+    def __prepare_scriptable__(self) -> nn.Dropout:
+        """`nn.Dropout`, which torch.jit.script compiles in place of this module."""
+        if self.shared_dims:
+            raise RuntimeError(f"torch.jit.script: expected shared_dims=0, as nn.Dropout has, got {self.shared_dims}")
+        return nn.Dropout(self.p, self.inplace).train(self.training)
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""

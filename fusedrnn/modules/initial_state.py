@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from fusedrnn.validation import IDS
+
 
 class InitialState(nn.Module):
     """The initial state h_0, and c_0 for an LSTM, expanded to the batch of an input: `gru(x, initial(x))`.
@@ -62,7 +64,7 @@ class InitialState(nn.Module):
     def _batch(self, input: Any) -> int | None:
         if isinstance(input, PackedSequence):
             return int(input.batch_sizes[0]) if input.sorted_indices is None else len(input.sorted_indices)
-        rank = input.dim() + (input.dtype == torch.int64)
+        rank = input.dim() + (input.dtype in IDS)
         if self.is_cell:
             return None if rank == 1 else input.shape[0]
         return None if rank == 2 else input.shape[0 if self.batch_first else 1]

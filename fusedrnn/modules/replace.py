@@ -6,7 +6,7 @@ shared modules, lists that hold a module, and a root module itself all stay vali
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,18 +91,50 @@ def restore_rnns(model: nn.Module) -> Replacements:
         kind = _plain_class(module)
         if kind not in TORCH:
             continue
-        options = _options(kind, module.backend)
-        beyond = [f"{key}={getattr(module, key)!r}" for key, value in options.items() if getattr(module, key) != value]
+        beyond = _beyond(module, kind)
         if beyond:
-            report.left[name] = f"torch.nn has no {', '.join(beyond)}"
+            report.left[name] = beyond
             continue
-        for key in options:
-            delattr(module, key)
-        _turn(module, TORCH[kind])
-        if isinstance(module, nn.RNNBase):
-            module._init_flat_weights()
+        _restore(module, kind)
         report.changed[name] = f"{kind.__name__} -> {TORCH[kind].__name__}"
     return report
+
+
+def as_torch(module: nn.Module, door: str, without: Collection[str] = ()) -> nn.Module:
+    """A torch.nn module that has the parameters, flags and hooks of `module`, one of ours or of a subclass, which stays as it is.
+
+    Args:
+        door: what needs it, for the message.
+        without: options that may be dropped.
+
+    Raises:
+        RuntimeError: `module` uses an option that torch.nn does not have.
+    """
+    kind = next(base for base in type(module).__mro__ if base in TORCH)
+    beyond = _beyond(module, kind, without)
+    if beyond:
+        raise RuntimeError(f"{door}: expected options of torch.nn's {TORCH[kind].__name__}, got more: {beyond}")
+    twin = type(module).__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    _restore(twin, kind)
+    return twin
+
+
+def _beyond(module: nn.Module, kind: type, without: Collection[str] = ()) -> str | None:
+    """Which options of `module` torch.nn does not have, apart from those `without` which it may be; None if there are none."""
+    options = _options(kind, module.backend)
+    used = {key: getattr(module, key) for key, default in options.items() if getattr(module, key) != default}
+    beyond = [f"{key}={value!r}" for key, value in used.items() if key not in without]
+    return f"torch.nn has no {', '.join(beyond)}" if beyond else None
+
+
+def _restore(module: nn.Module, kind: type) -> None:
+    """Turn `module` of the class `kind`, or of a subclass, into torch.nn's."""
+    for key in _options(kind, module.backend):
+        delattr(module, key)
+    _turn(module, TORCH[kind])
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()
 
 
 def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

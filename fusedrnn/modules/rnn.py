@@ -31,9 +31,9 @@ class FusedGRU(FusedRNNBase):
             AWD-LSTM: Merity et al., "Regularizing and optimizing LSTM language models", 2018). Default: 0.
         memory: "save", or "recompute" to save no gates for the backward: see `functional.gru`. Default: "save".
 
-    `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 (T, B), or (B, T) with
-    batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of each
-    sample; past them the output is zero. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with
+    `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 or int32 (T, B), or (B, T)
+    with batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of
+    each sample; past them the input is not read, and the output is zero. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with
     one entry per layer, h at every step, laid out as the output (packed if it is packed), before dropout.
     """
 
@@ -71,7 +71,6 @@ class FusedGRU(FusedRNNBase):
         input: Any,
         hx: Tensor | None = None,
         lengths: Tensor | None = None,
-        *,
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
         """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
@@ -139,7 +138,6 @@ class FusedLSTM(FusedRNNBase):
         input: Any,
         hx: tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | None = None,
-        *,
         return_all_states: bool = False,
     ) -> tuple[Any, ...]:
         """Run the layers. Returns the output, (h_n, c_n) and, if requested, (h, c) of every layer and step."""

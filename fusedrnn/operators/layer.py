@@ -97,7 +97,7 @@ def _projected(
     (h0, c0), w_hh, T = states, w.w_hh, x.shape[0]
     gx = input_side(x, w.w_ih, w.b_ih, len(w_hh))
     first = torch.einsum("dbp,dnp->bdn", h0, w_hh)
-    gx = gx + torch.stack([_at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))], 2)
+    gx = gx + torch.stack([at_first_step(first[:, d], T, lengths, d) for d in range(len(w_hh))], 2)
     arguments = Sweep(
         engine, "lstm", gx.flatten(2), torch.zeros_like(c0), c0, None, w_hh @ w_hr, None, w.b_hh, lengths, keep
     )
@@ -109,7 +109,7 @@ def _projected(
     return (output, cells), (h_n, c_n)
 
 
-def _at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:
+def at_first_step(values: Tensor, T: int, lengths: Tensor | None, d: int) -> Tensor:
     """(T, B, N): `values` (B, N) at the first step of direction d, zero at all other steps."""
     times = torch.arange(T, device=values.device).unsqueeze(-1)  # (T, 1)
     if d == 0:
