@@ -13,7 +13,7 @@ H = torch.zeros(1, 2, 4)
 TABLE = {
     "features": (FusedGRU, (torch.randn(3, 2, 6),), {}, RuntimeError, "Expected 5, got 6"),
     "dtype": (FusedGRU, (X.double(),), {}, ValueError, r"float64\) does not match weight dtype \(torch.float32"),
-    "int32 ids": (FusedGRU, (IDS.int(),), {}, ValueError, "int32"),
+    "int16 ids": (FusedGRU, (IDS.short(),), {}, ValueError, "Token ids are expected int64 or int32"),
     "dimensions": (FusedGRU, (torch.randn(5),), {}, ValueError, "Expected input to be 2D or 3D .*, got 1D"),
     "dimensions, 4": (FusedGRU, (torch.randn(1, 3, 2, 5),), {}, ValueError, "got 4D"),
     "device": (FusedGRU, (X.to("meta"),), {}, RuntimeError, "expected device cpu, where the weights are, got meta"),
