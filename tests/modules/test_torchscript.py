@@ -1,0 +1,214 @@
+"""torch.jit.script and torch.jit.trace give what they give for torch.nn's modules."""
+
+import io
+
+import pytest
+import torch
+from contract_cases import tensors
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of torch.jit about itself
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # torch.nn's checks of sizes are not traced either
+]
+LAYERS = [(nn.GRU, FusedGRU), (nn.LSTM, FusedLSTM)]
+CELLS = [(nn.GRUCell, FusedGRUCell), (nn.LSTMCell, FusedLSTMCell)]
+OPTIONS = [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}, {"bias": False}]
+
+
+def twins(theirs, ours, *args, **options):
+    pair = theirs(*args, **options).eval(), ours(*args, **options).eval()
+    pair[1].load_state_dict(pair[0].state_dict())
+    return pair
+
+
+def assert_equal(got, expected):
+    for a, b in zip(tensors(got), tensors(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def reloaded(program):
+    """The program after a round through its file format."""
+    file = io.BytesIO()
+    torch.jit.save(program, file)
+    file.seek(0)
+    return torch.jit.load(file)
+
+
+class Tagger(nn.Module):
+    def __init__(self, rnn, drop):
+        super().__init__()
+        self.rnn, self.drop = rnn, drop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.rnn(x)[0])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+def test_a_scripted_model_is_that_of_torch(theirs, ours, options):
+    plain, fused = (Tagger(rnn, nn.Dropout()).eval() for rnn in twins(theirs, ours, 3, 4, **options))
+    expected, got = (torch.jit.script(model) for model in (plain, fused))
+    assert got.code == expected.code
+    assert got.rnn.original_name == theirs.__name__
+    for size in ((5, 2, 3), (40, 9, 3)):
+        x = torch.randn(size)
+        assert_equal(reloaded(got)(x), plain(x))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS, *CELLS])
+def test_a_scripted_module_keeps_its_parameters_and_the_original_its_results(theirs, ours):
+    module = ours(3, 4)
+    holder = nn.Sequential(module)
+    scripted = torch.jit.script(holder)
+    x = torch.randn(5, 3)
+    assert_equal(scripted(x), module(x))
+    assert [id(p) for p in holder.parameters()] == [id(p) for p in module.parameters()]
+    assert type(module) is ours
+    with torch.no_grad():
+        next(module.parameters()).zero_()
+    assert_equal(scripted(x), module(x))
+    sum(t.sum() for t in tensors(scripted(x))).backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_scripted_dropout_is_torchs():
+    for module in (FusedDropout(0.25, inplace=True), FusedDropout(0.25).eval()):
+        scripted = torch.jit.script(module)
+        assert (scripted.original_name, scripted.p, scripted.inplace) == ("Dropout", 0.25, module.inplace)
+        assert scripted.training is module.training
+
+
+class Own(FusedGRU):
+    """A user's subclass."""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FusedGRU(3, 4, reset_after=False), "expected options of torch.nn's GRU, got more: torch.nn has no reset_after=False"),
+        (lambda: FusedLSTM(3, 4, input_dropout=0.5), "torch.nn has no input_dropout=0.5"),
+        (lambda: FusedDropout(0.5, shared_dims=1), "expected shared_dims=0, as nn.Dropout has, got 1"),
+        (lambda: Own(3, 4), "got the subclass Own"),
+    ],
+)
+def test_what_torch_has_not_is_not_scripted(make, message):
+    with pytest.raises(RuntimeError, match=rf"torch.jit.script: .*{message}"):
+        torch.jit.script(make())
+
+
+def test_options_that_change_no_result_are_dropped_from_a_script():
+    for options in ({"memory": "recompute"}, {"backend": "reference"}):
+        model, x = Tagger(FusedGRU(3, 4, **options), nn.Identity()), torch.randn(5, 2, 3)
+        expected = model(x)
+        assert_equal(torch.jit.script(model)(x), expected)
+
+
+@pytest.mark.parametrize("example", [(5, 2), (40, 3)], ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+def test_a_traced_layer_runs_for_other_sizes(theirs, ours, options, example):
+    plain, fused = twins(theirs, ours, 3, 4, **options)
+    traced = reloaded(torch.jit.trace(fused, torch.randn(*example, 3)))
+    for size in ((7, 3), (64, 1), (2, 50)):
+        x = torch.randn(*size, 3)
+        assert_equal(traced(x), plain(x))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), CELLS)
+def test_a_traced_cell_runs_for_other_batches(theirs, ours):
+    plain, fused = twins(theirs, ours, 3, 4)
+    traced = reloaded(torch.jit.trace(fused, torch.randn(2, 3)))
+    for batch in (1, 9):
+        x = torch.randn(batch, 3)
+        assert_equal(traced(x), plain(x))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+def test_a_traced_layer_takes_states(theirs, ours):
+    plain, fused = twins(theirs, ours, 3, 4)
+
+    def given(steps, batch):
+        h, c = torch.randn(1, batch, 4), torch.randn(1, batch, 4)
+        return torch.randn(steps, batch, 3), h if theirs is nn.GRU else (h, c)
+
+    traced = torch.jit.trace(fused, given(5, 2))
+    for size in ((7, 3), (40, 1)):
+        args = given(*size)
+        assert_equal(traced(*args), plain(*args))
+
+
+class Packing(nn.Module):
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x, lengths):
+        output, states = self.rnn(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        return pad_packed_sequence(output)[0], states
+
+
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+def test_traced_packing_runs_for_other_batches(theirs, ours):
+    plain, fused = twins(theirs, ours, 3, 4)
+    traced = torch.jit.trace(Packing(fused), (torch.randn(5, 2, 3), torch.tensor([5, 3])))
+    x, lengths = torch.randn(7, 4, 3), torch.tensor([2, 7, 1, 7])
+    assert_equal(traced(x, lengths), Packing(plain)(x, lengths))
+
+
+class Ragged(nn.Module):
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x, lengths):
+        return self.rnn(x, lengths=lengths)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("ids", [False, True], ids=["features", "ids"])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_a_traced_layer_takes_ids_and_lengths_of_other_batches(kind, ids, batch_first):
+    def given(steps, batch):
+        size = (batch, steps) if batch_first else (steps, batch)
+        x = torch.randint(0, 3, size) if ids else torch.randn(*size, 3)
+        return x, torch.randint(1, steps + 1, (batch,))
+
+    model = Ragged(kind(3, 4, batch_first=batch_first)).eval()
+    traced = torch.jit.trace(model, given(5, 2))
+    for size in ((7, 3), (40, 9)):
+        args = given(*size)
+        assert_equal(traced(*args), model(*args))
+
+
+@pytest.mark.parametrize("options", [{"reset_after": False}, {"memory": "recompute", "input_dropout": 0.5}], ids=str)
+def test_options_beyond_torch_are_traced_for_other_sizes(options):
+    module = FusedGRU(3, 4, **options).eval()
+    traced = torch.jit.trace(module, torch.randn(5, 2, 3), check_trace=False)  # which compares graphs with and without gradients
+    for size in ((7, 3), (40, 1)):
+        x = torch.randn(*size, 3)
+        assert_equal(traced(x), module(x))
+
+
+def test_a_traced_subclass_and_a_parametrized_module_compute_the_same():
+    x = torch.randn(5, 2, 3)
+    for module in (Own(3, 4), nn.utils.parametrizations.weight_norm(FusedLSTM(3, 4), "weight_hh_l0")):
+        traced = torch.jit.trace(module, x)
+        assert_equal(traced(torch.cat([x, x])), module(torch.cat([x, x])))
+
+
+def test_dropout_is_traced_as_torchs():
+    traced = torch.jit.trace(FusedDropout(0.5).train(), torch.ones(4), check_trace=False)
+    assert "aten::dropout" in str(traced.graph)
+    assert "fusedrnn::" not in str(traced.graph)
+
+
+def test_dropout_between_layers_is_traced_as_torchs():
+    module = FusedGRU(3, 4, 2, dropout=0.5).train()
+    traced = torch.jit.trace(module, torch.randn(5, 2, 3), check_trace=False)
+    assert "fusedrnn::" not in str(traced.inlined_graph)
+    x = torch.randn(7, 3, 3)
+    assert not torch.equal(traced(x)[0], traced(x)[0])
