@@ -42,9 +42,14 @@ def differentiated_by_func() -> bool:
 _DIFFERENTIATE = (TransformType.Grad, TransformType.Jvp)
 
 
+def recording() -> bool:
+    """Whether `torch.jit.trace` records, also for the older exporter to ONNX. Sizes must not become numbers then."""
+    return torch._C._get_tracing_state() is not None
+
+
 def exporting_onnx() -> bool:
     """Whether `torch.onnx.export` is tracing, with either of its exporters."""
-    return (torch.compiler.is_compiling() or torch.jit.is_tracing()) and torch.onnx.is_in_onnx_export()
+    return (torch.compiler.is_compiling() or recording()) and torch.onnx.is_in_onnx_export()
 
 
 def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) -> Any:

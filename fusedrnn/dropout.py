@@ -14,7 +14,7 @@ from torch.fx import Proxy
 
 from fusedrnn import validation
 from fusedrnn.backends.pointwise import pointwise_engine
-from fusedrnn.context import autocast_dtype, exporting_onnx, traced_as_call, transformed
+from fusedrnn.context import autocast_dtype, exporting_onnx, recording, traced_as_call, transformed
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.dropout import seed_for
 from fusedrnn.reference import counter_dropout as plain
@@ -53,7 +53,7 @@ def dropout(
             call.
     """
     if isinstance(input, Proxy):
-        return traced_as_call(dropout, input, p, training, inplace, shared_dims=shared_dims, backend=backend)  # type: ignore[no-any-return]
+        return traced_as_call(dropout, input, p, training, inplace, shared_dims=shared_dims, backend=backend)
     p = validation.check_probability("dropout", p)
     validation.check_tensor("input", input)
     if not 0 <= shared_dims <= input.dim():
@@ -63,7 +63,7 @@ def dropout(
     validation.check_floating("dropout", input)
     if inplace:
         validation.check_writable("dropout", input)
-    if shared_dims == 0 and (torch.jit.is_tracing() or exporting_onnx()):
+    if shared_dims == 0 and (recording() or exporting_onnx()):
         return torch.dropout(input, p, True)
     engine = pointwise_engine(backend, input)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)

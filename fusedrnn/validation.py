@@ -114,7 +114,11 @@ def check_dtype(input: Tensor, weight: Tensor) -> None:
         return
     advice = f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
     if not (input.is_floating_point() or input.is_complex()):
-        ids = "int64 or int32: input.long()" if input.dtype not in IDS else "without a dimension for features: input.squeeze(-1)"
+        ids = (
+            "int64 or int32: input.long()"
+            if input.dtype not in IDS
+            else "without a dimension for features: input.squeeze(-1)"
+        )
         advice = f"Convert features: input.to({weight.dtype}). Token ids are expected {ids}"
     raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). {advice}")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fusedrnn.backends.stack import run_stack
 from fusedrnn.call import Call, Result, States
+from fusedrnn.context import recording
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.layer import at_first_step
 from fusedrnn.reference.stack import LayerWeights, side_by_side
@@ -42,7 +43,9 @@ def run(call: Call) -> Result:
         output, *finals = _node(cell, x, w.w_ih, w.w_hh, (w.b_ih, w.b_hh), lengths, states)
         return (output,), tuple(finals)
 
-    return run_stack(call, layer, None if call.seeds is None else lambda _, output: torch.dropout(output, spec.dropout, True))
+    return run_stack(
+        call, layer, None if call.seeds is None else lambda _, output: torch.dropout(output, spec.dropout, True)
+    )
 
 
 def refuse(call: Call) -> None:
@@ -52,10 +55,14 @@ def refuse(call: Call) -> None:
     elif call.all_states and NUMBERS[call.spec.cell].has_c:
         wrong = "return_all_states=False, for the LSTM of ONNX returns only the last c, got True"
     elif call.seeds is not None and call.spec.variational:
-        wrong = "evaluation mode or variational=False, for the Dropout of ONNX draws every step anew, got variational=True"
+        wrong = (
+            "evaluation mode or variational=False, for the Dropout of ONNX draws every step anew, got variational=True"
+        )
     else:
         return
-    raise RuntimeError(f"torch.onnx.export: expected {wrong}; after fusedrnn.restore_rnns(model) torch.nn's modules are exported")
+    raise RuntimeError(
+        f"torch.onnx.export: expected {wrong}; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
+    )
 
 
 def _projected(
@@ -82,7 +89,7 @@ def _node(
     lengths: Tensor | None,
     states: States,
 ) -> tuple[Tensor, ...]:
-    """The node of a layer: x (T, B, I), weights stacked by direction. Returns output (T, B, D, H) and the final states (D, B, H)."""
+    """The node of a layer: x (T, B, I), weights stacked by direction; returns output (T, B, D, H), final states (D, B, H)."""
     b_ih, b_hh = biases
     bias = None if b_ih is None or b_hh is None else torch.cat([_ordered(cell, b_ih), _ordered(cell, b_hh)], 1)
     steps = None if lengths is None else lengths.to(torch.int32)
@@ -92,7 +99,7 @@ def _node(
     if cell != "lstm":
         attributes["linear_before_reset"] = int(cell == "gru")
     name = "LSTM" if cell == "lstm" else "GRU"
-    if torch.jit.is_tracing():
+    if recording():
         output, *finals = _Node.apply(name, attributes, *inputs)  # type: ignore[no-untyped-call]
     else:
         state = states[-1].shape

@@ -10,7 +10,7 @@ import torch
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
 from fusedrnn.backends.auto import automatic
 from fusedrnn.call import Call, Result
-from fusedrnn.context import autocast_dtype, exporting_onnx, readable, transformed
+from fusedrnn.context import autocast_dtype, exporting_onnx, readable, recording, transformed
 
 
 class Rule(NamedTuple):
@@ -61,7 +61,7 @@ def many_small_steps(call: Call) -> bool:
     1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
     """
     spec, input = call.spec, call.input
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a comparison with a symbolic size would fix it
+    if torch.compiler.is_compiling() or recording():  # a comparison with a symbolic size would fix it
         return False
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
         return False

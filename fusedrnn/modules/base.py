@@ -14,7 +14,9 @@ from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
+from fusedrnn.context import recording
 from fusedrnn.modules.direct import run_directly
+from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import record, scriptable
 
 
@@ -28,7 +30,7 @@ class Options(TypedDict, total=False):
     memory: str
 
 
-class FusedRNNBase(nn.RNNBase):
+class FusedRNNBase(Quantizable, nn.RNNBase):
     """Base of `FusedGRU` and `FusedLSTM`.
 
     `nn.RNNBase` provides parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are not base classes
@@ -109,7 +111,7 @@ class FusedRNNBase(nn.RNNBase):
             found = run_directly(self, input, states)
             if found is not None:
                 return found
-        if torch.jit.is_tracing():
+        if recording():
             found = record(self, input, states, lengths, all_states)
             if found is not None:
                 return found

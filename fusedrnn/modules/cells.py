@@ -19,13 +19,14 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights
 from fusedrnn.context import traced_as_leaf
+from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import scriptable
 from fusedrnn.reference.stack import LayerWeights
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _FusedCell(RNNCellBase):
+class _FusedCell(Quantizable, RNNCellBase):
     """Base class of both cells: checks, batch dimension, choice of backend."""
 
     backend: str | None
@@ -50,7 +51,13 @@ class _FusedCell(RNNCellBase):
         torch's cell takes some ten microseconds, so only what torch would accept by broadcasting or type promotion is checked:
         dimensions and dtypes of the states. If torch raises an error, `_forward` checks the arguments and says what is wrong.
         """
-        if torch.compiler.is_compiling() or torch._C._is_tracing() or type(input) is not Tensor or input.dim() != 2 or not input.is_cpu:
+        if (
+            torch.compiler.is_compiling()
+            or torch._C._is_tracing()
+            or type(input) is not Tensor
+            or input.dim() != 2
+            or not input.is_cpu
+        ):
             return None
         if not dispatch.left_to_torch(self._cell, self.backend, eager=True):
             return None

@@ -34,7 +34,7 @@ class FusedDropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Apply dropout to `input`, which may have any shape."""
         if isinstance(input, Proxy):
-            return traced_as_leaf(self, input)  # type: ignore[no-any-return]
+            return traced_as_leaf(self, input)
         return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
 
     def __prepare_scriptable__(self) -> nn.Dropout:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
+from fusedrnn.context import traced_as_leaf
 from fusedrnn.validation import IDS
 
 
@@ -57,6 +58,8 @@ class InitialState(nn.Module):
         Returns:
             hx as the module takes it: h_0 (L*D, B, P), or (h_0, c_0); without the dimension B for unbatched input.
         """
+        if isinstance(input, Proxy):
+            return traced_as_leaf(self, input)
         batch = self._batch(input)
         h = self._expanded(self.h_0, batch)
         return h if self.c_0 is None else (h, self._expanded(self.c_0, batch))

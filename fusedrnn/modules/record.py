@@ -24,13 +24,13 @@ def scriptable(module: nn.Module) -> nn.Module:
     from fusedrnn.modules.replace import TORCH, as_torch  # which imports the modules
 
     if type(module) not in TORCH and not nn.utils.parametrize.is_parametrized(module):
-        raise RuntimeError(f"torch.jit.script: expected a module of this package, got the subclass {type(module).__name__}")
+        raise RuntimeError(
+            f"torch.jit.script: expected a module of this package, got the subclass {type(module).__name__}"
+        )
     return as_torch(module, "torch.jit.script", without=("memory",))
 
 
-def record(
-    module: Any, input: Any, states: States, lengths: Tensor | None, all_states: bool
-) -> tuple[Any, ...] | None:
+def record(module: Any, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...] | None:
     """Run `module` while torch.jit.trace records; None if torch.nn's module cannot do it, or if ONNX gets nodes of its own.
 
     Token ids become one-hot rows, and samples with `lengths` are packed.

@@ -101,9 +101,10 @@ def restore_rnns(model: nn.Module) -> Replacements:
 
 
 def as_torch(module: nn.Module, door: str, without: Collection[str] = ()) -> nn.Module:
-    """A torch.nn module that has the parameters, flags and hooks of `module`, one of ours or of a subclass, which stays as it is.
+    """A torch.nn module that shares its parameters, flags and hooks with `module`.
 
     Args:
+        module: one of ours, or of a subclass; it is not changed.
         door: what needs it, for the message.
         without: options that may be dropped.
 

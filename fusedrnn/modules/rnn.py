@@ -33,8 +33,9 @@ class FusedGRU(FusedRNNBase):
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 or int32 (T, B), or (B, T)
     with batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of
-    each sample; past them the input is not read, and the output is zero. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with
-    one entry per layer, h at every step, laid out as the output (packed if it is packed), before dropout.
+    each sample; past them the input is not read, and the output is zero. Returns output and h_n, and with
+    `return_all_states=True` a third value: a tuple with one entry per layer, h at every step, laid out as the output (packed if
+    it is packed), before dropout.
     """
 
     def __init__(

@@ -2,11 +2,21 @@
 
 import pytest
 import torch
+from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.export import Dim, export
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
+from fusedrnn import (
+    FusedDropout,
+    FusedGRU,
+    FusedGRUCell,
+    FusedLSTM,
+    FusedLSTMCell,
+    InitialState,
+    functional,
+    use_backend,
+)
 
 CELLS = {"gru": FusedGRU, "lstm": FusedLSTM}
 
@@ -140,12 +150,12 @@ def test_export_of_a_cell_leaves_the_batch_open(kind, given_, strict):
         torch.testing.assert_close(got, expected)
 
 
-class Model(torch.nn.Module):
+class Model(nn.Module):
     """A model that calls a layer, or a cell, with a state."""
 
     def __init__(self, rnn):
         super().__init__()
-        self.rnn, self.head = rnn, torch.nn.Linear(4, 2)
+        self.rnn, self.head = rnn, nn.Linear(4, 2)
 
     def forward(self, x, hx):
         found = self.rnn(x, hx)
@@ -161,6 +171,42 @@ def test_symbolic_tracing_takes_a_module_whole(kind):
     hx = (h, h) if kind in (FusedLSTM, FusedLSTMCell) else h
     x = torch.randn(5, 2, 3) if layer else torch.randn(2, 3)
     assert torch.equal(traced(x, hx), model(x, hx))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "options", [{"p": 0.5}, {"p": 0.0}, {"p": 0.5, "shared_dims": 1}, {"p": 0.5, "inplace": True}], ids=str
+)
+def test_symbolic_tracing_takes_dropout_whole(options, training):
+    """So that the graph follows `train` and `eval`, as with nn.Dropout."""
+    traced = torch.fx.symbolic_trace(nn.Sequential(FusedDropout(**options)).train(training))
+    assert [node.op for node in traced.graph.nodes] == ["placeholder", "call_module", "output"]
+    x = torch.ones(50, 4)
+    assert torch.equal(traced.eval()(x.clone()), x)
+    assert torch.equal(traced.train()(x.clone()), x) == (options["p"] == 0)
+
+
+def test_symbolic_tracing_takes_the_dropout_function_and_initial_states():
+    gru = FusedGRU(3, 4)
+
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.initial = gru, InitialState(gru)
+
+        def forward(self, x):
+            return self.rnn(functional.dropout(x, 0.5, shared_dims=1), self.initial(x))[0]
+
+    model = Learned()
+    traced = torch.fx.symbolic_trace(model)
+    targets = [node.target for node in traced.graph.nodes if node.op.startswith("call")]
+    assert targets[:3] == [functional.dropout, "initial", "rnn"]
+    x = torch.randn(5, 2, 3)
+    found = []
+    for each in (traced, model):
+        torch.manual_seed(0)
+        found.append(each(x))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("form", ["floats", "ids", "lengths"])

@@ -27,7 +27,7 @@ SIZES = [(7, 3), (40, 9), (1, 2), (2, 1)]
 def exported(module, args, names, dims, exporter):
     """The model in ONNX with the sizes of `dims`, by name of the input, left open."""
     if exporter == "dynamo":
-        opened = tuple({axis: Dim.DYNAMIC for axis in dims[name]} for name in names)
+        opened = tuple(dict.fromkeys(dims[name], Dim.DYNAMIC) for name in names)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
@@ -190,10 +190,12 @@ def test_what_onnx_has_no_node_for_is_refused_with_what_to_do(exporter):
         def forward(self, x):
             return self.rnn(x, return_all_states=True)[2][0]
 
-    with pytest.raises(Exception, match="torch.onnx.export") as caught:
+    with pytest.raises(Exception, match=r"torch\.onnx\.export") as caught:
         exported(Every(), (torch.randn(4, 2, 5),), ["x"], {"x": []}, exporter)
     said = [str(caught.value), str(caught.value.__cause__)]
-    assert any("LSTM of ONNX returns only the last c, got True; after fusedrnn.restore_rnns(model)" in each for each in said)
+    assert any(
+        "LSTM of ONNX returns only the last c, got True; after fusedrnn.restore_rnns(model)" in each for each in said
+    )
 
 
 @pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
@@ -247,5 +249,7 @@ def test_packed_input_is_refused_where_it_would_be_traced_by_value():
 
     rows = pack_sequence([torch.randn(3, 5)])
     call = Call(Spec("gru", 5, 6, 6), Weights([], 1, bias=True, projected=False), rows.data, (), rows.batch_sizes)
-    with pytest.raises(RuntimeError, match="expected padded input and lengths, got a PackedSequence; after fusedrnn.restore"):
+    with pytest.raises(
+        RuntimeError, match=r"expected padded input and lengths, got a PackedSequence; after fusedrnn\.restore"
+    ):
         engine.refuse(call)

@@ -10,7 +10,11 @@ from torch.export import Dim, export
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
 
 OPTIONS = [{}, {"bidirectional": True, "num_layers": 2, "dropout": 0.5}, {"memory": "recompute"}]
-CASES = [*itertools.product([FusedGRU, FusedLSTM], OPTIONS), (FusedLSTM, {"proj_size": 3}), (FusedGRU, {"reset_after": False})]
+CASES = [
+    *itertools.product([FusedGRU, FusedLSTM], OPTIONS),
+    (FusedLSTM, {"proj_size": 3}),
+    (FusedGRU, {"reset_after": False}),
+]
 SIZES = [(3, 7), (8, 40), (9, 10), (64, 2), (2, 200)]
 DIMS = {
     "ranges": (Dim("b", min=2, max=64), Dim("t", min=2, max=4000)),

@@ -121,7 +121,9 @@ def test_a_residual_may_be_added_in_place_in_compiled_code(kind):
     torch._dynamo.reset()
     module, ids = kind(4, 8), torch.tensor([[0, 3], [1, 2], [3, 3]])
     compiled = torch.compile(lambda ids: module(ids)[0].mul_(2), backend="aot_eager", fullgraph=True)
-    found = [torch.autograd.grad(y.square().sum(), list(module.parameters())) for y in (compiled(ids), module(ids)[0] * 2)]
+    found = [
+        torch.autograd.grad(y.square().sum(), list(module.parameters())) for y in (compiled(ids), module(ids)[0] * 2)
+    ]
     for got, expected in zip(*found, strict=True):
         torch.testing.assert_close(got, expected)
 

@@ -89,7 +89,10 @@ class Own(FusedGRU):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FusedGRU(3, 4, reset_after=False), "expected options of torch.nn's GRU, got more: torch.nn has no reset_after=False"),
+        (
+            lambda: FusedGRU(3, 4, reset_after=False),
+            "expected options of torch.nn's GRU, got more: torch.nn has no reset_after=False",
+        ),
         (lambda: FusedLSTM(3, 4, input_dropout=0.5), "torch.nn has no input_dropout=0.5"),
         (lambda: FusedDropout(0.5, shared_dims=1), "expected shared_dims=0, as nn.Dropout has, got 1"),
         (lambda: Own(3, 4), "got the subclass Own"),
@@ -187,7 +190,9 @@ def test_a_traced_layer_takes_ids_and_lengths_of_other_batches(kind, ids, batch_
 @pytest.mark.parametrize("options", [{"reset_after": False}, {"memory": "recompute", "input_dropout": 0.5}], ids=str)
 def test_options_beyond_torch_are_traced_for_other_sizes(options):
     module = FusedGRU(3, 4, **options).eval()
-    traced = torch.jit.trace(module, torch.randn(5, 2, 3), check_trace=False)  # which compares graphs with and without gradients
+    traced = torch.jit.trace(
+        module, torch.randn(5, 2, 3), check_trace=False
+    )  # which compares graphs with and without gradients
     for size in ((7, 3), (40, 1)):
         x = torch.randn(*size, 3)
         assert_equal(traced(x), module(x))
