@@ -12,7 +12,10 @@ from tests.published.wheels import Wheel
 
 STEPS = 20
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
-BEGIN, END = 2, 3  # among the sounds
+ARPABET = """
+AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH
+IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"""
+SOUNDS = ["<pad>", "<unk>", "<s>", "</s>", *ARPABET.split()]
 EMBEDDINGS = {"enc_emb": "letters.weight", "dec_emb": "sounds.weight", "fc_w": "scores.weight", "fc_b": "scores.bias"}
 READER = {f"enc_{k}_{s}": f"reader.{name}_{s}_l0" for k, name in (("w", "weight"), ("b", "bias")) for s in ("ih", "hh")}
 WRITER = {f"dec_{k}_{s}": f"writer.{name}_{s}" for k, name in (("w", "weight"), ("b", "bias")) for s in ("ih", "hh")}
@@ -34,7 +37,7 @@ class Pronunciation(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         """Scores of the sounds of `words`, (N, letters), each the likeliest after the one before: (N, 20, 74)."""
         state = self.reader(self.letters(words))[1][0]
-        sound = torch.full_like(words[:, 0], BEGIN)
+        sound = torch.full_like(words[:, 0], SOUNDS.index("<s>"))
         written = []
         for _ in range(STEPS):
             state = self.writer(self.sounds(sound), state)

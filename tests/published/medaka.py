@@ -35,11 +35,18 @@ def build(archive: ZipFile) -> nn.Module:
 
 
 def inputs(batch: int, positions: int) -> Tensor:
-    """Shares of thirty reads, by strand and base: nine in ten agree on a base, one is anything."""
-    reads = torch.randint(0, 10, (batch, positions, 30))
-    true = torch.randint(0, 5, (batch, positions, 1))
-    agree = true + 5 * torch.randint(0, 2, (batch, positions, 30))
-    reads = torch.where(torch.rand(batch, positions, 30) < 0.9, agree, reads)
+    return pileup(torch.randint(0, 5, (batch, positions)))
+
+
+def pileup(bases: Tensor) -> Tensor:
+    """What thirty reads of `bases`, (N, positions), say: shares of ten, the package's acgtACGTdD, where d is a gap.
+
+    0 is a gap and 1 to 4 are acgt, as in the network's output. Nine reads in ten agree with `bases`, one says anything.
+    """
+    reverse = torch.randint(0, 2, (*bases.shape, 30))
+    true = bases.unsqueeze(-1)
+    agree = torch.where(true == 0, 8 + reverse, 4 * reverse + true - 1)
+    reads = torch.where(torch.rand(agree.shape) < 0.9, agree, torch.randint(0, 10, agree.shape))
     return nn.functional.one_hot(reads, 10).float().mean(2)
 
 
