@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.only:
         try:
             path = fetch(MODELS[name].wheel, folder)
-        except WheelError as error:
-            failures.append(f"{name}: {error}")
+        except (WheelError, OSError) as error:  # the folder may not be writable
+            failures.append(f"{name}: {error} (without a network, --wheels may name a folder that has the file)")
             continue
         with ZipFile(path) as archive:
             outcomes.append(check(MODELS[name], archive))

@@ -100,6 +100,20 @@ def test_a_module_that_is_not_replaced_is_a_failure(monkeypatch):
     assert failures[0] == "small: expected {'rnn': 'GRU -> FusedGRU'} replaced, got: no recurrent modules"
 
 
+def test_another_name_in_the_state_dict_is_a_failure(monkeypatch):
+    def replace(model):
+        model.register_buffer("more", torch.zeros(1))
+        return replace_rnns(model)
+
+    def restore(model):
+        del model.more
+        return restore_rnns(model)
+
+    monkeypatch.setattr(checks, "replace_rnns", replace)
+    monkeypatch.setattr(checks, "restore_rnns", restore)
+    assert only_failure() == "small: expected replace_rnns to keep the names of the state_dict"
+
+
 def test_a_module_that_is_not_restored_is_a_failure(monkeypatch):
     monkeypatch.setattr(checks, "restore_rnns", lambda model: Replacements())
     assert only_failure() == "small: expected ['rnn'] restored, got: no recurrent modules"

@@ -9,7 +9,7 @@ from tests.published import command
 from tests.published.check import Outcome
 from tests.published.command import main
 from tests.published.models import MODELS
-from tests.published.wheels import WheelError
+from tests.published.wheels import WheelError, fetch
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +18,12 @@ def offline(monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: name)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
 
-    def fetch(wheel, folder):
+    def empty(wheel, folder):
         path = folder / wheel.file
         zipfile.ZipFile(path, "w").close()
         return path
 
-    monkeypatch.setattr(command, "fetch", fetch)
+    monkeypatch.setattr(command, "fetch", empty)
     same = {"output": 0.0, "gradient": 0.0, "onnx": {"TorchScript": (0.0, 1e-6)}}
     monkeypatch.setattr(command, "check", lambda model, archive: Outcome(model, model.recurrent, **same))
 
@@ -43,17 +43,17 @@ def test_a_failure_ends_with_1(tmp_path, capsys, monkeypatch):
 
 
 def test_a_wheel_that_cannot_be_fetched_ends_with_1_and_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
-    fetch = command.fetch
+    empty = command.fetch
 
     def sometimes(wheel, folder):
         if wheel.package == "kraken":
             raise WheelError("expected pip to fetch kraken==7.1.1, got: no network")
-        return fetch(wheel, folder)
+        return empty(wheel, folder)
 
     monkeypatch.setattr(command, "fetch", sometimes)
     assert main(["--wheels", str(tmp_path), "--only", "kraken", "medaka-cpu"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "kraken: expected pip to fetch kraken==7.1.1, got: no network"
+    assert lines[-1].startswith("kraken: expected pip to fetch kraken==7.1.1, got: no network (without a network, ")
     assert [line.split()[0] for line in lines[2:-1]] == ["medaka-cpu"]
 
 
@@ -63,7 +63,16 @@ def test_nothing_can_be_fetched(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(command, "fetch", never)
     assert main(["--wheels", str(tmp_path), "--only", "kraken"]) == 1
-    assert capsys.readouterr().out == "kraken: no network\n"
+    assert capsys.readouterr().out == (
+        "kraken: no network (without a network, --wheels may name a folder that has the file)\n"
+    )
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(command, "fetch", fetch)
+    assert main(["--wheels", str(tmp_path / "file"), "--only", "kraken"]) == 1
+    assert capsys.readouterr().out.startswith("kraken: [Errno ")
 
 
 def test_what_is_not_installed_is_told_before_anything_is_fetched(tmp_path, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """The models of the published wheels: only where FUSEDRNN_WHEELS names a folder for the wheels, which pip then fills."""
 
+import math
 import os
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,7 +14,7 @@ from tests.published.g2p import SOUNDS, spell
 from tests.published.kraken import inputs as pages
 from tests.published.medaka import pileup
 from tests.published.models import MODELS
-from tests.published.signals import speech
+from tests.published.signals import RATE, speech
 from tests.published.silero import script
 from tests.published.wheels import fetch
 
@@ -87,3 +88,11 @@ def test_speech_is_told_from_noise(package, shape, trained):
     network = trained(package)
     speaks, hisses = speech(4, 62 * 512), 0.005 * torch.randn(4, 62 * 512)
     assert infer(network, speaks.view(shape)).mean() > 3 * infer(network, hisses.view(shape)).mean()
+
+
+def test_whisperx_filters_are_pairs_whose_power_does_not_follow_the_phase_of_a_tone(trained):
+    tone = torch.sin(2 * math.pi * 1000 * torch.arange(4000, dtype=torch.float64) / RATE).view(1, 1, -1)
+    cosines, sines = infer(trained("whisperx").double().sincnet.conv1d[0]["filterbank"], tone).chunk(2, 1)
+    power = (cosines.square() + sines.square()).squeeze(0)
+    strongest = power[power.mean(1).argmax()]
+    assert strongest.std() < 0.01 * strongest.mean()
