@@ -83,6 +83,12 @@ def test_another_output_is_a_failure(monkeypatch):
     assert only_failure().startswith("small: expected equal outputs, got a difference of ")
 
 
+def test_an_output_that_is_not_a_number_is_a_failure(monkeypatch):
+    infer, factors = checks.infer, iter([1, 1, 1, float("nan")])  # the last is of the second size, after replace_rnns
+    monkeypatch.setattr(checks, "infer", lambda network, x: infer(network, x) * next(factors, 1))
+    assert only_failure() == "small: expected equal outputs, got a difference of nan"
+
+
 def test_another_gradient_is_a_failure(monkeypatch):
     gradients, factors = checks.gradients, iter([1, 1 + 1e-6])  # before and after replace_rnns
 
@@ -144,7 +150,9 @@ def test_exporting_only_once_is_a_failure(times, monkeypatch):
         return None if dynamo and seen.count(True) == times else (None, network.state_dict())
 
     monkeypatch.setattr(checks, "export", export)
-    assert only_failure().startswith("small: expected torch.export to export the restored model if the original")
+    assert only_failure().startswith(
+        "small: expected torch.export to export the restored model as well as the original"
+    )
 
 
 def test_an_exporter_that_cannot_export_the_original_is_left_out(monkeypatch):
