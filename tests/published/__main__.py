@@ -1,0 +1,7 @@
+"""`python -m tests.published`: see `command`."""
+
+import sys
+
+from tests.published.command import main
+
+sys.exit(main())
