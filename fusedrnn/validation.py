@@ -235,6 +235,12 @@ def check_writable(name: str, input: Tensor) -> None:
         raise RuntimeError(f"{name}: expected an input that is not expanded for inplace, got strides {input.stride()}")
 
 
+def check_nested_in_place(p: float) -> None:
+    """Raise a RuntimeError if dropout of a nested tensor in place has a `p` that is not 1: torch has no such operator."""
+    if p != 1:
+        raise RuntimeError(f"dropout: expected p of 0 or 1 for a nested input and inplace, got {p}")
+
+
 def check_bias(bias: Tensor, input: Tensor) -> None:
     """Raise a RuntimeError if `bias` does not have the size of the last dimension of `input`, its dtype and its device."""
     if input.dim() == 0 or tuple(bias.shape) != tuple(input.shape[-1:]):
