@@ -33,6 +33,8 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
+    if input.is_nested:
+        return None
     cell, sizes, dtype = module._cell, input.shape, input.dtype
     if len(sizes) != (3 if batch_sizes is None else 2):
         return None
