@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-from fusedrnn import validation
+from fusedrnn import nested, validation
 from fusedrnn.backends.pointwise import pointwise_engine
 from fusedrnn.context import autocast_dtype, exporting_onnx, recording, traced_as_call, transformed
 from fusedrnn.operators import dropout as dropout_ops
@@ -35,32 +35,40 @@ def dropout(
     for float64, else in float32, and rounded once. `torch.jit.trace` and `torch.onnx.export` record torch's dropout.
 
     Args:
-        input: floating point, any shape and strides.
+        input: floating point, any shape and strides. A nested tensor, jagged or strided, gets the mask of its elements in a row:
+            of `values()`, or of the flattened parts one after the other.
         p: probability of dropping an element, 0 to 1. 0 returns `input` itself and 1 zeros, without drawing a random number.
         training: False returns `input` itself, without drawing a random number.
-        inplace: overwrite `input` and return it.
+        inplace: overwrite `input` and return it; a nested one only with a `p` of 0 or 1, as in torch.
         shared_dims: number of leading dimensions that share one mask; 1 for a time-major sequence is variational dropout (Gal &
-            Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016).
+            Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016). 0 for nested input.
         backend: "reference" and "aten" use plain PyTorch operators, "triton" a kernel, "auto" a kernel on a GPU; the results are
             bit-identical. None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
     Returns:
-        A tensor with the shape, dtype and strides of `input`.
+        A tensor with the shape, dtype and strides of `input`; a jagged one with its offsets, a strided nested one contiguous.
 
     Raises:
         ValueError: `p` is not a probability, `shared_dims` is out of range, or the backend does not exist; RuntimeError: `input`
-            is not floating point, or is expanded and `inplace`; BackendUnavailableError: the requested backend cannot run the
-            call.
+            is not floating point, or is expanded or nested and `inplace`; BackendUnavailableError: the requested backend cannot
+            run the call.
     """
     if isinstance(input, Proxy):
         return traced_as_call(dropout, input, p, training, inplace, shared_dims=shared_dims, backend=backend)
     p = validation.check_probability("dropout", p)
     validation.check_tensor("input", input)
+    if shared_dims and input.is_nested:
+        raise ValueError(f"shared_dims: expected 0 with a nested input, got {shared_dims}")
     if not 0 <= shared_dims <= input.dim():
         raise ValueError(f"shared_dims: expected 0 to {input.dim()} (the dimensions of input), got {shared_dims}")
     if not training or p == 0:
         return input
     validation.check_floating("dropout", input)
+    if input.is_nested:
+        if inplace:
+            validation.check_nested_in_place(p)
+            return input.zero_()
+        return nested.elementwise(lambda elements: dropout(elements, p, backend=backend), input)
     if inplace:
         validation.check_writable("dropout", input)
     if shared_dims == 0 and (recording() or exporting_onnx()):

@@ -89,6 +89,26 @@ def check_input_dims(name: str, input: Tensor) -> int:
     return dims
 
 
+def check_jagged(name: str, input: Any, input_size: int) -> None:
+    """Raise a ValueError if nested `input` is not jagged (B, j, I) or token ids (B, j), and a RuntimeError while it is traced."""
+    if input.layout != torch.jagged:
+        raise ValueError(
+            f"{name}: expected a nested tensor of layout torch.jagged, got {input.layout}; "
+            "with batch_first=True, input.to_padded_tensor(0) and lengths= serve it too"
+        )
+    if torch.compiler.is_compiling():  # sizes of packed rows depend on values
+        raise RuntimeError(f"{name}: expected a PackedSequence, or lengths=, while traced, got a jagged tensor")
+    if input._ragged_idx != 1 or input.dim() != (2 if input.dtype in IDS else 3):
+        shape = tuple(input.shape)
+        raise ValueError(f"{name}: expected a jagged input (B, j, {input_size}) or token ids (B, j), got {shape}")
+
+
+def check_samples(lengths: Tensor) -> None:
+    """Raise a ValueError if a sample of a jagged input has no step; `lengths` (B,) on the CPU."""
+    if len(lengths) and int(lengths.min()) < 1:
+        raise ValueError(f"input: expected samples of 1 or more steps, got a sample of {int(lengths.min())}")
+
+
 def check_state_dims(state: Tensor, dims: int) -> None:
     """Raise a RuntimeError if `state` does not have the number of dimensions that `check_input_dims` returned."""
     if state.dim() != dims:
@@ -255,6 +275,12 @@ def check_writable(name: str, input: Tensor) -> None:
     """Raise a RuntimeError if `input` is expanded (a stride is 0), so that elements share memory."""
     if any(size > 1 and stride == 0 for size, stride in zip(input.shape, input.stride(), strict=True)):
         raise RuntimeError(f"{name}: expected an input that is not expanded for inplace, got strides {input.stride()}")
+
+
+def check_nested_in_place(p: float) -> None:
+    """Raise a RuntimeError if dropout of a nested tensor in place has a `p` that is not 1: torch has no such operator."""
+    if p != 1:
+        raise RuntimeError(f"dropout: expected p of 0 or 1 for a nested input and inplace, got {p}")
 
 
 def check_bias(bias: Tensor, input: Tensor) -> None:

@@ -16,6 +16,7 @@ from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
 from fusedrnn.context import recording
 from fusedrnn.modules.direct import run_directly
+from fusedrnn.modules.nested import pack_jagged, unpack_jagged
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import record, scriptable
 
@@ -120,6 +121,10 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
             return self._forward_packed(input, states, all_states)
         validation.check_tensor("input", input)
+        if input.is_nested:
+            if lengths is not None:
+                raise ValueError("lengths: expected None with a nested tensor, which has its own, got a tensor")
+            return self._forward_nested(input, states, all_states)
         dims = validation.check_input_dims(type(self).__name__, input)
         input = validation.as_ids(input, 3)
         for state in states:
@@ -166,6 +171,13 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             finals = _each(lambda state: state.index_select(1, inverse), finals)
         output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))
         return (output, finals, every) if all_states else (output, finals)
+
+    def _forward_nested(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
+        """Run a jagged tensor as packed rows. Output and states of every step are jagged with its offsets."""
+        validation.check_jagged(type(self).__name__, input, self.input_size)
+        packed, rows = pack_jagged(input)
+        output, finals, *every = self._forward_packed(packed, states, all_states)
+        return unpack_jagged(output, rows, input), finals, *(unpack_jagged(states, rows, input) for states in every)
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""

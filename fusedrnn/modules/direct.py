@@ -33,7 +33,7 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
-    if torch._C._is_tracing():  # torch.jit.trace, for which sizes must not become numbers
+    if input.is_nested or torch._C._is_tracing():  # torch.jit.trace, for which sizes must not become numbers
         return None
     cell, sizes, dtype = module._cell, input.shape, input.dtype
     if len(sizes) != (3 if batch_sizes is None else 2):

@@ -33,9 +33,10 @@ class FusedGRU(FusedRNNBase):
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 or int32 (T, B), or (B, T)
     with batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of
-    each sample; past them the input is not read, and the output is zero. Returns output and h_n, and with
-    `return_all_states=True` a third value: a tuple with one entry per layer, h at every step, laid out as the output (packed if
-    it is packed), before dropout.
+    each sample; past them the input is not read, and the output is zero. A jagged nested tensor is (B, j, I), or token ids
+    (B, j), whatever `batch_first` is, with samples of 1 or more steps; it runs without padding, and the output is jagged with its
+    offsets, so that both can be added. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with one
+    entry per layer, h at every step, laid out as the output (packed or jagged if it is), before dropout.
     """
 
     def __init__(

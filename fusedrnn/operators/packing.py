@@ -26,12 +26,17 @@ def pack(padded: Tensor, places: Tensor) -> Tensor:
 def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
     """Position of each packed row in the flattened (T, B): step * B + sample.
 
-    With it, one gather or scatter moves all steps, while `pad_packed_sequence` copies step by step. No size depends on a value, so
-    that it can be traced.
+    With it, one gather or scatter moves all steps, while `pad_packed_sequence` copies step by step.
     """
+    step, sample = steps_and_samples(batch_sizes, rows)
+    return step * batch + sample
+
+
+def steps_and_samples(batch_sizes: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Step and sample of each of `rows` packed rows. No size depends on a value, so that it can be traced."""
     row, ends = torch.arange(rows), batch_sizes.cumsum(0)
     step = torch.searchsorted(ends, row, right=True)
-    return step * batch + row - (ends - batch_sizes)[step]
+    return step, row - (ends - batch_sizes)[step]
 
 
 def sort_and_pack(padded: Tensor, lengths: Tensor) -> PackedSequence:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.operators import derivatives, unrolled
+from fusedrnn.operators import derivatives, flops, unrolled
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.arguments import Gradients, Sweep, schema, split
 from fusedrnn.operators.cells import CELLS
@@ -142,3 +142,4 @@ def _or_empty(like: Tensor, *tensors: Tensor | None) -> Results:
 
 sweep.register_autograd(derivatives.backward, setup_context=derivatives.setup)
 sweep_backward.register_autograd(derivatives.second_backward, setup_context=derivatives.setup_second)
+flops.register_when_imported()
