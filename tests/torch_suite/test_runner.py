@@ -8,13 +8,15 @@ from tests.torch_suite.known import KNOWN, Known
 from tests.torch_suite.running import FILES, CannotRunError, Outcome, files_in, run
 
 TESTS = """
+import pickle
 import unittest
 from functools import wraps
+import beside
 import torch
 from torch import nn
 
-def build():
-    return nn.LSTMCell(2, 3)
+def build(again=True):
+    return build(False) if again else nn.LSTMCell(2, 3)
 
 def decorated(test):
     @wraps(test)
@@ -34,7 +36,7 @@ class Tests(unittest.TestCase):
         self.helper()
 
     def test_helper_function(self):
-        build()
+        pickle.loads(pickle.dumps(build))()
 
     @decorated
     @decorated
@@ -83,6 +85,7 @@ def folder_with(path, **files):
         text = files.get(name.rpartition("/")[2].removesuffix(".py"))
         if text is not None:
             (path / name).write_text(text)
+            (path / name).with_name("beside.py").touch()
     return path
 
 
@@ -202,9 +205,10 @@ def test_files_that_are_there_are_taken(tmp_path):
     ("text", "message"),
     [
         ("import a_module_that_is_not_there", "expected exit status 0, got 1:(.|\n)*a_module_that_is_not_there"),
-        (TESTS.replace("return nn.LSTMCell(2, 3)", "nn.LSTMCell; import os; os._exit(0)"), "expected 11 outcomes, got"),
+        (TESTS.replace("build(False)", "__import__('os')._exit(0)"), "expected 11 outcomes, got"),
+        (TESTS + "import atexit, os; atexit.register(os._exit, 3)", "expected exit status 0, got 3"),
     ],
-    ids=["import", "stopped"],
+    ids=["import", "stopped", "exit"],
 )
 def test_a_file_that_does_not_run_to_its_end_is_an_error(tmp_path, text, message):
     folder_with(tmp_path, test_nn=text)
