@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
 from fusedrnn.backends.auto import automatic
 from fusedrnn.call import Call, Result
-from fusedrnn.context import autocast_dtype, exporting_onnx, readable, recording, transformed
+from fusedrnn.context import autocast_dtype, exporting_onnx, readable, transformed
 
 
 class Rule(NamedTuple):
@@ -61,9 +63,11 @@ def many_small_steps(call: Call) -> bool:
     1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
     """
     spec, input = call.spec, call.input
-    if torch.compiler.is_compiling() or recording():  # a comparison with a symbolic size would fix it
+    if torch.compiler.is_compiling():  # a comparison with a symbolic size would fix it
         return False
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
+        return False
+    if any(type(weight) not in (Tensor, Parameter) for weight in call.weights.flat):  # such as torch's ExpandedWeight
         return False
     if not small_steps(input.shape[0], input.shape[1], spec.hidden_size):
         return False

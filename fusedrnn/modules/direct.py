@@ -64,7 +64,7 @@ def run_directly(
         fit = [*map(_SHAPE, flat)] == weight_shapes  # a weight of another shape would crash torch's LSTM
     except (KeyError, AttributeError):  # a weight is parametrized or an attribute of another kind, or None
         return None
-    if not fit or flat[0].dtype != dtype or not flat[0].is_cpu or steps < 1 or sizes[-1] != module.input_size:
+    if not fit or flat[0].dtype != dtype or flat[0].device.type != "cpu" or steps < 1 or sizes[-1] != module.input_size:
         return None
     if states:
         for state, shape in zip(states, state_shapes, strict=True):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from contract_cases import BACKENDS, INPUTS, PATHS, flat, total, twins
+from contract_cases import BACKENDS, INPUTS, LAYERS, PATHS, flat, total, twins
+from torch.nn.utils._per_sample_grad import call_for_per_sample_grads
 
 X = torch.randn(5, 2, 3)
 
@@ -133,3 +134,20 @@ def test_functional_call_takes_all_or_some_weights(pair, backend):
     mixed.load_state_dict({**module.state_dict(), **{k: v.detach() for k, v in some.items()}})
     torch.testing.assert_close(torch.func.functional_call(module, some, (X,))[0], mixed(X)[0])
     assert module._flat_weights[1] is module.weight_hh_l0
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("steps", [5, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_gradients_of_each_sample_by_expanded_weights_are_torchs(dtype, steps, batch_first):
+    """In float64 for the LSTM too, which oneDNN does not run."""
+    pairs = [LAYERS["gru"]] + [LAYERS["lstm"]] * (dtype == torch.float64)
+    for pair in pairs:
+        x = torch.randn((3, steps, 3) if batch_first else (steps, 3, 3), dtype=dtype)
+        found = []
+        for module in twins(pair, 3, 4, 2, bidirectional=True, batch_first=batch_first, dtype=dtype):
+            call = call_for_per_sample_grads(module, batch_size=3, batch_first=batch_first)
+            call(x)[0].square().sum().backward()
+            found.append([p.grad_sample for p in module.parameters()])
+        for expected, got in zip(*found, strict=True):
+            torch.testing.assert_close(got, expected)

@@ -103,8 +103,8 @@ class Stateful(nn.Module):
         super().__init__()
         self.rnn = rnn
 
-    def forward(self, x, *states):
-        output, finals = self.rnn(x, states if isinstance(self.rnn, FusedLSTM) else states[0])
+    def forward(self, x, lengths, *states):
+        output, finals = self.rnn(x, states if isinstance(self.rnn, FusedLSTM) else states[0], lengths)
         return (output, *tensors(finals))
 
 
@@ -118,14 +118,15 @@ def test_states_are_inputs_and_outputs(kind, options, exporter):
     def given(steps, batch):
         rows, width = 2 * options.get("num_layers", 1), options.get("proj_size", 6)
         states = [torch.randn(rows, batch, width), torch.randn(rows, batch, 6)]
-        return torch.randn(batch, steps, 5), *states[: 1 if kind is FusedGRU else 2]
+        lengths = torch.randint(1, steps + 1, (batch,))
+        return torch.randn(batch, steps, 5), lengths, *states[: 1 if kind is FusedGRU else 2]
 
     args = given(5, 4)
-    names = ["x", "h", "c"][: len(args)]
+    names = ["x", "lengths", "h", "c"][: len(args)]
     if exporter == "dynamo":  # its names of *states are one
         graph = exported_with_states(model, args)
     else:
-        graph = exported(model, args, names, {"x": [0, 1], "h": [1], "c": [1]}, exporter)
+        graph = exported(model, args, names, {"x": [0, 1], "lengths": [0], "h": [1], "c": [1]}, exporter)
     names = [each.name for each in graph.graph.input]
     for steps, batch in SIZES:
         args = given(steps, batch)
@@ -134,7 +135,8 @@ def test_states_are_inputs_and_outputs(kind, options, exporter):
 
 
 def exported_with_states(model, args):
-    shapes = {"x": {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, "states": tuple({1: Dim.DYNAMIC} for _ in args[1:])}
+    opened = Dim.DYNAMIC
+    shapes = {"x": {0: opened, 1: opened}, "lengths": {0: opened}, "states": tuple({1: opened} for _ in args[2:])}
     return torch.onnx.export(model, args, dynamic_shapes=shapes, dynamo=True, verbose=False).model_proto
 
 

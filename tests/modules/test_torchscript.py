@@ -217,3 +217,30 @@ def test_dropout_between_layers_is_traced_as_torchs():
     assert "fusedrnn::" not in str(traced.inlined_graph)
     x = torch.randn(7, 3, 3)
     assert not torch.equal(traced(x)[0], traced(x)[0])
+
+
+class Sequence(nn.Module):
+    """Two cells in a loop, as in PyTorch's example of time series."""
+
+    def __init__(self, kind, width):
+        super().__init__()
+        self.first, self.second, self.linear = kind(1, width), kind(width, width), nn.Linear(width, 1)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        h1 = torch.zeros(input.size(0), 5)
+        c1 = torch.zeros(input.size(0), 5)
+        h2 = torch.zeros(input.size(0), 5)
+        c2 = torch.zeros(input.size(0), 5)
+        outputs = torch.empty(0, input.size(0), 1)
+        for k in range(input.size(1)):
+            h1, c1 = self.first(input[:, k : k + 1], (h1, c1))
+            h2, c2 = self.second(h1, (h2, c2))
+            outputs = torch.cat([outputs, self.linear(h2)[None]])
+        return outputs
+
+
+def test_a_loop_over_cells_is_scripted():
+    plain, fused = Sequence(nn.LSTMCell, 5), Sequence(FusedLSTMCell, 5)
+    fused.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 9)
+    assert_equal(reloaded(torch.jit.script(fused))(x), plain(x))
