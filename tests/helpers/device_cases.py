@@ -37,6 +37,12 @@ def results(outputs, inputs):
     return [*leaves(outputs), *(x.grad for x in inputs if x.grad is not None)]
 
 
+def packed(rows):
+    """Rows of several lengths, packed; torch makes the lengths on its default device."""
+    with torch.device("cpu"):
+        return pack_sequence(rows, enforce_sorted=False)
+
+
 def layers(kind, options, form, device):
     """Run the layers of a module."""
     module = KINDS[kind](batch_first=form == "batch first", device="cpu", **options).to(device)
@@ -46,12 +52,11 @@ def layers(kind, options, form, device):
         given = (torch.tensor([[1, 2], [0, 1], [2, 2]], device="cpu").to(device),)
     if form == "packed ids":
         rows = [torch.tensor(row, device="cpu") for row in ([1, 2], [0, 1, 2, 1], [2])]
-        given = (pack_sequence(rows, enforce_sorted=False).to(device),)
+        given = (packed(rows).to(device),)
     if form == "packed":
         rows = [torch.randn(steps, I, device="cpu") for steps in (2, 4, 1)]
-        packed = pack_sequence(rows, enforce_sorted=False).to(device)
-        x = packed.data.requires_grad_()
-        given = (packed,)
+        given = (packed(rows).to(device),)
+        x = given[0].data.requires_grad_()
     if form == "lengths":
         named = {"lengths": torch.tensor([2, 4], device="cpu").to(device)}
     if form == "unbatched":
