@@ -14,6 +14,7 @@ from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
+from fusedrnn.modules import opacus
 from fusedrnn.modules.direct import run_directly
 
 
@@ -153,6 +154,13 @@ class FusedRNNBase(nn.RNNBase):
             finals = _each(lambda state: state.index_select(1, inverse), finals)
         output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))
         return (output, finals, every) if all_states else (output, finals)
+
+    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
+        """Register a hook as torch.nn does. Opacus's gets what it needs for right per-sample gradients."""
+        owner = opacus.owner_of(hook)
+        if owner is None:
+            return super().register_full_backward_hook(hook, prepend)
+        return opacus.register(self, hook, owner, prepend)
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""

@@ -20,6 +20,7 @@ from fusedrnn.backends.choice import check_name
 from fusedrnn.backends.torch_rnn import runs_on
 from fusedrnn.call import Call, Spec, States, Weights
 from fusedrnn.context import traced_as_leaf
+from fusedrnn.modules import opacus
 from fusedrnn.reference.stack import LayerWeights
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -101,6 +102,11 @@ class _FusedCell(RNNCellBase):
         call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
         _, finals, _ = dispatch.run(call, self.backend)
         return tuple(state.squeeze(0) for state in finals)
+
+    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
+        """Register a hook as torch.nn does; a RuntimeError for Opacus's."""
+        opacus.refuse_cell(self, hook)
+        return super().register_full_backward_hook(hook, prepend)
 
     def extra_repr(self) -> str:
         """Add the backend, if one was chosen, to the text of torch.nn."""
