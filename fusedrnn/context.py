@@ -16,7 +16,11 @@ from torch.fx import Proxy
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The dtype that autocast uses on `device`, or None if autocast is off."""
     kind = device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):  # meta has no autocast; torch 2.11 cannot trace the query
+    if kind == "meta" or not (
+        kind in ("cpu", "cuda") or torch.amp.is_autocast_available(kind)
+    ):  # others raise an error
+        return None
+    if not torch.is_autocast_enabled(kind):
         return None
     return torch.get_autocast_dtype(kind)
 

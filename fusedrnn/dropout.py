@@ -108,6 +108,7 @@ def bias_relu_dropout(
     engine = pointwise_engine(backend, input)
     seed = None if p == 0 else seed_for(p, input.device)
     if transformed():
-        return plain.bias_relu_dropout(input, bias, p, seed if seed is not None else torch.zeros(1, dtype=torch.int64))
+        seed = input.new_zeros(1, dtype=torch.int64) if seed is None else seed
+        return plain.bias_relu_dropout(input, bias, p, seed)
     result: Tensor = dropout_ops.bias_relu_dropout(engine, input, bias, p, seed)
     return result

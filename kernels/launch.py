@@ -46,7 +46,7 @@ def error_word(device: torch.device) -> torch.Tensor:
                 f"expected a call of the kernels on {device} before the first one that a CUDA graph captures, got none: run the "
                 "model once outside the capture, as torch.cuda.graph's documentation does"
             )
-        _error_words[device] = torch.zeros(1, dtype=torch.int32, pin_memory=device.type == "cuda")
+        _error_words[device] = torch.zeros(1, dtype=torch.int32, device="cpu", pin_memory=device.type == "cuda")
     return _error_words[device]
 
 

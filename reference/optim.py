@@ -23,7 +23,7 @@ def clip_gradients_(params: Iterable[Tensor], max_norm: float) -> Tensor:
     """
     gradients = [p.grad for p in params if p.grad is not None]
     if not gradients:
-        return torch.zeros(())
+        return torch.zeros((), device="cpu")
     norm: Tensor = vector_norm(torch.stack([vector_norm(g) for g in gradients]))
     scale = torch.where(norm > max_norm, max_norm / norm, 1.0)
     for g in gradients:

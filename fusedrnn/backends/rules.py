@@ -46,6 +46,11 @@ def traced_off_cuda(call: Call) -> bool:
     return torch.compiler.is_compiling() and not call.input.is_cuda
 
 
+def without_torch(call: Call) -> bool:
+    """Whether torch's functions do not run on the device of the call."""
+    return not torch_rnn.runs_on(call.input.device, call.spec.cell)
+
+
 def unreadable_lengths(call: Call) -> bool:
     """Whether the call has lengths that are not `readable`."""
     return call.lengths is not None and not readable(call.lengths)
@@ -94,6 +99,7 @@ RULES = (
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
     Rule(TORCH, "unrolled", traced_off_cuda, "torch's RNN would be traced as T steps"),
+    Rule(TORCH, "unrolled", without_torch, "torch's RNN needs kernels that the device does not have"),
     Rule(TORCH, "unrolled", unreadable_lengths, "torch packs sequences by the values of their lengths"),
     Rule(TORCH, "torch", always, "torch's RNN serves the call"),
     Rule(("triton",), "triton", always, "asked for"),

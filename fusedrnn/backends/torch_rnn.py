@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils import backend_registration
 
 from fusedrnn.backends import triton
 from fusedrnn.backends.stack import dropout_between, run_stack
@@ -31,6 +32,20 @@ def run(call: Call) -> Result:
     options = (weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)
     output, finals = call_torch(spec.cell, call.input, call.batch_sizes, states, weights.flat, options)
     return output, finals, ()
+
+
+def runs_on(device: torch.device, cell: str) -> bool:
+    """Whether torch's functions for `cell`, "gru" or "lstm", run on `device`; they do on all devices of torch itself.
+
+    On a device of another package (torch's key PrivateUse1) they need a kernel of its own: of one step, or of the function.
+    """
+    if device.type in ("cpu", "cuda") or device.type != backend_registration._privateuse1_backend_name:
+        return True
+    if torch.compiler.is_compiling():  # cannot trace the question
+        return False
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    step, function = f"aten::_thnn_fused_{cell}_cell", f"aten::{cell}.input"
+    return has(step, "PrivateUse1") or has(function, "PrivateUse1") or has(function, "AutogradPrivateUse1")
 
 
 def call_torch(

@@ -15,6 +15,7 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
 from fusedrnn.context import recording
+from fusedrnn.modules import opacus
 from fusedrnn.modules.direct import run_directly
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
 from fusedrnn.modules.quantization import Quantizable
@@ -178,6 +179,13 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         packed, rows = pack_jagged(input)
         output, finals, *every = self._forward_packed(packed, states, all_states)
         return unpack_jagged(output, rows, input), finals, *(unpack_jagged(states, rows, input) for states in every)
+
+    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
+        """Register a hook as torch.nn does. Opacus's gets what it needs for right per-sample gradients."""
+        owner = opacus.owner_of(hook)
+        if owner is None:
+            return super().register_full_backward_hook(hook, prepend)
+        return opacus.register(self, hook, owner, prepend)
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""

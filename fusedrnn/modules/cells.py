@@ -17,8 +17,10 @@ from torch.nn.modules.rnn import RNNCellBase
 from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
+from fusedrnn.backends.torch_rnn import runs_on
 from fusedrnn.call import Call, Spec, States, Weights
 from fusedrnn.context import traced_as_leaf
+from fusedrnn.modules import opacus
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import scriptable
 from fusedrnn.reference.stack import LayerWeights
@@ -96,11 +98,15 @@ class _FusedCell(Quantizable, RNNCellBase):
         validation.check_cell(
             input, tuple(zip(names, states, strict=True)), weights[0], self.input_size, self.hidden_size
         )
-        if input.is_floating_point() and dispatch.left_to_torch(self._cell, self.backend):
-            states = self._step(input, states, weights)
-        else:
-            states = self._layer(input, states, weights)
+        run = self._step if self._left_to_torch(input) else self._layer
+        states = run(input, states, weights)
         return states if batched else tuple(state.squeeze(0) for state in states)
+
+    def _left_to_torch(self, input: Tensor) -> bool:
+        """Whether torch's cell can run on `input` and is what the backend stands for."""
+        if not input.is_floating_point() or not dispatch.left_to_torch(self._cell, self.backend):
+            return False
+        return runs_on(input.device, self._cell)
 
     def _layer(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         """Run the step as a layer with T = 1 on input (B, I), or ids (B,), and states (B, H)."""
@@ -112,6 +118,11 @@ class _FusedCell(Quantizable, RNNCellBase):
         if input.is_cpu:  # where torch's cells keep the dtype under autocast
             finals = tuple(final.to(state.dtype) for final, state in zip(finals, states, strict=True))
         return finals
+
+    def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
+        """Register a hook as torch.nn does; a RuntimeError for Opacus's."""
+        opacus.refuse_cell(self, hook)
+        return super().register_full_backward_hook(hook, prepend)
 
     def extra_repr(self) -> str:
         """Add the backend, if one was chosen, to the text of torch.nn."""

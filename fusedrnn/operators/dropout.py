@@ -23,7 +23,7 @@ def _triton() -> Any:
     return pointwise
 
 
-@torch.library.custom_op("fusedrnn::dropout", mutates_args=(), device_types=("cpu", "cuda"))
+@torch.library.custom_op("fusedrnn::dropout", mutates_args=())
 def dropout(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int) -> Tensor:
     """`reference.counter_dropout` on `engine` ("plain" or "triton"), with the strides of x."""
     if engine == "triton":
@@ -51,7 +51,7 @@ def _(
     return torch.stack([dropout(engine, sample, p, own, shared_dims) for sample, own in pairs]), 0
 
 
-@torch.library.custom_op("fusedrnn::bias_relu_dropout", mutates_args=(), device_types=("cpu", "cuda"))
+@torch.library.custom_op("fusedrnn::bias_relu_dropout", mutates_args=())
 def bias_relu_dropout(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Tensor:
     """`reference.bias_relu_dropout` on `engine`, contiguous; no seed is needed for `p` = 0 or 1."""
     if engine == "triton":
@@ -66,7 +66,7 @@ def _(engine: str, x: Tensor, bias: Tensor, p: float, seed: Tensor | None) -> Te
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("fusedrnn::bias_relu_dropout_gradient", mutates_args=(), device_types=("cpu", "cuda"))
+@torch.library.custom_op("fusedrnn::bias_relu_dropout_gradient", mutates_args=())
 def bias_relu_dropout_gradient(engine: str, grad: Tensor, y: Tensor, p: float) -> Tensor:
     """`reference.bias_relu_dropout_gradient` on `engine`, contiguous."""
     if engine == "triton":
@@ -158,7 +158,10 @@ def seed_for(p: float, device: torch.device, count: int = 1) -> Tensor:
     """`count` seeds, int64, from torch's generator of `device`; for `p` = 1, where the mask is not random, zeros without a draw."""
     if p == 1:
         return torch.zeros(count, dtype=torch.int64, device=device)
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (count,), dtype=torch.int64, device=device)
+    if device.type in ("cpu", "cuda", "meta"):
+        return torch.randint(-(1 << 63), (1 << 63) - 1, (count,), dtype=torch.int64, device=device)
+    words = torch.randint(1 << 16, (4, count), dtype=torch.int64, device=device)  # MPS draws at most 32 bits at once
+    return words[0] << 48 | words[1] << 32 | words[2] << 16 | words[3]
 
 
 def _contiguous(y: Tensor) -> Tensor:

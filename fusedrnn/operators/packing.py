@@ -12,7 +12,7 @@ def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tenso
 
     Also returns the lengths (B,), and the positions (N,) of the rows, which `pack` needs; both on the device of `data`.
     """
-    lengths = (torch.arange(batch) < batch_sizes.unsqueeze(-1)).sum(0)
+    lengths = (torch.arange(batch, device=batch_sizes.device) < batch_sizes.unsqueeze(-1)).sum(0)
     places = _places(batch_sizes, batch, len(data)).to(data.device)
     padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:]).index_copy(0, places, data)
     return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device), places
@@ -34,7 +34,7 @@ def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
 
 def steps_and_samples(batch_sizes: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Step and sample of each of `rows` packed rows. No size depends on a value, so that it can be traced."""
-    row, ends = torch.arange(rows), batch_sizes.cumsum(0)
+    row, ends = torch.arange(rows, device=batch_sizes.device), batch_sizes.cumsum(0)
     step = torch.searchsorted(ends, row, right=True)
     return step, row - (ends - batch_sizes)[step]
 

@@ -32,9 +32,7 @@ def _engine(name: str) -> Any:
     return unrolled
 
 
-@torch.library.custom_op(
-    "fusedrnn::sweep", mutates_args=(), device_types=("cpu", "cuda"), schema=schema(Sweep, results=6)
-)
+@torch.library.custom_op("fusedrnn::sweep", mutates_args=(), schema=schema(Sweep, results=6))
 def sweep(*arguments: Any) -> Results:
     """Run one layer; the arguments are those of `Sweep`.
 
@@ -75,12 +73,7 @@ def _(*arguments: Any) -> Results:
     return tuple(a.h0.new_empty(shape) for shape in shapes)
 
 
-@torch.library.custom_op(
-    "fusedrnn::sweep_backward",
-    mutates_args=(),
-    device_types=("cpu", "cuda"),
-    schema=schema(Sweep, Gradients, results=7),
-)
+@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), schema=schema(Sweep, Gradients, results=7))
 def sweep_backward(*arguments: Any) -> Results:
     """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty if there is none; the arguments: `Sweep`, `Gradients`."""
     a, g = split(arguments)
