@@ -15,7 +15,7 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
 from fusedrnn.context import recording
-from fusedrnn.modules import opacus
+from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
 from fusedrnn.modules.quantization import Quantizable
@@ -98,7 +98,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in names]
         directions = 2 if self.bidirectional else 1
         weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0)
-        validation.check_flat(names, weights, self.num_layers)
+        checks.check_flat(names, weights, self.num_layers)
         if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         return weights
@@ -126,10 +126,10 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a nested tensor, which has its own, got a tensor")
             return self._forward_nested(input, states, all_states)
-        dims = validation.check_input_dims(type(self).__name__, input)
+        dims = checks.check_input_dims(type(self).__name__, input)
         input = validation.as_ids(input, 3)
         for state in states:
-            validation.check_state_dims(state, dims)
+            checks.check_state_dims(state, dims)
         if dims == 2:
             if lengths is not None:
                 raise ValueError("lengths: expected None with unbatched input, got a tensor")
@@ -156,7 +156,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         data = validation.as_ids(data, 2)
         if states and order is not None:
             for state in states:
-                validation.check_packed_state(state, len(order))
+                checks.check_packed_state(state, len(order))
             states = tuple([state.index_select(1, order) for state in states])
         elif not states and torch.compiler.is_compiling():  # B cannot be read from batch_sizes while tracing
             batch = int(batch_sizes[0]) if order is None else len(order)
@@ -175,7 +175,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
 
     def _forward_nested(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run a jagged tensor as packed rows. Output and states of every step are jagged with its offsets."""
-        validation.check_jagged(type(self).__name__, input, self.input_size)
+        checks.check_jagged(type(self).__name__, input, self.input_size)
         packed, rows = pack_jagged(input)
         output, finals, *every = self._forward_packed(packed, states, all_states)
         return unpack_jagged(output, rows, input), finals, *(unpack_jagged(states, rows, input) for states in every)

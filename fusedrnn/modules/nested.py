@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import nested, validation
+from fusedrnn import nested
+from fusedrnn.modules import checks
 from fusedrnn.operators.packing import steps_and_samples
 
 
@@ -22,7 +23,7 @@ def pack_jagged(input: Tensor) -> tuple[PackedSequence, Tensor]:
     jagged: Any = input
     values, offsets, lengths = jagged.values(), jagged.offsets().cpu(), jagged.lengths()
     lengths = offsets.diff() if lengths is None else lengths.cpu()
-    validation.check_samples(lengths)
+    checks.check_samples(lengths)
     order = lengths.argsort(descending=True, stable=True)
     batch_sizes = len(lengths) - lengths.bincount().cumsum(0)[:-1]
     step, sample = steps_and_samples(batch_sizes, int(lengths.sum()))

@@ -18,6 +18,7 @@ from torch.func import functional_call, grad, vmap
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call, Weights
 from fusedrnn.modules import opacus_refusals as refusals
+from fusedrnn.validation import as_ids
 
 
 def owner_of(hook: Any) -> Any:
@@ -79,7 +80,9 @@ def per_sample_gradients(
 
     dtype = gradients.dtype
     with torch.autocast(gradients.device.type, dtype, enabled=dtype != parameters[0].dtype):
-        found: tuple[Tensor, ...] = vmap(grad(product), in_dims=(None, 0, 0))(tuple(parameters), inputs, gradients)
+        found: tuple[Tensor, ...] = vmap(grad(product), in_dims=(None, 0, 0))(
+            tuple(parameters), as_ids(inputs, 3), gradients
+        )
     return found
 
 

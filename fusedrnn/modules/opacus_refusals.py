@@ -15,6 +15,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_map_only
 
+from fusedrnn.validation import IDS
+
 STATES = "a loss of the output alone, got one that depends on the states"
 
 
@@ -39,7 +41,7 @@ def before(owner: Any, module: Any, args: Any, kwargs: Any) -> Any:
             refuse(module, f"the input alone, got {name}")
     if isinstance(input, PackedSequence):
         refuse(module, "a tensor, got a PackedSequence")
-    if isinstance(input, Tensor) and input.dim() + (input.dtype == torch.int64) == 2:
+    if isinstance(input, Tensor) and input.dim() + (input.dtype in IDS) == 2:
         refuse(module, "batched input, got unbatched input")
     return (input,), given
 
