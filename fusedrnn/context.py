@@ -16,10 +16,8 @@ from torch.fx import Proxy
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The dtype that autocast uses on `device`, or None if autocast is off."""
     kind = device.type
-    if kind == "meta" or not (
-        kind in ("cpu", "cuda") or torch.amp.is_autocast_available(kind)
-    ):  # others raise an error
-        return None
+    if kind == "meta" or (kind not in ("cpu", "cuda") and not torch.amp.is_autocast_available(kind)):
+        return None  # asking whether it is enabled there raises an error
     if not torch.is_autocast_enabled(kind):
         return None
     return torch.get_autocast_dtype(kind)
