@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 NEEDS = {
     "hypothesis": ["modules/test_properties.py", "operators/test_packing.py"],
     "expecttest": ["modules/test_torch_module_infos.py"],
+    "onnxruntime": ["modules/test_onnx.py"],
+    "opacus": ["modules/test_private_training.py"],
     "tqdm": ["examples/test_*.py"],
 }
 """Files that import what `make setup` installs and a GPU machine with nothing but torch, pandas and matplotlib may lack."""

@@ -14,7 +14,7 @@ from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Spec, States, Weights, zeros
-from fusedrnn.context import recording
+from fusedrnn.context import recording, transformed
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
@@ -99,7 +99,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         directions = 2 if self.bidirectional else 1
         weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0)
         checks.check_flat(names, weights, self.num_layers)
-        if flat[0].is_cuda and not torch.compiler.is_compiling() and not is_parametrized(self):
+        if flat[0].is_cuda and not (torch.compiler.is_compiling() or transformed() or is_parametrized(self)):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         return weights
 

@@ -213,3 +213,13 @@ def test_compute_sanitizer_finds_nothing(tool):
     command = [found, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", SANITIZED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_transforms_of_a_whole_module_do_not_touch_the_memory_of_its_weights():
+    """Inside torch.func the weights are wrapped and have no memory to be moved."""
+    ours, x = module("gru", 5, 8, torch.float32, None), torch.randn(4, 3, 5, device=DEVICE)
+    weights = dict(ours.named_parameters())
+    found = torch.func.grad(lambda w: torch.func.functional_call(ours, w, (x,))[0].sum())(weights)
+    expected = torch.autograd.grad(ours(x)[0].sum(), list(weights.values()))
+    for got, other in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(got, other)

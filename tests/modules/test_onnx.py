@@ -3,6 +3,8 @@
 import io
 import warnings
 
+import onnx
+import onnxruntime
 import pytest
 import torch
 from contract_cases import tensors
@@ -12,9 +14,6 @@ from torch.nn.utils.rnn import pack_sequence
 
 from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, restore_rnns
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of both exporters about themselves and their parts
     pytest.mark.filterwarnings("ignore::FutureWarning"),

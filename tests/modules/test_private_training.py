@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.utils import parametrizations
-from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import DataLoader, TensorDataset
-
-pytest.importorskip("opacus")
-
 from opacus import GradSampleModule, PrivacyEngine
 from opacus.grad_sample import GradSampleModuleExpandedWeights, GradSampleModuleFastGradientClipping
 from opacus.layers import DPGRU, DPLSTM
 from opacus.validators import ModuleValidator
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import DataLoader, TensorDataset
 
 from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, replace_rnns
 
