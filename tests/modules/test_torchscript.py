@@ -187,12 +187,17 @@ def test_a_traced_layer_takes_ids_and_lengths_of_other_batches(kind, ids, batch_
         assert_equal(traced(*args), model(*args))
 
 
-@pytest.mark.parametrize("options", [{"reset_after": False}, {"memory": "recompute", "input_dropout": 0.5}], ids=str)
-def test_options_beyond_torch_are_traced_for_other_sizes(options):
+@pytest.mark.parametrize(
+    ("options", "operators"),
+    [({"reset_after": False}, True), ({"memory": "recompute", "input_dropout": 0.5}, False)],
+    ids=["of results", "of training"],
+)
+def test_options_beyond_torch_are_traced_for_other_sizes(options, operators):
     module = FusedGRU(3, 4, **options).eval()
     traced = torch.jit.trace(
         module, torch.randn(5, 2, 3), check_trace=False
     )  # which compares graphs with and without gradients
+    assert ("fusedrnn::" in str(traced.inlined_graph)) == operators
     for size in ((7, 3), (40, 1)):
         x = torch.randn(*size, 3)
         assert_equal(traced(x), module(x))
