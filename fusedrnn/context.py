@@ -59,8 +59,14 @@ def traced_as_leaf(module: nn.Module, input: Proxy, *more: Any, **options: Any) 
 
     Symbolic tracing treats torch.nn's modules as leaves and traces into all others, so ours create their node themselves.
     """
+    own = type(module).forward.__module__.split(".")[0] != "fusedrnn"
+    if own or module._forward_hooks or module._forward_pre_hooks:
+        raise RuntimeError(
+            f"torch.fx: expected no hooks on {type(module).__name__} and no forward of its own, which would run twice; trace with "
+            "a Tracer whose is_leaf_module is true for it"
+        )
     tracer: Any = input.tracer
-    given = {name: value for name, value in options.items() if value}
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
     return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, *more), given)
 
 

@@ -71,10 +71,19 @@ def dropout(
         return nested.elementwise(lambda elements: dropout(elements, p, backend=backend), input)
     if inplace:
         validation.check_writable("dropout", input)
-    if shared_dims == 0 and (recording() or exporting_onnx()):
-        return torch.dropout(input, p, True)
+    if exporting_onnx() or (recording() and not shared_dims):
+        return _recorded(input, p, shared_dims, inplace=inplace)
     engine = pointwise_engine(backend, input)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)
+
+
+def _recorded(input: Tensor, p: float, shared_dims: int, *, inplace: bool) -> Tensor:
+    """torch's dropout, for the formats of TorchScript and ONNX."""
+    if shared_dims:
+        raise RuntimeError(
+            f"dropout: expected shared_dims=0 (variational=False), or evaluation mode, in ONNX, got {shared_dims}"
+        )
+    return torch.dropout_(input, p, True) if inplace else torch.dropout(input, p, True)
 
 
 def bias_relu_dropout(

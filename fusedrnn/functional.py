@@ -4,7 +4,8 @@ Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units,
 G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
 (G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
 under autocast) and one device; results have the input's dtype. Under autocast they have the dtype of torch.nn's module on the
-device: that of autocast; on a CPU the input's, except for a float32 LSTM without lengths, which oneDNN runs in that of autocast.
+device: that of autocast; on a CPU that of the initial states, by default the input's, except for an LSTM without lengths, which
+oneDNN runs in that of autocast.
 """
 
 from __future__ import annotations

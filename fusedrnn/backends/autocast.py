@@ -25,17 +25,17 @@ def with_dtypes(call: Call, result: Result) -> Result:
 def dtypes_of(call: Call) -> tuple[torch.dtype, torch.dtype] | None:
     """The dtypes of h and c under autocast, None without it.
 
-    cuDNN and torch's kernels of other devices run in autocast's dtype. On a CPU only oneDNN's LSTM and W_hr do: it takes float32
-    batches of equal length. Everything else has the input's dtype there.
+    cuDNN and torch's kernels of other devices run in autocast's dtype. On a CPU only oneDNN's LSTM, which takes batches of equal
+    length, and W_hr do. Everything else has the dtype of the initial states there, which by default is the input's.
     """
     low = autocast_dtype(call.input.device)
     if low is None:
         return None
-    own = call.weights.flat[0].dtype if call.is_ids else call.input.dtype
     if not call.input.is_cpu:
         return low, low
-    if call.spec.cell != "lstm" or own != torch.float32:
-        return own, own
+    h, c = call.states[0].dtype, call.states[-1].dtype
+    if call.spec.cell != "lstm" or h == torch.float64:
+        return h, c
     if call.weights.projected:
-        return low, own
-    return (low, low) if call.batch_sizes is None and call.lengths is None else (own, own)
+        return low, c
+    return (low, low) if call.batch_sizes is None and call.lengths is None else (h, c)

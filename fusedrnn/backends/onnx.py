@@ -6,13 +6,11 @@ i o f g. It has no token ids, which become one-hot rows, and no projection, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusedrnn.backends.stack import run_stack
 from fusedrnn.call import Call, Result, States
 from fusedrnn.context import recording
 from fusedrnn.kernels.cell import NUMBERS
@@ -29,23 +27,25 @@ def run(call: Call) -> Result:
     Raises:
         RuntimeError: ONNX has no nodes for the call.
     """
-    spec, cell = call.spec, call.spec.cell
     refuse(call)
-
-    def layer(
-        x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
-    ) -> tuple[States, States]:
-        w = side_by_side(directions)
-        if not x.is_floating_point():
-            x = (x.unsqueeze(-1) == torch.arange(w.w_ih.shape[-1], device=x.device)).to(w.w_ih.dtype)
-        if w.w_hr is not None:
-            return _projected(x, states, w, w.w_hr, lengths)
-        output, *finals = _node(cell, x, w.w_ih, w.w_hh, (w.b_ih, w.b_hh), lengths, states)
-        return (output,), tuple(finals)
-
-    return run_stack(
-        call, layer, None if call.seeds is None else lambda _, output: torch.dropout(output, spec.dropout, True)
-    )
+    spec, x, D = call.spec, call.input, call.spec.directions
+    if call.is_ids:
+        weight = call.weights.flat[0]
+        x = (x.unsqueeze(-1) == torch.arange(spec.input_size, device=x.device)).to(weight.dtype)
+    finals: list[States] = []
+    every: list[States] = []
+    for depth, directions in enumerate(call.weights.layers):
+        if depth > 0 and call.seeds is not None:
+            x = torch.dropout(x, spec.dropout, True)
+        states = tuple(
+            [state[depth * D : (depth + 1) * D] for state in call.states]
+        )  # a Slice, alike in all versions of ONNX
+        output, last = _layer(spec.cell, x, states, side_by_side(directions), call.lengths)
+        x = output.flatten(2)
+        finals.append(last)
+        every.append((x,))
+    joined = tuple([torch.cat(parts) for parts in zip(*finals, strict=True)])
+    return x, joined, tuple(every) if call.all_states else ()
 
 
 def refuse(call: Call) -> None:
@@ -65,9 +65,17 @@ def refuse(call: Call) -> None:
     )
 
 
+def _layer(cell: str, x: Tensor, states: States, w: LayerWeights, lengths: Tensor | None) -> tuple[Tensor, States]:
+    """Run a layer on x (T, B, I): the output, (T, B, D, P), and the final states, (D, B, *)."""
+    if w.w_hr is not None:
+        return _projected(x, states, w, w.w_hr, lengths)
+    output, *finals = _node(cell, x, w.w_ih, w.w_hh, (w.b_ih, w.b_hh), lengths, states)
+    return output, tuple(finals)
+
+
 def _projected(
     x: Tensor, states: States, w: LayerWeights, w_hr: Tensor, lengths: Tensor | None
-) -> tuple[States, States]:
+) -> tuple[Tensor, States]:
     """The LSTM with projection, as in `fusedrnn.operators.layer`: W_hh W_hr are the recurrent weights of a node without projection.
 
     W_hh h_0 is added in the first step of each sample: h_0 of a direction is read there beside x, with W_hh beside W_ih.
@@ -77,7 +85,7 @@ def _projected(
     beside = [torch.cat([w.w_hh[d] if d == k else torch.zeros_like(w.w_hh[d]) for k in range(D)], -1) for d in range(D)]
     w_ih = torch.cat([w.w_ih, torch.stack(beside)], -1)
     m, m_n, c_n = _node("lstm", x, w_ih, w.w_hh @ w_hr, (w.b_ih, w.b_hh), lengths, (torch.zeros_like(c0), c0))
-    return ((m.transpose(1, 2) @ w_hr.transpose(1, 2)).transpose(1, 2),), (m_n @ w_hr.transpose(1, 2), c_n)
+    return (m.transpose(1, 2) @ w_hr.transpose(1, 2)).transpose(1, 2), (m_n @ w_hr.transpose(1, 2), c_n)
 
 
 def _node(
@@ -136,5 +144,7 @@ def _absent(g: Any) -> Any:
 
 def _ordered(cell: str, rows: Tensor) -> Tensor:
     """Weights or biases (D, G*H, *) with their gates in the order of ONNX."""
-    gates = rows.chunk(NUMBERS[cell].gates, 1)
-    return torch.cat([gates[k] for k in _ORDER[cell]], 1)
+    H = rows.shape[1] // NUMBERS[cell].gates
+    return torch.cat(
+        [rows[:, k * H : (k + 1) * H] for k in _ORDER[cell]], 1
+    )  # Slice, which all versions of ONNX have alike

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from fusedrnn import validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
-from fusedrnn.call import Call, Spec, States, Weights, zeros
+from fusedrnn.call import Call, Result, Spec, States, Weights, zeros
 from fusedrnn.context import recording, transformed
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
@@ -113,10 +113,6 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             found = run_directly(self, input, states)
             if found is not None:
                 return found
-        if recording():
-            found = record(self, input, states, lengths, all_states)
-            if found is not None:
-                return found
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
@@ -137,10 +133,15 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         if self.batch_first:
             input = input.transpose(0, 1)
         call = Call(self._spec(), self._weights(), input, states, None, lengths, self.training, all_states)
-        output, finals, every = dispatch.run(call, self.backend)
+        output, finals, every = self._run(call)
         if self.batch_first:
             output, every = _each(lambda rows: rows.transpose(0, 1), (output, every))
         return (output, finals, every) if all_states else (output, finals)
+
+    def _run(self, call: Call) -> Result:
+        """Run `call`, by torch.nn's module if torch.jit.trace records."""
+        found = record(self, call) if recording() else None
+        return dispatch.run(call, self.backend) if found is None else (*found, ())
 
     def _forward_unbatched(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run input without batch dimension as a batch of one sample."""
@@ -165,7 +166,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         found = None if all_states else run_directly(self, data, states, batch_sizes)
         if found is None:
             call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)
-            output, finals, every = dispatch.run(call, self.backend)
+            output, finals, every = self._run(call)
         else:
             output, finals, every = *found, ()
         if inverse is not None:

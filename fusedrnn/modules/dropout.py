@@ -38,10 +38,15 @@ class FusedDropout(nn.Dropout):
         return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
 
     def __prepare_scriptable__(self) -> nn.Dropout:
-        """`nn.Dropout`, which torch.jit.script compiles in place of this module."""
+        """`nn.Dropout` with the attributes and hooks of this module, in whose place torch.jit.script compiles it."""
+        if type(self) is not FusedDropout:
+            raise RuntimeError(f"torch.jit.script: expected a FusedDropout, got the subclass {type(self).__name__}")
         if self.shared_dims:
             raise RuntimeError(f"torch.jit.script: expected shared_dims=0, as nn.Dropout has, got {self.shared_dims}")
-        return nn.Dropout(self.p, self.inplace).train(self.training)
+        twin = nn.Dropout()
+        own = {name: value for name, value in self.__dict__.items() if name not in ("shared_dims", "backend")}
+        twin.__dict__.update(own)
+        return twin
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""

@@ -1,4 +1,4 @@
-"""Quantisation by torch.ao: a module that is to be quantised becomes torch.nn's, which torch.ao knows."""
+"""Quantisation by torch.ao: a module that is to be quantised dynamically becomes torch.nn's, which torch.ao knows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Quantizable(nn.Module):
     """Base class of our recurrent modules. torch.ao assigns `qconfig` to every module of a model that it quantises.
 
     `torch.ao.quantization.quantize_dynamic(model, {FusedGRU, nn.Linear})` therefore gives torch's quantised GRU, as for nn.GRU. A
-    module whose class is not in `qconfig_spec` is assigned None and stays in floating point; a warning says so, for the default
-    `qconfig_spec` has only torch.nn's classes.
+    module stays in floating point, and a warning says so, if its class is not in `qconfig_spec`, whose default has only torch.nn's
+    classes, and if the configuration is one of static quantisation.
     """
 
     @property
@@ -31,6 +31,8 @@ class Quantizable(nn.Module):
         name = type(self).__name__
         why = f"expected {name} in qconfig_spec, or fusedrnn.restore_rnns(model) before, got no configuration for it"
         if value is not None:
+            why = "expected a configuration of dynamic quantisation, or fusedrnn.restore_rnns(model) before"
+        if _is_dynamic(value):
             report = restore_rnns(self)
             if report.changed:
                 return
@@ -40,3 +42,10 @@ class Quantizable(nn.Module):
     @qconfig.deleter
     def qconfig(self) -> None:
         self.__dict__.pop("qconfig", None)
+
+
+def _is_dynamic(qconfig: Any) -> bool:
+    """Whether a configuration observes no activations."""
+    from torch.ao.quantization import PlaceholderObserver
+
+    return qconfig is not None and isinstance(qconfig.activation(), PlaceholderObserver)

@@ -5,14 +5,17 @@ A scripted or traced model can then be loaded without this package, and runs for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from fusedrnn.call import States
-from fusedrnn.validation import as_ids
+from fusedrnn import validation
+from fusedrnn.call import Call, States
+from fusedrnn.reference.loop import active_steps
 
 
 def scriptable(module: nn.Module) -> nn.Module:
@@ -30,38 +33,57 @@ def scriptable(module: nn.Module) -> nn.Module:
     return as_torch(module, "torch.jit.script", without=("memory",))
 
 
-def record(module: Any, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...] | None:
-    """Run `module` while torch.jit.trace records; None if torch.nn's module cannot do it, or if ONNX gets nodes of its own.
+def record(module: Any, call: Call) -> tuple[Tensor, States] | None:
+    """Run `call`, of `module`, while torch.jit.trace records, by torch.nn's module: the output and the final states.
 
-    Token ids become one-hot rows, and samples with `lengths` are packed.
+    Token ids become one-hot rows, and samples with `lengths` are packed. Returns None if torch.nn's module cannot do it, or if
+    ONNX gets nodes of its own.
+
+    Raises:
+        The errors of `validation.check_call`.
     """
     from fusedrnn.modules.replace import as_torch
 
-    packed = isinstance(input, PackedSequence)
-    if all_states or (not packed and torch.onnx.is_in_onnx_export()):
+    with _paused():
+        validation.check_call(call)
+    if call.all_states or (call.batch_sizes is None and torch.onnx.is_in_onnx_export()):
         return None
     unused = ("memory",) if module.training else ("memory", "variational", "input_dropout", "weight_dropout")
     try:
-        twin = as_torch(module, "torch.jit.trace", without=unused)
+        twin: Any = as_torch(module, "torch.jit.trace", without=unused)
     except RuntimeError:
         return None
-    if packed:
-        input = input._replace(data=_rows(module, as_ids(input.data, 2)))
-    elif isinstance(input, Tensor):
-        input = _rows(module, as_ids(input, 3))
-    hx: Any = None if not states else states if module.mode == "LSTM" else states[0]
-    if lengths is None:
-        output, finals = twin.forward(input, hx)
+    twin.batch_first = False
+    x, lengths = _rows(call), call.lengths
+    hx: Any = None if not call.states else call.states if module.mode == "LSTM" else call.states[0]
+    if call.batch_sizes is not None:
+        output, finals = twin.forward(PackedSequence(x, call.batch_sizes), hx)
+        output = output.data
+    elif lengths is None:
+        output, finals = twin.forward(x, hx)
     else:
-        rows = pack_padded_sequence(input, lengths.cpu(), module.batch_first, enforce_sorted=False)
-        output, finals = twin.forward(rows, hx)
-        steps = input.shape[1 if module.batch_first else 0]
-        output, _ = pad_packed_sequence(output, module.batch_first, total_length=steps)
+        output, finals = twin.forward(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), hx)
+        output, _ = pad_packed_sequence(output, total_length=x.shape[0])
     return output, finals if isinstance(finals, tuple) else (finals,)
 
 
-def _rows(module: Any, input: Tensor) -> Tensor:
-    """Features, or the one-hot rows of token ids."""
-    if input.is_floating_point():
-        return input
-    return nn.functional.one_hot(input, module.input_size).to(module._flat_weights[0].dtype)
+def _rows(call: Call) -> Tensor:
+    """Features, or the one-hot rows of token ids; those past `lengths` are not read."""
+    if not call.is_ids:
+        return call.input
+    ids = call.input
+    if call.lengths is not None:
+        ids = torch.where(active_steps(call.lengths, ids.shape[0]), ids, 0)
+    return nn.functional.one_hot(ids, call.spec.input_size).to(call.weights.flat[0].dtype)
+
+
+@contextmanager
+def _paused() -> Iterator[None]:
+    """Record nothing inside: sizes are numbers there, and values can be looked at."""
+    tracer: Any = torch._C
+    state = tracer._get_tracing_state()
+    tracer._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        tracer._set_tracing_state(state)

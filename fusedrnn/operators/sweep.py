@@ -55,10 +55,10 @@ def sweep(*arguments: Any) -> Results:
 @sweep.register_fake
 def _(*arguments: Any) -> Results:
     a = Sweep(*arguments)
-    if torch.onnx.is_in_onnx_export():  # reached where torch.export is strict, or the call has no ONNX node
+    if torch.onnx.is_in_onnx_export():  # instead of `backends.onnx`
         raise RuntimeError(
-            "torch.onnx.export: expected a call that ONNX has a GRU or LSTM for, without every c of an LSTM and without packed "
-            "input; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
+            "torch.onnx.export: expected a module, not an ExportedProgram or a strict export, which have our operators, and a call "
+            "that ONNX has a GRU or LSTM for; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
         )
     (T, B), (D, _, H), cell = a.x.shape[:2], a.h0.shape, NUMBERS[a.cell]
     state, trace = (D, B, H), (T, B, D, H)

@@ -3,9 +3,10 @@
 import os
 
 ABSENT = (
-    "build", "cloudpickle", "einops", "einx", "execnet", "expecttest", "gymnasium", "hypothesis", "joblib", "loguru", "mypy",
-    "pooch", "psutil", "pytest_benchmark", "pytest_timeout", "requests", "sb3_contrib", "scipy", "sklearn", "stable_baselines3",
-    "torch_geometric", "tqdm", "urllib3", "x_transformers", "xdist",
+    "build", "cloudpickle", "einops", "einx", "execnet", "expecttest", "flatbuffers", "google", "gymnasium", "hypothesis",
+    "joblib", "loguru", "ml_dtypes", "mypy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "opacus", "opt_einsum", "pooch",
+    "psutil", "pytest_benchmark", "pytest_timeout", "requests", "sb3_contrib", "scipy", "sklearn", "stable_baselines3",
+    "torch_geometric", "torchao", "tqdm", "urllib3", "x_transformers", "xdist",
 )  # fmt: skip
 """Packages that `make setup` installs in addition."""
 BLOCK = f"""

@@ -1,5 +1,7 @@
 """Under autocast results have the dtype of torch.nn's module on that device, on every backend, eager and compiled."""
 
+import itertools
+
 import pytest
 import torch
 from contract_cases import flat, tensors
@@ -31,6 +33,17 @@ def test_layers_give_the_dtypes_of_torch(theirs, ours, more, options, dtype):
         rows = x.to(dtype)
         expected = dtypes(theirs(4, 8, **more).to(dtype), rows)
         assert dtypes(ours(4, 8, **more, **options).to(dtype), rows) == expected
+
+
+@pytest.mark.parametrize("options", OURS[:3], ids=str)
+@pytest.mark.parametrize(("theirs", "ours", "more"), LAYERS, ids=str)
+def test_initial_states_of_another_dtype_decide_as_in_torch(theirs, ours, more, options):
+    for x, states in itertools.product(
+        (X, X.bfloat16(), ROWS, ROWS.to(torch.bfloat16)), (torch.float32, torch.bfloat16)
+    ):
+        h, c = (torch.randn(1, 2, width, dtype=states) for width in (more.get("proj_size", 8), 8))
+        hx = h if theirs is nn.GRU else (h, c)
+        assert dtypes(ours(4, 8, **more, **options), x, hx) == dtypes(theirs(4, 8, **more), x, hx)
 
 
 @pytest.mark.parametrize(("theirs", "ours", "more"), LAYERS, ids=str)

@@ -186,6 +186,37 @@ def test_symbolic_tracing_takes_dropout_whole(options, training):
     assert torch.equal(traced.train()(x.clone()), x) == (options["p"] == 0)
 
 
+class OwnDropout(FusedDropout):
+    """A user's subclass."""
+
+    def forward(self, input):
+        return super().forward(input) * 2
+
+
+def hooked(module):
+    module.register_forward_hook(lambda module, args, output: output)
+    return module
+
+
+@pytest.mark.parametrize("make", [OwnDropout, lambda: hooked(FusedDropout()), lambda: hooked(FusedGRU(3, 4))])
+def test_symbolic_tracing_refuses_what_would_run_twice(make):
+    with pytest.raises(RuntimeError, match=r"torch\.fx: expected no hooks on \w+ and no forward of its own"):
+        torch.fx.symbolic_trace(nn.Sequential(make()))
+
+
+def test_symbolic_tracing_takes_lengths_as_an_input():
+    class Ragged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = FusedGRU(3, 4)
+
+        def forward(self, x, lengths):
+            return self.rnn(x, lengths=lengths)[0]
+
+    model, args = Ragged(), (torch.randn(5, 2, 3), torch.tensor([5, 2]))
+    assert torch.equal(torch.fx.symbolic_trace(model)(*args), model(*args))
+
+
 def test_symbolic_tracing_takes_the_dropout_function_and_initial_states():
     gru = FusedGRU(3, 4)
 

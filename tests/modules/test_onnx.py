@@ -237,6 +237,36 @@ def test_dropout_is_left_out_in_evaluation_and_a_node_in_training(exporter):
         assert "Dropout" in operators(onnx.load_from_string(file.getvalue()))
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_dropout_between_layers_is_a_node_in_training(exporter):
+    model, x = Tagger(FusedGRU(5, 6, 2, dropout=0.5)), torch.randn(4, 3, 5)
+    if exporter == "dynamo":
+        graph = exported(model, (x,), ["x"], {"x": []}, exporter)
+    else:
+        file = io.BytesIO()
+        torch.onnx.export(model, (x,), file, dynamo=False, training=torch.onnx.TrainingMode.TRAINING)
+        graph = onnx.load_from_string(file.getvalue())
+    assert operators(graph) >= {"GRU", "Dropout"}
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2, "dropout": 0.5}, {"input_dropout": 0.5}], ids=str)
+def test_masks_that_steps_share_are_refused_in_training(options):
+    model = Tagger(FusedGRU(5, 6, variational=True, **options)).train()
+    with pytest.raises(Exception, match="variational=False"):
+        exported(model, (torch.randn(4, 3, 5),), ["x"], {"x": []}, "dynamo")
+
+
+@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_other_versions_of_onnx_are_served(kind, opset):
+    module, x = kind(5, 6).eval(), torch.randn(4, 2, 5)
+    graph = torch.onnx.export(module, (x,), dynamo=True, verbose=False, opset_version=opset).model_proto
+    assert graph.opset_import[0].version == opset
+    names = [each.name for each in graph.graph.input]
+    for got, expected in zip(computed(graph, names, (x,)), tensors(module(x)), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
 def test_restored_modules_export_as_torchs():
     torch.manual_seed(0)
     model, x = Tagger(FusedGRU(5, 6)).eval(), torch.randn(4, 2, 5)

@@ -83,6 +83,19 @@ def test_what_torch_has_not_is_left_and_reported(module, why):
     assert type(got[0]) is type(module)
 
 
+@pytest.mark.filterwarnings("ignore:.*(qconfig|observer):UserWarning")  # torch's advice on its observers
+@pytest.mark.parametrize("prepare", [torch.ao.quantization.prepare, torch.ao.quantization.prepare_qat])
+def test_static_quantisation_leaves_a_module_as_it_is_and_reports(prepare):
+    """torch.nn's GRU fails there, for its output is a tuple."""
+    model, x = nn.Sequential(FusedGRU(8, 8)), torch.randn(5, 3, 8)
+    model.train(prepare is torch.ao.quantization.prepare_qat)
+    model.qconfig = torch.ao.quantization.get_default_qconfig()
+    with pytest.warns(UserWarning, match="FusedGRU is not quantised: expected a configuration of dynamic quantisation"):
+        got = prepare(model)
+    assert type(got[0]) is FusedGRU
+    assert torch.equal(got(x)[0], model(x)[0])
+
+
 @pytest.mark.filterwarnings("ignore")  # of torchao and of what it imports
 def test_torchao_leaves_recurrent_modules_alone_as_torchs():
     torchao = pytest.importorskip("torchao.quantization")

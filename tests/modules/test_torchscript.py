@@ -82,8 +82,23 @@ def test_scripted_dropout_is_torchs():
         assert scripted.training is module.training
 
 
+def test_hooks_of_dropout_stay_in_its_script():
+    """Where torch.jit.script refuses them, as those of nn.Dropout."""
+    for module in (nn.Dropout(), FusedDropout()):
+        module.register_forward_hook(lambda module, args, output: output * 2)
+        with pytest.raises(RuntimeError, match="Expected a single top-level function"):
+            torch.jit.script(module)
+
+
 class Own(FusedGRU):
     """A user's subclass."""
+
+
+class OwnDropout(FusedDropout):
+    """A user's subclass."""
+
+    def forward(self, input):
+        return super().forward(input) * 2
 
 
 @pytest.mark.parametrize(
@@ -96,6 +111,7 @@ class Own(FusedGRU):
         (lambda: FusedLSTM(3, 4, input_dropout=0.5), "torch.nn has no input_dropout=0.5"),
         (lambda: FusedDropout(0.5, shared_dims=1), "expected shared_dims=0, as nn.Dropout has, got 1"),
         (lambda: Own(3, 4), "got the subclass Own"),
+        (lambda: nn.Sequential(OwnDropout()), "got the subclass OwnDropout"),
     ],
 )
 def test_what_torch_has_not_is_not_scripted(make, message):
@@ -203,6 +219,37 @@ def test_options_beyond_torch_are_traced_for_other_sizes(options, operators):
         assert_equal(traced(x), module(x))
 
 
+WRONG = [
+    ((torch.zeros(3, 2, dtype=torch.int64), torch.tensor([0, 3])), ValueError, "lengths: expected 1 to 3"),
+    ((torch.zeros(3, 2, dtype=torch.int64), torch.tensor([1.0, 3.0])), TypeError, "lengths: expected int32 or int64"),
+    ((torch.tensor([[0, 1], [3, 0]]), torch.tensor([2, 1])), IndexError, "token ids: expected 0 to 2"),
+    ((torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([3, 3])), ValueError, r"input.squeeze\(-1\)"),
+    (
+        (torch.zeros(3, 2, dtype=torch.uint8), torch.tensor([3, 3])),
+        ValueError,
+        "lengths: expected None with unbatched input",
+    ),
+]
+
+
+@pytest.mark.parametrize(("args", "error", "message"), WRONG, ids=[message for *_, message in WRONG])
+def test_a_wrong_call_is_refused_as_where_nothing_is_traced(args, error, message):
+    model = Ragged(FusedGRU(3, 4))
+    for call in (lambda: model(*args), lambda: torch.jit.trace(model, args, check_trace=False)):
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_traced_layer_reads_no_padding_of_ids(batch_first):
+    model = Ragged(FusedLSTM(3, 4, batch_first=batch_first))
+    args = torch.tensor([[0, 2], [1, -1], [2, -1]]), torch.tensor([3, 1])
+    args = (args[0].t() if batch_first else args[0], args[1])
+    traced = torch.jit.trace(model, args)
+    more = torch.cat([args[0], args[0]], 0 if batch_first else 1), torch.tensor([3, 1, 2, 1])
+    assert_equal(traced(*more), model(*more))
+
+
 def test_a_traced_subclass_and_a_parametrized_module_compute_the_same():
     x = torch.randn(5, 2, 3)
     for module in (Own(3, 4), nn.utils.parametrizations.weight_norm(FusedLSTM(3, 4), "weight_hh_l0")):
@@ -214,6 +261,13 @@ def test_dropout_is_traced_as_torchs():
     traced = torch.jit.trace(FusedDropout(0.5).train(), torch.ones(4), check_trace=False)
     assert "aten::dropout" in str(traced.graph)
     assert "fusedrnn::" not in str(traced.graph)
+
+
+def test_dropout_in_place_is_traced_in_place():
+    x = torch.ones(1000)
+    traced = torch.jit.trace(FusedDropout(0.5, inplace=True), x.clone(), check_trace=False)
+    traced(x)
+    assert (x == 0).any()
 
 
 def test_dropout_between_layers_is_traced_as_torchs():
