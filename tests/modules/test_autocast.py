@@ -56,6 +56,14 @@ def test_compiled_layers_give_the_dtypes_of_eager_ones(theirs, ours, more, optio
         assert dtypes(compiled, given, **call) == dtypes(module, given, **call)
 
 
+@pytest.mark.parametrize(("theirs", "ours", "more"), LAYERS, ids=str)
+@pytest.mark.parametrize("options", OURS[:3], ids=str)
+def test_lengths_give_the_dtypes_of_packed_rows_and_ids_those_of_the_weights(theirs, ours, more, options):
+    module = ours(4, 8, **more, **options)
+    assert dtypes(module, X, lengths=LENGTHS) == dtypes(theirs(4, 8, **more), ROWS)
+    assert dtypes(module, IDS) == dtypes(theirs(4, 8, **more), X)
+
+
 def test_every_state_has_the_dtype_of_the_results():
     for kind, expected in ((FusedGRU, torch.float32), (FusedLSTM, torch.bfloat16)):
         with torch.autocast("cpu", torch.bfloat16):

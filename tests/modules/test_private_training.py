@@ -129,7 +129,7 @@ def test_an_empty_batch(layer):
 
 def test_what_comes_before_gets_its_gradient(layer, monkeypatch):
     """Opacus sets flags of cuDNN for an embedding, which torch's own test helpers forbid once they are imported."""
-    monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
+    monkeypatch.setitem(torch.backends.flags_frozen.__globals__, "__allow_nonbracketed_mutation_flag", True)
 
     class Words(nn.Module):
         def __init__(self):

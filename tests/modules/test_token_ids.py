@@ -135,3 +135,11 @@ def test_every_state_and_the_output_share_no_memory_after_a_change_in_place(kind
     before = h.clone()
     nn.functional.relu(output, inplace=True)
     assert torch.equal(h, before)
+
+
+def test_without_gradients_the_output_is_not_copied(kind):
+    """It is a view of what the sweep returned."""
+    module, ids = kind(4, 8), torch.tensor([[0, 3], [1, 2], [3, 3]])
+    with torch.no_grad():
+        assert module(ids)[0]._is_view()
+    assert not module(ids)[0]._is_view()

@@ -109,6 +109,7 @@ class OwnDropout(FusedDropout):
             "expected options of torch.nn's GRU, got more: torch.nn has no reset_after=False",
         ),
         (lambda: FusedLSTM(3, 4, input_dropout=0.5), "torch.nn has no input_dropout=0.5"),
+        (lambda: FusedLSTM(3, 4, 2, dropout=0.5, variational=True), "torch.nn has no variational=True"),
         (lambda: FusedDropout(0.5, shared_dims=1), "expected shared_dims=0, as nn.Dropout has, got 1"),
         (lambda: Own(3, 4), "got the subclass Own"),
         (lambda: nn.Sequential(OwnDropout()), "got the subclass OwnDropout"),
@@ -117,6 +118,22 @@ class OwnDropout(FusedDropout):
 def test_what_torch_has_not_is_not_scripted(make, message):
     with pytest.raises(RuntimeError, match=rf"torch.jit.script: .*{message}"):
         torch.jit.script(make())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_scripted_layer_keeps_its_mode(training):
+    model, x = Tagger(FusedGRU(3, 4, 2, dropout=0.5), nn.Identity()).train(training), torch.randn(5, 2, 3)
+    scripted = torch.jit.script(model)
+    assert scripted.rnn.training is training
+    assert torch.equal(scripted(x), scripted(x)) is not training
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, FusedGRU])
+def test_hooks_of_a_layer_stay_in_its_script(kind):
+    module = kind(3, 4)
+    module.register_forward_hook(lambda module, args, output: output)
+    with pytest.raises(RuntimeError, match="Expected a single top-level function"):
+        torch.jit.script(module)
 
 
 def test_options_that_change_no_result_are_dropped_from_a_script():
@@ -183,20 +200,23 @@ class Ragged(nn.Module):
         super().__init__()
         self.rnn = rnn
 
-    def forward(self, x, lengths):
-        return self.rnn(x, lengths=lengths)
+    def forward(self, x, lengths, *states):
+        hx = states if len(states) == 2 else (*states, None)[0]
+        return self.rnn(x, hx, lengths)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("ids", [False, True], ids=["features", "ids"])
+@pytest.mark.parametrize("form", ["features", "ids", "int32 ids", "states"])
 @pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
-def test_a_traced_layer_takes_ids_and_lengths_of_other_batches(kind, ids, batch_first):
+def test_a_traced_layer_takes_ids_lengths_and_states_of_other_batches(kind, form, batch_first):
     def given(steps, batch):
         size = (batch, steps) if batch_first else (steps, batch)
-        x = torch.randint(0, 3, size) if ids else torch.randn(*size, 3)
-        return x, torch.randint(1, steps + 1, (batch,))
+        x = torch.randint(0, 3, size) if "ids" in form else torch.randn(*size, 3, dtype=torch.float64)
+        states = [torch.randn(1, batch, 4, dtype=torch.float64) for _ in range(1 + (kind is FusedLSTM))]
+        lengths = torch.randint(1, steps + 1, (batch,))
+        return x.int() if form == "int32 ids" else x, lengths, *(states if form == "states" else [])
 
-    model = Ragged(kind(3, 4, batch_first=batch_first)).eval()
+    model = Ragged(kind(3, 4, batch_first=batch_first, dtype=torch.float64)).eval()
     traced = torch.jit.trace(model, given(5, 2))
     for size in ((7, 3), (40, 9)):
         args = given(*size)
@@ -248,6 +268,13 @@ def test_a_traced_layer_reads_no_padding_of_ids(batch_first):
     traced = torch.jit.trace(model, args)
     more = torch.cat([args[0], args[0]], 0 if batch_first else 1), torch.tensor([3, 1, 2, 1])
     assert_equal(traced(*more), model(*more))
+
+
+@pytest.mark.parametrize("option", ["input_dropout", "weight_dropout"])
+def test_options_of_training_are_traced_in_training(option):
+    traced = torch.jit.trace(FusedGRU(3, 4, **{option: 0.5}).train(), torch.randn(5, 2, 3), check_trace=False)
+    x = torch.randn(7, 3, 3)
+    assert not torch.equal(traced(x)[0], traced(x)[0])
 
 
 def test_a_traced_subclass_and_a_parametrized_module_compute_the_same():
