@@ -268,11 +268,12 @@ def test_other_versions_of_onnx_are_served(kind, opset):
 
 
 def test_restored_modules_export_as_torchs():
+    """For fixed sizes: torch 2.11 exports torch.nn's modules for no others."""
     torch.manual_seed(0)
     model, x = Tagger(FusedGRU(5, 6)).eval(), torch.randn(4, 2, 5)
-    ours = computed(exported(model, (x,), ["x"], {"x": [0, 1]}, "dynamo"), ["x"], (x,))
+    ours = computed(exported(model, (x,), ["x"], {"x": []}, "dynamo"), ["x"], (x,))
     restore_rnns(model)
-    theirs = computed(exported(model, (x,), ["x"], {"x": [0, 1]}, "dynamo"), ["x"], (x,))
+    theirs = computed(exported(model, (x,), ["x"], {"x": []}, "dynamo"), ["x"], (x,))
     for got, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
