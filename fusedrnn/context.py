@@ -49,6 +49,20 @@ def recording() -> bool:
     return torch._C._get_tracing_state() is not None
 
 
+def unrecorded(check: Callable[..., None], *args: Any) -> None:
+    """Call `check`, for which sizes are numbers also while `torch.jit.trace` records: nothing of it is recorded."""
+    state = torch._C._get_tracing_state()
+    if state is None:
+        check(*args)
+        return
+    tracer: Any = torch._C
+    tracer._set_tracing_state(None)
+    try:
+        check(*args)
+    finally:
+        tracer._set_tracing_state(state)
+
+
 def exporting_onnx() -> bool:
     """Whether `torch.onnx.export` is tracing, with either of its exporters."""
     return (torch.compiler.is_compiling() or recording()) and torch.onnx.is_in_onnx_export()

@@ -19,7 +19,7 @@ from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.backends.torch_rnn import runs_on
 from fusedrnn.call import Call, Spec, States, Weights
-from fusedrnn.context import traced_as_leaf
+from fusedrnn.context import traced_as_leaf, unrecorded
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import scriptable
@@ -95,7 +95,14 @@ class _FusedCell(Quantizable, RNNCellBase):
         if not states:
             like = weights[1] if ids else input
             states = (like.new_zeros(input.shape[0], self.hidden_size),) * len(names)
-        checks.check_cell(input, tuple(zip(names, states, strict=True)), weights[0], self.input_size, self.hidden_size)
+        unrecorded(
+            checks.check_cell,
+            input,
+            tuple(zip(names, states, strict=True)),
+            weights[0],
+            self.input_size,
+            self.hidden_size,
+        )
         run = self._step if self._left_to_torch(input) else self._layer
         states = run(input, states, weights)
         return states if batched else tuple(state.squeeze(0) for state in states)

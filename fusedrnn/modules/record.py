@@ -5,8 +5,6 @@ A scripted or traced model can then be loaded without this package, and runs for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from fusedrnn import validation
 from fusedrnn.call import Call, States
+from fusedrnn.context import unrecorded
 from fusedrnn.reference.loop import active_steps
 
 
@@ -44,8 +43,7 @@ def record(module: Any, call: Call) -> tuple[Tensor, States] | None:
     """
     from fusedrnn.modules.replace import as_torch
 
-    with _paused():
-        validation.check_call(call)
+    unrecorded(validation.check_call, call)
     if call.all_states or (call.batch_sizes is None and torch.onnx.is_in_onnx_export()):
         return None
     unused = ("memory",) if module.training else ("memory", "variational", "input_dropout", "weight_dropout")
@@ -75,15 +73,3 @@ def _rows(call: Call) -> Tensor:
     if call.lengths is not None:
         ids = torch.where(active_steps(call.lengths, ids.shape[0]), ids, 0)
     return nn.functional.one_hot(ids, call.spec.input_size).to(call.weights.flat[0].dtype)
-
-
-@contextmanager
-def _paused() -> Iterator[None]:
-    """Record nothing inside: sizes are numbers there, and values can be looked at."""
-    tracer: Any = torch._C
-    state = tracer._get_tracing_state()
-    tracer._set_tracing_state(None)
-    try:
-        yield
-    finally:
-        tracer._set_tracing_state(state)

@@ -1,6 +1,7 @@
 """torch.jit.script and torch.jit.trace give what they give for torch.nn's modules."""
 
 import io
+import warnings
 
 import pytest
 import torch
@@ -161,6 +162,17 @@ def test_a_traced_cell_runs_for_other_batches(theirs, ours):
     for batch in (1, 9):
         x = torch.randn(batch, 3)
         assert_equal(traced(x), plain(x))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS, *CELLS])
+def test_a_trace_warns_of_no_more_than_torchs(theirs, ours):
+    said = []
+    for kind in (theirs, ours):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.jit.trace(kind(3, 4), torch.randn(2, 3))
+        said.append([(w.filename, w.lineno) for w in caught if w.category is torch.jit.TracerWarning])
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(("theirs", "ours"), LAYERS)
