@@ -207,6 +207,31 @@ def test_traced_packing_runs_for_other_batches(theirs, ours):
     assert_equal(traced(x, lengths), Packing(plain)(x, lengths))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32], ids=str)
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+def test_traced_packing_takes_ids(kind, dtype):
+    model = Packing(kind(3, 4))
+    traced = torch.jit.trace(model, (torch.zeros(5, 2, dtype=dtype), torch.tensor([5, 3])))
+    args = torch.randint(0, 3, (7, 4), dtype=dtype), torch.tensor([2, 7, 1, 7])
+    assert_equal(traced(*args), model(*args))
+
+
+def test_every_state_is_traced_for_other_sizes():
+    class Every(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = FusedLSTM(3, 4, 2)
+
+        def forward(self, x):
+            return self.rnn(x, return_all_states=True)[2]
+
+    model = Every().eval()
+    traced = torch.jit.trace(model, torch.randn(5, 2, 3), check_trace=False)
+    for size in ((7, 3), (40, 9)):
+        x = torch.randn(*size, 3)
+        assert_equal(traced(x), model(x))
+
+
 class Ragged(nn.Module):
     def __init__(self, rnn):
         super().__init__()
