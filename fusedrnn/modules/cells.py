@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import _is_tracing
 from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
@@ -55,7 +56,7 @@ class _FusedCell(Quantizable, RNNCellBase):
         """
         if (
             torch.compiler.is_compiling()
-            or torch._C._is_tracing()
+            or _is_tracing()
             or type(input) is not Tensor
             or input.dim() != 2
             or not input.is_cpu

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _is_tracing
 
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.rules import small_steps
@@ -33,9 +34,12 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
-    if input.is_nested or torch._C._is_tracing():  # torch.jit.trace, for which sizes must not become numbers
+    if _is_tracing():  # torch.jit.trace, for which sizes must not become numbers
         return None
-    cell, sizes, dtype = module._cell, input.shape, input.dtype
+    try:
+        cell, sizes, dtype = module._cell, input.shape, input.dtype
+    except RuntimeError:  # a nested tensor of layout torch.strided has no shape
+        return None
     if len(sizes) != (3 if batch_sizes is None else 2):
         return None
     if module.training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
@@ -62,9 +66,14 @@ def run_directly(
     try:
         flat = [*map(module._parameters.__getitem__, module._flat_weights_names)]
         fit = [*map(_SHAPE, flat)] == weight_shapes  # a weight of another shape would crash torch's LSTM
-    except (KeyError, AttributeError):  # a weight is parametrized or an attribute of another kind, or None
+        fit = fit and flat[0].is_cpu
+    except (
+        KeyError,
+        AttributeError,
+        RuntimeError,
+    ):  # a weight is parametrized, an attribute, None, or torch's ExpandedWeight
         return None
-    if not fit or flat[0].dtype != dtype or flat[0].device.type != "cpu" or steps < 1 or sizes[-1] != module.input_size:
+    if not fit or flat[0].dtype != dtype or steps < 1 or sizes[-1] != module.input_size:
         return None
     if states:
         for state, shape in zip(states, state_shapes, strict=True):
