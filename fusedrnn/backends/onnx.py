@@ -37,9 +37,8 @@ def run(call: Call) -> Result:
     for depth, directions in enumerate(call.weights.layers):
         if depth > 0 and call.seeds is not None:
             x = torch.dropout(x, spec.dropout, True)
-        states = tuple(
-            [state[depth * D : (depth + 1) * D] for state in call.states]
-        )  # a Slice, alike in all versions of ONNX
+        rows = slice(depth * D, (depth + 1) * D)  # a Slice, alike in all versions of ONNX, which Split is not
+        states = tuple([state[rows] for state in call.states])
         output, last = _layer(spec.cell, x, states, side_by_side(directions), call.lengths)
         x = output.flatten(2)
         finals.append(last)

@@ -67,11 +67,7 @@ def run_directly(
         flat = [*map(module._parameters.__getitem__, module._flat_weights_names)]
         fit = [*map(_SHAPE, flat)] == weight_shapes  # a weight of another shape would crash torch's LSTM
         fit = fit and flat[0].is_cpu
-    except (
-        KeyError,
-        AttributeError,
-        RuntimeError,
-    ):  # a weight is parametrized, an attribute, None, or torch's ExpandedWeight
+    except (KeyError, AttributeError, RuntimeError):  # parametrized, an attribute, None, or torch's ExpandedWeight
         return None
     if not fit or flat[0].dtype != dtype or steps < 1 or sizes[-1] != module.input_size:
         return None
