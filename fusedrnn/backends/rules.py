@@ -68,8 +68,6 @@ def many_small_steps(call: Call) -> bool:
     1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
     """
     spec, input = call.spec, call.input
-    if torch.compiler.is_compiling():  # a comparison with a symbolic size would fix it
-        return False
     if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
         return False
     if any(type(weight) not in (Tensor, Parameter) for weight in call.weights.flat):  # such as torch's ExpandedWeight
@@ -95,10 +93,15 @@ RULES = (
     Rule(("reference",), "reference", always, "asked for"),
     Rule((AUTO,), "triton", lambda call: automatic(call) == "triton", "the cost model expects the kernels to win"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
+    Rule(
+        TORCH,
+        "unrolled",
+        traced_off_cuda,
+        "torch's RNN would be traced as T steps, and no rule may fix a symbolic size",
+    ),
     Rule(TORCH, "unrolled", many_small_steps, "measured to be faster"),
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
-    Rule(TORCH, "unrolled", traced_off_cuda, "torch's RNN would be traced as T steps"),
     Rule(TORCH, "unrolled", without_torch, "torch's RNN needs kernels that the device does not have"),
     Rule(TORCH, "unrolled", unreadable_lengths, "torch packs sequences by the values of their lengths"),
     Rule(TORCH, "torch", always, "torch's RNN serves the call"),
