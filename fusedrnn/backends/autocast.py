@@ -8,9 +8,9 @@ from fusedrnn.call import Call, Result, States
 from fusedrnn.context import autocast_dtype
 
 
-def with_dtypes(call: Call, result: Result) -> Result:
+def with_dtypes(call: Call, result: Result, *, step: bool) -> Result:
     """`result` in the dtypes of `dtypes_of`, if autocast is on."""
-    dtypes = dtypes_of(call)
+    dtypes = dtypes_of(call, step=step)
     if dtypes is None:
         return result
     h, c = dtypes
@@ -22,11 +22,11 @@ def with_dtypes(call: Call, result: Result) -> Result:
     return output.to(h), cast(finals), tuple([cast(states) for states in every])
 
 
-def dtypes_of(call: Call) -> tuple[torch.dtype, torch.dtype] | None:
-    """The dtypes of h and c under autocast, None without it.
+def dtypes_of(call: Call, *, step: bool) -> tuple[torch.dtype, torch.dtype] | None:
+    """The dtypes of h and c under autocast, None without it. `step`: the call is that of a cell.
 
     cuDNN and torch's kernels of other devices run in autocast's dtype. On a CPU only oneDNN's LSTM, which takes batches of equal
-    length, and W_hr do. Everything else has the dtype of the initial states there, which by default is the input's.
+    length and is no cell, and W_hr do. Everything else has the dtype of the initial states there, which by default is the input's.
     """
     low = autocast_dtype(call.input.device)
     if low is None:
@@ -34,7 +34,7 @@ def dtypes_of(call: Call) -> tuple[torch.dtype, torch.dtype] | None:
     if not call.input.is_cpu:
         return low, low
     h, c = call.states[0].dtype, call.states[-1].dtype
-    if call.spec.cell != "lstm" or h == torch.float64:
+    if step or call.spec.cell != "lstm" or h == torch.float64:
         return h, c
     if call.weights.projected:
         return low, c

@@ -33,8 +33,8 @@ def decide(call: Call, backend: str | None) -> Rule:
     return rule
 
 
-def run(call: Call, backend: str | None) -> Result:
-    """Run `call` on the requested backend.
+def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
+    """Run `call` on the requested backend. `step`: it is the call of a cell, not of a layer.
 
     Raises:
         The errors of `decide`, and those of `validation.check_call` for invalid arguments.
@@ -47,7 +47,7 @@ def run(call: Call, backend: str | None) -> Result:
         call = call._replace(states=call.zeros())
     if call.training and spec.dropout > 0 and spec.num_layers > 1:
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
-    return with_dtypes(call, ENGINES[decide(call, backend).engine](call))
+    return with_dtypes(call, ENGINES[decide(call, backend).engine](call), step=step)
 
 
 def available_backends() -> dict[str, str | None]:

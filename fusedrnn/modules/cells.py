@@ -119,11 +119,8 @@ class _FusedCell(Quantizable, RNNCellBase):
         spec = Spec(self._cell, self.input_size, self.hidden_size, self.hidden_size)
         added = tuple(state.unsqueeze(0) for state in states)
         call = Call(spec, Weights.of([[LayerWeights(*weights)]]), input.unsqueeze(0), added)
-        _, finals, _ = dispatch.run(call, self.backend)
-        finals = tuple(state.squeeze(0) for state in finals)
-        if input.is_cpu:  # where torch's cells keep the dtype under autocast
-            finals = tuple(final.to(state.dtype) for final, state in zip(finals, states, strict=True))
-        return finals
+        _, finals, _ = dispatch.run(call, self.backend, step=True)
+        return tuple(state.squeeze(0) for state in finals)
 
     def register_full_backward_hook(self, hook: Any, prepend: bool = False) -> Any:
         """Register a hook as torch.nn does; a RuntimeError for Opacus's."""

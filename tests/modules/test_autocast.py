@@ -77,3 +77,9 @@ def test_cells_keep_the_dtype_on_a_cpu_as_torchs(theirs, ours, backend):
     with torch.autocast("cpu", torch.bfloat16):
         expected, got = (flat(module(X[0])) for module in (theirs(4, 8), ours(4, 8, backend=backend)))
     assert [t.dtype for t in got] == [t.dtype for t in expected]
+
+
+def test_the_state_of_a_cell_is_not_rounded_to_the_dtype_of_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        _, c = FusedLSTMCell(4, 8, backend="reference")(X[0], (torch.randn(2, 8), torch.randn(2, 8)))
+    assert not torch.equal(c, c.bfloat16().float())
