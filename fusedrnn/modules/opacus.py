@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from fusedrnn.backends import dispatch
-from fusedrnn.call import Call, Weights
+from fusedrnn.call import Call
 from fusedrnn.modules import opacus_refusals as refusals
 from fusedrnn.validation import as_ids
 
@@ -95,7 +95,5 @@ class _OneSample(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Run them by the reference, which torch.func differentiates."""
-        rnn, spec = self.rnn, self.rnn._spec()
-        weights = Weights(rnn._flat_weights, spec.directions, bias=bool(rnn.bias), projected=rnn.proj_size > 0)
-        output, _, _ = dispatch.run(Call(spec, weights, input.unsqueeze(1)), "reference")
+        output, _, _ = dispatch.run(Call(self.rnn._spec(), self.rnn._weights(), input.unsqueeze(1)), "reference")
         return output.squeeze(1)

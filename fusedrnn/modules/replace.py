@@ -91,11 +91,12 @@ def restore_rnns(model: nn.Module) -> Replacements:
         kind = _plain_class(module)
         if kind not in TORCH:
             continue
-        beyond = _beyond(module, kind)
+        options = _options(kind, module.backend)
+        beyond = _beyond(module, options)
         if beyond:
             report.left[name] = beyond
             continue
-        _restore(module, kind)
+        _restore(module, kind, options)
         report.changed[name] = f"{kind.__name__} -> {TORCH[kind].__name__}"
     return report
 
@@ -112,26 +113,26 @@ def as_torch(module: nn.Module, door: str, without: Collection[str] = ()) -> nn.
         RuntimeError: `module` uses an option that torch.nn does not have.
     """
     kind = next(base for base in type(module).__mro__ if base in TORCH)
-    beyond = _beyond(module, kind, without)
+    options = _options(kind, module.backend)
+    beyond = _beyond(module, options, without)
     if beyond:
         raise RuntimeError(f"{door}: expected options of torch.nn's {TORCH[kind].__name__}, got more: {beyond}")
     twin = type(module).__new__(type(module))
     twin.__dict__.update(module.__dict__)
-    _restore(twin, kind)
+    _restore(twin, kind, options)
     return twin
 
 
-def _beyond(module: nn.Module, kind: type, without: Collection[str] = ()) -> str | None:
-    """Which options of `module` torch.nn does not have, apart from those `without` which it may be; None if there are none."""
-    options = _options(kind, module.backend)
+def _beyond(module: nn.Module, options: dict[str, Any], without: Collection[str] = ()) -> str | None:
+    """Which of `options` torch.nn would need, apart from those `without` which `module` may be; None if there are none."""
     used = {key: getattr(module, key) for key, default in options.items() if getattr(module, key) != default}
     beyond = [f"{key}={value!r}" for key, value in used.items() if key not in without]
     return f"torch.nn has no {', '.join(beyond)}" if beyond else None
 
 
-def _restore(module: nn.Module, kind: type) -> None:
-    """Turn `module` of the class `kind`, or of a subclass, into torch.nn's."""
-    for key in _options(kind, module.backend):
+def _restore(module: nn.Module, kind: type, options: dict[str, Any]) -> None:
+    """Turn `module` of the class `kind`, or of a subclass, into torch.nn's, without `options`."""
+    for key in options:
         delattr(module, key)
     _turn(module, TORCH[kind])
     if isinstance(module, nn.RNNBase):

@@ -25,7 +25,7 @@ SIZES = [(7, 3), (40, 9), (1, 2), (2, 1)]
 
 
 def exported(module, args, names, dims, exporter):
-    """The model in ONNX with the sizes of `dims`, by name of the input, left open."""
+    """The model in ONNX, in its mode, with the sizes of `dims`, by name of the input, left open."""
     if exporter == "dynamo":
         opened = tuple(dict.fromkeys(dims[name], Dim.DYNAMIC) for name in names)
         with warnings.catch_warnings():
@@ -36,7 +36,8 @@ def exported(module, args, names, dims, exporter):
         return program.model_proto
     file = io.BytesIO()
     axes = {name: {axis: f"{name}{axis}" for axis in dims[name]} for name in names}
-    torch.onnx.export(module, args, file, input_names=names, dynamic_axes=axes, dynamo=False)
+    mode = torch.onnx.TrainingMode.PRESERVE
+    torch.onnx.export(module, args, file, input_names=names, dynamic_axes=axes, dynamo=False, training=mode)
     return onnx.load_from_string(file.getvalue())
 
 
@@ -47,6 +48,12 @@ def computed(model, names, args):
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     given = {name: each.numpy() for name, each in zip(names, args, strict=True)}
     return [torch.from_numpy(each) for each in session.run(None, given)]
+
+
+def assert_computed(model, names, args, expected):
+    """ONNX Runtime computes the tensors `expected`."""
+    for got, want in zip(computed(model, names, args), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
 
 
 def operators(model):
@@ -93,8 +100,7 @@ def test_onnx_runtime_computes_what_torch_does(kind, options, ids, ragged, expor
     assert not operators(graph) & {"Scan", "Loop", "If"}
     for steps, batch in SIZES:
         args = given(steps, batch)
-        for got, expected in zip(computed(graph, names, args), model(*args), strict=True):
-            torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        assert_computed(graph, names, args, model(*args))
 
 
 class Stateful(nn.Module):
@@ -129,8 +135,7 @@ def test_states_are_inputs_and_outputs(kind, options, exporter):
     names = [each.name for each in graph.graph.input]
     for steps, batch in SIZES:
         args = given(steps, batch)
-        for got, expected in zip(computed(graph, names, args), model(*args), strict=True):
-            torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        assert_computed(graph, names, args, model(*args))
 
 
 def exported_with_states(model, args):
@@ -154,16 +159,14 @@ def test_cells_are_exported_with_an_open_batch(kind, exporter):
     graph = exported(model, (torch.randn(4, 5),), ["x"], {"x": [0]}, exporter)
     for batch in (2, 9):
         x = torch.randn(batch, 5)
-        for got, expected in zip(computed(graph, ["x"], (x,)), model(x), strict=True):
-            torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        assert_computed(graph, ["x"], (x,), model(x))
 
 
 @pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
 def test_a_layer_is_a_whole_model(kind):
     module, x = kind(5, 6).eval(), torch.randn(4, 2, 5)
     graph = exported(module, (x,), ["x"], {"x": []}, "TorchScript")
-    for got, expected in zip(computed(graph, ["x"], (x,)), tensors(module(x)), strict=True):
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert_computed(graph, ["x"], (x,), tensors(module(x)))
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
@@ -178,8 +181,7 @@ def test_every_h_of_a_gru_is_exported(exporter):
 
     model, x = Every().eval(), torch.randn(4, 2, 5)
     graph = exported(model, (x,), ["x"], {"x": []}, exporter)
-    for got, expected in zip(computed(graph, ["x"], (x,)), model(x), strict=True):
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert_computed(graph, ["x"], (x,), model(x))
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
@@ -227,26 +229,13 @@ def test_dropout_is_left_out_in_evaluation_and_a_node_in_training(exporter):
     model = nn.Sequential(nn.Linear(4, 4), FusedDropout(0.5))
     graph = exported(model.eval(), (torch.randn(2, 4),), ["x"], {"x": [0]}, exporter)
     assert "Dropout" not in operators(graph)
-    if exporter == "dynamo":
-        assert "Dropout" in operators(exported(model.train(), (torch.randn(2, 4),), ["x"], {"x": [0]}, exporter))
-    else:
-        file = io.BytesIO()
-        torch.onnx.export(
-            model.train(), (torch.randn(2, 4),), file, dynamo=False, training=torch.onnx.TrainingMode.TRAINING
-        )
-        assert "Dropout" in operators(onnx.load_from_string(file.getvalue()))
+    assert "Dropout" in operators(exported(model.train(), (torch.randn(2, 4),), ["x"], {"x": [0]}, exporter))
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_dropout_between_layers_is_a_node_in_training(exporter):
     model, x = Tagger(FusedGRU(5, 6, 2, dropout=0.5)), torch.randn(4, 3, 5)
-    if exporter == "dynamo":
-        graph = exported(model, (x,), ["x"], {"x": []}, exporter)
-    else:
-        file = io.BytesIO()
-        torch.onnx.export(model, (x,), file, dynamo=False, training=torch.onnx.TrainingMode.TRAINING)
-        graph = onnx.load_from_string(file.getvalue())
-    assert operators(graph) >= {"GRU", "Dropout"}
+    assert operators(exported(model, (x,), ["x"], {"x": []}, exporter)) >= {"GRU", "Dropout"}
 
 
 @pytest.mark.parametrize("options", [{"num_layers": 2, "dropout": 0.5}, {"input_dropout": 0.5}], ids=str)
@@ -263,8 +252,7 @@ def test_other_versions_of_onnx_are_served(kind, opset):
     graph = torch.onnx.export(module, (x,), dynamo=True, verbose=False, opset_version=opset).model_proto
     assert graph.opset_import[0].version == opset
     names = [each.name for each in graph.graph.input]
-    for got, expected in zip(computed(graph, names, (x,)), tensors(module(x)), strict=True):
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert_computed(graph, names, (x,), tensors(module(x)))
 
 
 def test_restored_modules_export_as_torchs():

@@ -83,6 +83,14 @@ def check(sampler, expected, scale=1.0):
         torch.testing.assert_close(p.grad_sample, scale * e, rtol=1e-10, atol=1e-12)
 
 
+def assert_right(model, x):
+    """GradSampleModule gives the gradients of a backward for each sample."""
+    expected = by_hand(model, x)
+    sampler = GradSampleModule(model, loss_reduction="sum")
+    loss_of(sampler(x)).backward()
+    check(sampler, expected)
+
+
 @pytest.fixture(params=LAYERS, ids=["GRU", "LSTM"])
 def layer(request):
     return request.param
@@ -156,10 +164,7 @@ def test_a_layer_that_is_used_twice(layer):
             return self.rnn(self.rnn(x)[0])[0]
 
     model, x = Twice(), torch.randn(B, T, I, dtype=torch.float64)
-    expected = by_hand(model, x)
-    sampler = GradSampleModule(model, loss_reduction="sum")
-    loss_of(sampler(x)).backward()
-    check(sampler, expected)
+    assert_right(model, x)
 
 
 def test_frozen_weights_get_none(layer):
@@ -181,10 +186,7 @@ def test_parametrized_weights_and_subclasses(layer):
 
     model, x = Model(Own), torch.randn(B, T, I, dtype=torch.float64)
     parametrizations.weight_norm(model.rnn, "weight_hh_l0")
-    expected = by_hand(model, x)
-    sampler = GradSampleModule(model, loss_reduction="sum")
-    loss_of(sampler(x)).backward()
-    check(sampler, expected)
+    assert_right(model, x)
 
 
 @pytest.mark.parametrize("theirs", [DPGRU, DPLSTM])
@@ -268,10 +270,7 @@ def test_refused_calls(layer, case):
 def test_dropout_of_a_single_layer_drops_nothing(layer):
     model, x = Model(layer), torch.randn(B, T, I, dtype=torch.float64)
     model.rnn.dropout = 0.5
-    expected = by_hand(model, x)
-    sampler = GradSampleModule(model, loss_reduction="sum")
-    loss_of(sampler(x)).backward()
-    check(sampler, expected)
+    assert_right(model, x)
 
 
 class Doubled(FusedGRU):
@@ -451,10 +450,7 @@ def test_inside_a_module_with_weights_of_its_own_everything_is_differentiated(la
             return self.cell(output[:, -1] * self.scale, self.cell(h))
 
     model, x = Own(), torch.randn(B, T, I, dtype=torch.float64)
-    expected = by_hand(model, x)
-    sampler = GradSampleModule(model, loss_reduction="sum")
-    loss_of(sampler(x)).backward()
-    check(sampler, expected)
+    assert_right(model, x)
 
 
 def test_replaced_layers(layer):
@@ -463,10 +459,7 @@ def test_replaced_layers(layer):
     replace_rnns(model)
     assert ModuleValidator.validate(model, strict=True) == []
     x = torch.randn(B, T, I, dtype=torch.float64)
-    expected = by_hand(model, x)
-    sampler = GradSampleModule(model, loss_reduction="sum")
-    loss_of(sampler(x)).backward()
-    check(sampler, expected)
+    assert_right(model, x)
 
 
 @pytest.mark.parametrize("mode", ["hooks", "functorch", "ghost"])
