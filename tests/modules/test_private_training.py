@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.utils._per_sample_grad  # before a test exports to ONNX: it keeps the RNNs that torch has while it is imported
 from opacus import GradSampleModule, PrivacyEngine
 from opacus.grad_sample import GradSampleModuleExpandedWeights, GradSampleModuleFastGradientClipping
 from opacus.layers import DPGRU, DPLSTM
