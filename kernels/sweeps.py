@@ -21,7 +21,7 @@ from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.rows import WHOLE, Row, even, padded, slices
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.table import choose, runnable
 from fusedrnn.kernels.tiles import Tiles
 from fusedrnn.operators.results import Backward, Dropout, Forward
 
@@ -80,7 +80,7 @@ def _launch(
     cell: str,
     tensors: tuple[Any, ...],
     sizes: tuple[int, int, int, int],
-    row: Row | None,
+    row: Row | int | None,
     drop: Dropout | None,
     **constants: bool,
 ) -> None:
@@ -92,9 +92,12 @@ def _launch(
     if not B:
         return
     like, device = tensors[0], tensors[0].device
-    if row is None:
-        capability = None if launch.INTERPRETED else torch.cuda.get_device_capability(device)
-        row = choose(sweep, cell, like.dtype, H, B, D, capability, launch.capacity(device), tf32=tf32())
+    if not isinstance(row, Row):
+        chip = (None if launch.INTERPRETED else torch.cuda.get_device_capability(device), launch.capacity(device))
+        if row is None:
+            row = choose(sweep, cell, like.dtype, H, B, D, *chip, tf32=tf32())
+        else:
+            row = runnable(sweep, cell, like.dtype, H, *chip, tf32=tf32())[row]
     programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     numbers = (None, None) if drop is None else (threshold_bits(drop.p), scale_bits(drop.p))
     options = LAUNCH | constants | {
@@ -133,7 +136,7 @@ def forward(
     w_hh: Tensor,
     b_hh: Tensor | None,
     lengths: Tensor | None,
-    row: Row | None = None,
+    row: Row | int | None = None,
     *,
     save: bool,
     drop: Dropout | None = None,
@@ -141,8 +144,8 @@ def forward(
     """Run the forward sweep of ``cell``, a name in `CELLS`.
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
-    ``row``: launch configuration, by default chosen from the table. ``save``: keep the gates for the backward sweep. ``drop``:
-    also return the output after dropout.
+    ``row``: launch configuration, or its place in `runnable`; by default chosen from the table. ``save``: keep the gates for the
+    backward sweep. ``drop``: also return the output after dropout.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
@@ -183,7 +186,7 @@ def backward(
     d_h_n: Tensor | None,
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
-    row: Row | None = None,
+    row: Row | int | None = None,
     drop: Dropout | None = None,
 ) -> Backward:
     """Run the backward sweep on arguments and results of ``forward``; a gradient has the shape of its tensor.

@@ -146,6 +146,25 @@ def candidates(
 
 
 @lru_cache(maxsize=4096)
+def runnable(
+    sweep: str,
+    cell: str,
+    dtype: torch.dtype,
+    H: int,
+    capability: tuple[int, int] | None,
+    multiprocessors: int,
+    *,
+    tf32: bool = True,
+) -> tuple[Row, ...]:
+    """The rows that a sweep may be launched with, whatever its batch; `choose` takes one of them. Arguments as there."""
+    rows = candidates(sweep, cell, dtype, H, capability, tf32)
+    if capability is None:
+        return tuple(rows)
+    # streamed may use one launch per step where a lane's programs do not fit
+    return tuple(row for row in rows if row.weights == "streamed" or fits(row, H, multiprocessors))
+
+
+@lru_cache(maxsize=4096)
 def choose(
     sweep: str,
     cell: str,
@@ -169,11 +188,9 @@ def choose(
     reason = unserved(capability)
     if reason is not None:
         raise RuntimeError(reason)
-    fitting = list(candidates(sweep, cell, dtype, H, capability, tf32))
+    fitting = runnable(sweep, cell, dtype, H, capability, multiprocessors, tf32=tf32)
     for place in PLACES:
         rows = [row for row in fitting if row.weights == place]
-        if place != "streamed" and capability is not None:  # streamed may use one launch per step instead
-            rows = [row for row in rows if fits(row, H, multiprocessors)]
         if rows:
             return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))
     raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
 from fusedrnn.context import differentiated_by_func
 from fusedrnn.kernels.table import unserved
-from fusedrnn.operators.layer import dropping_layer, operator_layer
+from fusedrnn.operators.layer import BY_TABLE, Rows, dropping_layer, operator_layer
 
 
 def missing() -> str | None:
@@ -52,13 +53,14 @@ def _unserved(device: torch.device) -> str | None:
     return unserved(torch.cuda.get_device_capability(device))
 
 
-def run(call: Call) -> Result:
+def run(call: Call, rows: Rows = BY_TABLE) -> Result:
     """Run `call` with the kernels. The sweeps apply the dropout, except with a projection or a probability of 1."""
     spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
     if seeds is None or spec.dropout == 1 or call.weights.projected:
-        layer = operator_layer("triton", spec.cell, keep_gates=keep)
+        layer = operator_layer("triton", spec.cell, keep_gates=keep, rows=rows)
         return run_operators(call, layer, dropout_between(call, "triton"))
-    dropping = dropping_layer("triton", spec.cell, spec.dropout, seeds, shared=spec.variational, keep_gates=keep)
+    options: dict[str, Any] = {"shared": spec.variational, "keep_gates": keep, "rows": rows}
+    dropping = dropping_layer("triton", spec.cell, spec.dropout, seeds, **options)
     return run_operators(call, *dropping)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", float: "float"}
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", int: "int", float: "float"}
 
 
 class Sweep(NamedTuple):
@@ -28,6 +28,7 @@ class Sweep(NamedTuple):
         seed: seed of the dropout of the output, (1,) int64, or None for no dropout.
         p: probability of dropping an element, strictly between 0 and 1.
         shared: whether all time steps share one mask.
+        forward_row, backward_row: for "triton", places in `kernels.table.runnable`; -1 for the table's choice.
     """
 
     engine: str
@@ -44,6 +45,8 @@ class Sweep(NamedTuple):
     seed: Tensor | None = None
     p: float = 0.0
     shared: bool = False
+    forward_row: int = -1
+    backward_row: int = -1
 
 
 class Gradients(NamedTuple):

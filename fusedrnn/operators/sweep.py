@@ -44,8 +44,8 @@ def sweep(*arguments: Any) -> Results:
     gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     drop = None if a.seed is None else Dropout(a.seed, a.p, a.shared)
-    fused = {"drop": drop} if a.engine == "triton" and drop is not None else {}
-    done = _engine(a.engine).forward(a.cell, gx, a.h0, a.c0, a.w_hh, a.b_hh, steps, save=a.keep_gates, **fused)
+    options = {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {}
+    done = _engine(a.engine).forward(a.cell, gx, a.h0, a.c0, a.w_hh, a.b_hh, steps, save=a.keep_gates, **options)
     dropped = done.dropped
     if dropped is None and a.seed is not None:
         dropped = dropout_ops.dropout("plain", done.output, a.p, a.seed, int(a.shared))
@@ -79,7 +79,7 @@ def sweep_backward(*arguments: Any) -> Results:
     a, g = split(arguments)
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
-    d_output, fused = _through_dropout(a, g)
+    d_output, drop = _through_dropout(a, g)
     previous = previous_states(g.output, a.h0, a.lengths)
     gates = g.gates
     if gates.numel() == 0:
@@ -87,7 +87,8 @@ def sweep_backward(*arguments: Any) -> Results:
     d_output = torch.zeros_like(g.output) if d_output is None else d_output
     cells = g.cells if NUMBERS[a.cell].has_c else None
     gradients = (d_output, g.d_h_n, g.d_cells, g.d_c_n)
-    swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **fused)
+    options = {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {}
+    swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **options)
     dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None
     dw_ih: Tensor | None = None
@@ -109,15 +110,20 @@ def sweep_backward(*arguments: Any) -> Results:
     )
 
 
-def _through_dropout(a: Sweep, g: Gradients) -> tuple[Tensor | None, dict[str, Dropout]]:
-    """The gradient of the output for the backward sweep, and `drop` if the sweep has to apply the dropout's derivative to it."""
+def _row(place: int) -> int | None:
+    """The row to launch with, or None for the table's choice."""
+    return None if place < 0 else place
+
+
+def _through_dropout(a: Sweep, g: Gradients) -> tuple[Tensor | None, Dropout | None]:
+    """The gradient of the output for the backward sweep, and the dropout if the sweep has to apply its derivative."""
     if g.d_dropped is None or a.seed is None:
-        return g.d_output, {}
+        return g.d_output, None
     if a.engine == "triton" and g.d_output is None:
-        return g.d_dropped, {"drop": Dropout(a.seed, a.p, a.shared)}
+        return g.d_dropped, Dropout(a.seed, a.p, a.shared)
     engine = "triton" if a.engine == "triton" else "plain"
     through: Tensor = dropout_ops.dropout(engine, g.d_dropped, a.p, a.seed, int(a.shared))
-    return through if g.d_output is None else g.d_output + through, {}
+    return through if g.d_output is None else g.d_output + through, None
 
 
 @sweep_backward.register_fake
