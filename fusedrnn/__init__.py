@@ -1,6 +1,8 @@
 """Drop-in replacements for PyTorch's recurrent modules: fused Triton kernels and a reference implementation."""
 
 from fusedrnn import functional
+from fusedrnn.auto.settings import set_auto
+from fusedrnn.auto.tune import tune
 from fusedrnn.backends.choice import use_backend
 from fusedrnn.backends.dispatch import available_backends
 from fusedrnn.backends.pointwise import BackendUnavailableError
@@ -25,5 +27,7 @@ __all__ = [
     "functional",
     "replace_rnns",
     "restore_rnns",
+    "set_auto",
+    "tune",
     "use_backend",
 ]

@@ -55,9 +55,18 @@ def fits(row: Row, H: int, multiprocessors: int) -> bool:
 
 
 def waves(row: Row, H: int, B: int, D: int, multiprocessors: int) -> int:
-    """Number of launches, one after the other, that run all lanes (batch tiles of all directions)."""
-    together = max(1, multiprocessors * row.per_sm // slices(row, H))
-    return -(-(-(-B // row.samples) * D) // together)
+    """Number of launches, one after the other, that run all lanes."""
+    return -(-lanes(row, B, D) // at_once(row, H, multiprocessors))
+
+
+def lanes(row: Row, B: int, D: int) -> int:
+    """Number of lanes: batch tiles of all directions."""
+    return -(-B // row.samples) * D
+
+
+def at_once(row: Row, H: int, multiprocessors: int) -> int:
+    """Number of lanes that are guaranteed to run at the same time; at least 1."""
+    return max(1, multiprocessors * row.per_sm // slices(row, H))
 
 
 def slices(row: Row, H: int) -> int:

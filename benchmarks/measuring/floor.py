@@ -19,7 +19,7 @@ from benchmarks.measuring.published import FIGURES
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS, SHARED_PORT, Chip
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.rows import Row
+from fusedrnn.kernels.rows import Row, waves
 
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (1, 16, 32, 64, 128, 256)
@@ -81,7 +81,7 @@ def best(chip: Chip, sweep: str, layer: Layer, way: str = "flag") -> Floor | Non
             one = replace(one, weights=max(0.0, weights / (SHARED_PORT * chip.clock)))
         if one.exchange:
             one = replace(one, exchange=cost.EXCHANGES[layer.cell] * exchange_s(chip, way))
-        rounds, _ = cost.waves(chip, layer, row)
+        rounds = waves(row, layer.H, layer.B, layer.D, chip.multiprocessors)
         found.append(Floor(row, one, rounds * one.seconds))
     return min(found, key=lambda floor: floor.seconds, default=None)
 

@@ -1,4 +1,6 @@
-"""A lower bound (floor) on the time of the sweeps, and the choice between them and torch's own RNN that is based on it.
+"""A lower bound (floor) on the time of the sweeps, and on that of torch's own RNN.
+
+It says which launch rows are worth measuring, and what the speed goals may expect (`benchmarks`).
 
 The floor is computed step by step from published numbers of the chip (`chips`): the exchange of the state between programs,
 the latency of a step's dependent instructions, and the memory traffic and arithmetic that cannot be avoided, with the best
@@ -21,13 +23,12 @@ Per step of one program, with a tile of u units and b samples (always computed w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fusedrnn.backends import cudnn
 from fusedrnn.backends.chips import LAUNCH_S, SHARED_PORT, SPECIAL_UNITS, Chip
 from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.cell import NUMBERS
-from fusedrnn.kernels.rows import Row, slices
+from fusedrnn.kernels.rows import Row, at_once, fits, lanes, slices, waves
 
 LATENCY_CYCLES = 280
 """Cycles of a step with almost no work: two round trips through shared memory (30 each), three barriers (20), a short product
@@ -36,8 +37,6 @@ EXCHANGES = {name: cell.phases for name, cell in NUMBERS.items()}
 """Exchanges per step, by cell."""
 OTHER_LAUNCHES = {"forward": 5, "backward": 12}
 """Kernels per layer besides the sweep: products over all steps, copies of states, filling exchanged tensors with the pattern."""
-MARGIN = 1.5
-"""`decide` chooses the sweeps if this many times their floor is still less than the floor of torch's RNN."""
 
 
 @dataclass(frozen=True)
@@ -64,33 +63,10 @@ class Step:
         return max(vars(self), key=lambda name: float(vars(self)[name]))
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The backend for a call, "triton" or "aten", with the reason and the floors of the sweeps and of torch's RNN in seconds."""
-
-    backend: str
-    reason: str
-    ours_s: float
-    theirs_s: float
-
-
-def lanes(layer: Layer, row: Row) -> tuple[int, int]:
-    """Number of programs per lane (batch tile of one direction), and of lanes."""
-    return slices(row, layer.H), -(-layer.B // row.samples) * layer.D
-
-
-def waves(chip: Chip, layer: Layer, row: Row) -> tuple[int, int]:
-    """Number of launches that run one after the other, and of lanes in each; lanes are divided as in `launch.run`."""
-    slices, count = lanes(layer, row)
-    together = max(1, chip.multiprocessors * row.per_sm // slices)
-    return -(-count // together), min(together, count)
-
-
 def step(chip: Chip, sweep: str, layer: Layer, row: Row) -> Step:
     """Floor of one step of one wave of lanes; `sweep` is "forward" or "backward"."""
-    slices, _ = lanes(layer, row)
-    _, together = waves(chip, layer, row)
-    programs = min(slices * together, chip.multiprocessors * row.per_sm)
+    together = min(at_once(row, layer.H, chip.multiprocessors), lanes(row, layer.B, layer.D))
+    programs = min(slices(row, layer.H) * together, chip.multiprocessors * row.per_sm)
     crowd = -(-programs // chip.multiprocessors)  # programs that share the tensor cores and the bandwidth of an SM
     cell = NUMBERS[layer.cell]
     size, H, G = layer.dtype.itemsize, layer.H, cell.gates
@@ -128,12 +104,12 @@ def sweep_s(chip: Chip, sweep: str, layer: Layer, row: Row) -> float:
 
     If the programs of a lane do not fit on the chip at the same time, every phase of every step is one launch of all lanes.
     """
-    slices, count = lanes(layer, row)
     one = step(chip, sweep, layer, row).seconds
-    if slices > chip.multiprocessors * row.per_sm:
-        rounds = -(-slices * count // (chip.multiprocessors * row.per_sm))
+    if not fits(row, layer.H, chip.multiprocessors):
+        programs = slices(row, layer.H) * lanes(row, layer.B, layer.D)
+        rounds = -(-programs // (chip.multiprocessors * row.per_sm))
         return layer.L * layer.T * EXCHANGES[layer.cell] * max(LAUNCH_S, rounds * one)
-    rounds, _ = waves(chip, layer, row)
+    rounds = waves(row, layer.H, layer.B, layer.D, chip.multiprocessors)
     return layer.L * (rounds * (layer.T * one + LAUNCH_S))
 
 
@@ -158,25 +134,3 @@ def theirs_s(chip: Chip, capability: tuple[int, int], sweep: str, layer: Layer) 
     each = cycles / chip.clock + max(operand, arithmetic)
     steps = layer.T * layer.L * (1 if taken == cudnn.SMALL_H else layer.D)
     return steps * each + LAUNCH_S + layer.products_s(chip, sweep), taken
-
-
-def decide(
-    chip: Chip | None, capability: tuple[int, int], layer: Layer, forward: Row, backward: Row | None = None
-) -> Decision:
-    """Choose the backend of a call: the sweeps with the rows `forward` (and `backward`, in training), or torch's own RNN.
-
-    The sweeps are chosen if `MARGIN` times their floor is less than the floor of torch's RNN; floors do not allow more precise
-    conclusions. For `gru_before`, which torch does not have, they are always chosen.
-    """
-    if chip is None:
-        return Decision("aten", f"floor model: no published numbers for sm_{capability[0]}{capability[1]}", 0.0, 0.0)
-    sweeps: list[tuple[str, Any]] = [("forward", forward), *([("backward", backward)] if backward else [])]
-    ours = sum(ours_s(chip, sweep, layer, row) for sweep, row in sweeps)
-    each = [theirs_s(chip, capability, sweep, layer) for sweep, _ in sweeps]
-    theirs, paths = sum(seconds for seconds, _ in each), " and ".join(dict.fromkeys(taken for _, taken in each))
-    if layer.cell == "gru_before":
-        return Decision("triton", "floor model not asked: torch has no reset-before GRU", ours, theirs)
-    wins = MARGIN * ours < theirs
-    says = f"{ours * 1e3:.3g} ms against at least {theirs * 1e3:.3g} ms for cuDNN's {paths} path on {chip.name}"
-    verdict = f"wins even at {MARGIN} times its floor" if wins else f"may lose at {MARGIN} times its floor"
-    return Decision("triton" if wins else "aten", f"floor model: {verdict}, {says}", ours, theirs)

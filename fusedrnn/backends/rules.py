@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from fusedrnn.auto import choose
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
-from fusedrnn.backends.auto import automatic
 from fusedrnn.call import Call, Result
 from fusedrnn.context import autocast_dtype, exporting_onnx, readable, transformed
 
@@ -84,6 +84,7 @@ ENGINES: dict[str, Callable[[Call], Result]] = {
     "unrolled": unrolled.run,
     "torch": torch_rnn.run,
     "triton": triton.run,
+    "measured": choose.run,
     "onnx": onnx.run,
 }
 AUTO = "auto"
@@ -91,8 +92,13 @@ TORCH = ("aten", AUTO)
 RULES = (
     Rule(("reference", *TORCH, "triton"), "onnx", lambda call: exporting_onnx(), "ONNX has nodes for whole layers"),
     Rule(("reference",), "reference", always, "asked for"),
-    Rule((AUTO,), "triton", lambda call: automatic(call) == "triton", "the cost model expects the kernels to win"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
+    Rule(
+        (AUTO,),
+        "measured",
+        lambda call: choose.chosen(call).backend == "triton",
+        "the kernels were measured to be faster",
+    ),
     Rule(
         TORCH,
         "unrolled",

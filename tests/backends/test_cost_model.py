@@ -11,8 +11,7 @@ import torch
 from fusedrnn.backends import cost, cudnn
 from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, chip_of
 from fusedrnn.backends.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
-from fusedrnn.kernels.rows import Row
-from fusedrnn.kernels.table import choose
+from fusedrnn.kernels.rows import Row, at_once, waves
 
 H100 = CHIPS[9, 0]
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -97,11 +96,10 @@ def test_streamed_weights_are_read_from_l2_or_from_dram_where_they_do_not_fit():
 
 
 def test_more_lanes_than_fit_run_one_after_the_other():
-    layer = Layer("lstm", BF16, T=100, B=128, I=1024, H=1024)
-    assert cost.waves(H100, layer, shared(1024)) == (4, 2)
-    assert cost.waves(H100, layer, shared(1024, samples=64)) == (1, 2)
-    two = dataclasses.replace(layer, D=2)
-    assert cost.waves(H100, two, shared(1024)) == (8, 2)
+    row, wide = shared(1024), shared(1024, samples=64)
+    assert (waves(row, 1024, 128, 1, 132), at_once(row, 1024, 132)) == (4, 2)
+    assert (waves(wide, 1024, 128, 1, 132), at_once(wide, 1024, 132)) == (1, 2)
+    assert waves(row, 1024, 128, 2, 132) == 8
 
 
 def test_a_lane_that_does_not_fit_costs_a_launch_a_step():
@@ -166,45 +164,3 @@ def test_standard_path_is_bound_by_two_launches_a_step_then_by_arithmetic():
     assert cudnn.standard_s(large, H100, "forward") > 500 * 2 * 4096 * 3 * 2048 * 2048 / 989.4e12
     both = dataclasses.replace(small, D=2, L=3)
     assert cudnn.standard_s(both, H100, "forward") == pytest.approx(6 * 500 * 2 * 2e-6, rel=0.05)
-
-
-def decision(cell, dtype, B, H, capability=(9, 0), training=True, **more):
-    chip = CHIPS.get(capability)
-    layer = Layer(cell, dtype, 256, B, 256, H, **more)
-    rows = [choose(s, cell, dtype, H, B, layer.D, capability, 132) for s in ("forward", "backward")]
-    return cost.decide(chip, capability, layer, rows[0], rows[1] if training else None)
-
-
-def test_choice_follows_the_two_floors():
-    won = decision("gru", BF16, 32, 256)
-    assert won.backend == "triton"
-    assert won.ours_s * cost.MARGIN < won.theirs_s
-    assert decision("lstm", BF16, 64, 512, training=False).backend == "triton"
-    for lost in (decision("lstm", FP16, 32, 512), decision("lstm", BF16, 32, 64), decision("gru", BF16, 512, 2048)):
-        assert lost.backend == "aten"
-        assert lost.ours_s * cost.MARGIN >= lost.theirs_s
-    assert decision("lstm", FP16, 32, 256, packed=True).backend == "triton"
-
-
-def test_a_win_must_be_larger_than_the_margin():
-    between = 0
-    for H in (256, 512, 768, 1024):
-        for B in (16, 32, 64, 128, 256):
-            made = decision("lstm", BF16, B, H)
-            assert (made.backend == "triton") == (1.5 * made.ours_s < made.theirs_s)
-            between += made.ours_s < made.theirs_s <= 1.5 * made.ours_s
-    assert between
-
-
-def test_reason_names_the_model_the_path_and_both_times():
-    reason = decision("lstm", FP16, 32, 256).reason
-    assert reason.startswith("floor model: ")
-    assert "persist static path on H100 SXM" in reason
-    assert reason.count(" ms") == 2
-    assert "small H and standard path" in decision("gru", BF16, 32, 160).reason
-
-
-def test_without_published_numbers_or_without_a_rival_the_model_is_not_asked():
-    unknown = decision("gru", BF16, 32, 256, capability=(13, 5))
-    assert (unknown.backend, unknown.reason) == ("aten", "floor model: no published numbers for sm_135")
-    assert decision("gru_before", BF16, 32, 256).backend == "triton"

@@ -12,7 +12,7 @@ from benchmarks.measuring.records import load
 from fusedrnn.backends import cost
 from fusedrnn.backends.chips import CHIPS
 from fusedrnn.backends.cudnn import Layer
-from fusedrnn.kernels.rows import fits
+from fusedrnn.kernels.rows import fits, waves
 from fusedrnn.kernels.table import choose
 
 H100 = CHIPS[9, 0]
@@ -45,7 +45,7 @@ def test_floor_is_not_above_any_row_of_the_table(capability, sweep):
         row = choose(sweep, cell, layer.dtype, H, B, 1, capability, chip.multiprocessors)
         if not fits(row, H, chip.multiprocessors):
             continue  # a launch a step: not what the floor is of
-        rounds, _ = cost.waves(chip, layer, row)
+        rounds = waves(row, H, B, 1, chip.multiprocessors)
         best = floor.best(chip, sweep, layer)
         assert 0.1e-6 < best.seconds <= rounds * cost.step(chip, sweep, layer, row).seconds * 1.0001, (cell, H, B)
 

@@ -1,4 +1,4 @@
-"""torch.func, compiled or not: the kernels refuse to be differentiated; vmap and dropout work; "auto" avoids the kernels."""
+"""torch.func, compiled or not: the kernels refuse to be differentiated; vmap and dropout work."""
 
 import pytest
 import torch
@@ -8,8 +8,6 @@ from torch.func import functional_call, functionalize, grad, hessian, jacfwd, ja
 pytest.importorskip("triton")
 
 from fusedrnn import BackendUnavailableError, FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, functional
-from fusedrnn.backends import auto as chooser
-from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels import launch
 
 pytestmark = [
@@ -160,34 +158,3 @@ def test_compiled_dropout_passes_through_transforms(bias):
 
     found = torch.compile(grad(loss), backend="eager")(torch.zeros(64, 5))
     assert found.unique().tolist() == [0, 2]
-
-
-def test_auto_never_chooses_the_kernels_in_a_transform(monkeypatch):
-    """On a verified GPU, for a call where the kernels are faster."""
-
-    class OnAGpu:
-        """The attributes of a call that the choice reads."""
-
-        class input:  # noqa: N801
-            device = torch.device("cuda")
-            is_meta = False
-
-    class Properties:
-        major, minor, multi_processor_count = 9, 0, 132
-
-    monkeypatch.setattr(chooser, "VERIFIED", frozenset({(9, 0)}))
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
-    monkeypatch.setattr(torch.version, "hip", None)
-    large = Layer("lstm", torch.bfloat16, T=512, B=64, I=512, H=512)
-    monkeypatch.setattr(chooser, "layer_of", lambda call: large)
-    monkeypatch.setattr(chooser, "decision", chooser.decision.__wrapped__)  # without its cache
-    asked = []
-    assert chooser.automatic(OnAGpu) == "triton"
-    for transform in TRANSFORMS.values():
-        transform(lambda x: asked.append(chooser.automatic(OnAGpu)) or x.sin().sum(), torch.ones(2))
-    with forward_ad.dual_level():
-        asked.append(chooser.automatic(OnAGpu))
-    vmap(lambda x: asked.append(chooser.automatic(OnAGpu)) or x)(torch.ones(2))
-    assert len(asked) >= len(TRANSFORMS) + 2
-    assert set(asked) == {"aten"}
-    assert chooser.automatic(OnAGpu) == "triton"

@@ -1,0 +1,1 @@
+"""The backend "auto" on a GPU: measure both implementations, keep the faster, and remember it."""

@@ -1,0 +1,168 @@
+"""The file of decisions of a machine, in the user's cache folder: one reader or writer at a time, always whole.
+
+A measurement that is begun is noted before it starts. A process that dies in it leaves the note, and after `ATTEMPTS` such notes
+nobody tries again: a kernel that ends its process must not end it at every start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fusedrnn.auto.decision import Decision
+from fusedrnn.auto.kind import Kind
+from fusedrnn.auto.machine import Machine
+from fusedrnn.auto.settings import FOLDER_VARIABLE
+
+logger = logging.getLogger("fusedrnn")
+
+FORMAT = 1
+ATTEMPTS = 2
+SHIPPED = Path(__file__).parent / "shipped"
+"""Files of decisions that come with the package."""
+
+
+@dataclass
+class Decisions:
+    """What a file holds.
+
+    Attributes:
+        decisions: by the name of a kind.
+        begun: measurements that were begun and did not end, counted by the name of a kind.
+        wrong: what the kernels computed wrongly on this machine, in words; None if nothing is known.
+    """
+
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
+    wrong: str | None = None
+
+
+def folder() -> Path:
+    """FUSEDRNN_CACHE_DIR, or `fusedrnn` in the user's cache folder: that of XDG_CACHE_HOME or ~/.cache."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fusedrnn"
+
+
+def path_of(machine: Machine) -> Path:
+    """The user's file for a machine."""
+    return folder() / f"{machine.name}.json"
+
+
+def load(machine: Machine) -> Decisions:
+    """What the package ships for a machine and what the user's file adds; the file wins. A file that is none counts as empty."""
+    shipped = _read(SHIPPED / f"{machine.name}.json", machine)
+    own = _read(path_of(machine), machine)
+    return Decisions(shipped.decisions | own.decisions, own.begun, own.wrong or shipped.wrong)
+
+
+def begin(machine: Machine, kind: Kind) -> None:
+    """Note that a measurement begins."""
+    kept = _read(path_of(machine), machine)
+    kept.begun[str(kind)] = kept.begun.get(str(kind), 0) + 1
+    _write(machine, kept)
+
+
+def end(machine: Machine, kind: Kind, decision: Decision | None, wrong: str | None = None) -> None:
+    """Keep a decision; None only takes the note of the beginning back. `wrong`: what the kernels computed wrongly."""
+    kept = _read(path_of(machine), machine)
+    kept.begun.pop(str(kind), None)
+    if decision is not None:
+        kept.decisions[str(kind)] = decision
+    kept.wrong = wrong or kept.wrong
+    _write(machine, kept)
+
+
+def clear(machine: Machine) -> None:
+    """Forget that something was computed wrongly or did not end, to try again."""
+    kept = _read(path_of(machine), machine)
+    _write(machine, Decisions(kept.decisions))
+
+
+@contextlib.contextmanager
+def locked(machine: Machine, timeout: float) -> Iterator[None]:
+    """Hold the lock of a machine's file; the system releases it when the process ends.
+
+    Raises:
+        TimeoutError: another process held it all the time.
+        OSError: the folder cannot be written.
+    """
+    import filelock
+
+    path = path_of(machine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=-1 if math.isinf(timeout) else max(0.0, timeout))
+    except filelock.Timeout as error:
+        raise TimeoutError(f"{path}: expected the lock within {timeout:.0f} s, got none") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _read(path: Path, machine: Machine) -> Decisions:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Decisions()
+    except (OSError, UnicodeDecodeError) as error:
+        return _ignored(path, error)
+    try:
+        given = json.loads(text)
+        if given["format"] != FORMAT or given["machine"] != _named(machine):
+            raise ValueError(f"expected format {FORMAT} and the machine {_named(machine)}, got others")
+        decisions = {str(kind): Decision.from_dict(one) for kind, one in given["decisions"].items()}
+        begun = {str(kind): int(count) for kind, count in given["begun"].items()}
+        wrong = given["wrong"]
+        return Decisions(decisions, begun, None if wrong is None else str(wrong))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _ignored(path, error)
+
+
+def _ignored(path: Path, error: Exception) -> Decisions:
+    _say_once(f"{path}: expected a file of decisions, got none ({error}); it is not used")
+    return Decisions()
+
+
+@cache
+def _say_once(text: str) -> None:
+    logger.warning("auto: %s", text)
+
+
+def _named(machine: Machine) -> dict[str, Any]:
+    return json.loads(json.dumps(machine._asdict()))  # type: ignore[no-any-return]
+
+
+def _write(machine: Machine, kept: Decisions) -> None:
+    """Replace the file at once: a reader finds the old one or the new one, whole."""
+    path = path_of(machine)
+    told = {
+        "format": FORMAT,
+        "machine": _named(machine),
+        "wrong": kept.wrong,
+        "begun": kept.begun,
+        "decisions": {kind: decision.to_dict() for kind, decision in sorted(kept.decisions.items())},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(told, file, indent=1, allow_nan=False)
+            file.write("\n")
+        Path(aside).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(aside).unlink()
+        raise
