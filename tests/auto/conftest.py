@@ -1,4 +1,4 @@
-"""A CPU that "auto" takes for a GPU: the kernels are interpreted, the clock says what a test wants, files go to a folder of its own."""
+"""A CPU that "auto" takes for a GPU: the kernels are interpreted, the clock says what a test wants, files go to a test's folder."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from fusedrnn.auto import choose, clock, settings
+from fusedrnn.auto import choose, clock, settings, trial
 from fusedrnn.backends import rules, triton
 from fusedrnn.kernels import launch
 from fusedrnn.modules import base
@@ -50,11 +50,14 @@ def fresh(monkeypatch, tmp_path):
 
 @pytest.fixture
 def speeds(monkeypatch, fresh):
-    """The clock of a pretended GPU on which the kernels are twice as fast."""
+    """The clock of a pretended GPU on which the kernels are twice as fast; only the table's rows are tried."""
     found = Speeds()
     monkeypatch.setattr(choose, "on_gpu", lambda call: True)
     monkeypatch.setattr(base, "run_directly", lambda *_: None)
     monkeypatch.setattr(clock, "seconds", found.seconds)
+    monkeypatch.setattr(clock, "MOST", 1)
+    monkeypatch.setattr(clock, "FEWEST", 1)
+    monkeypatch.setattr(trial, "MORE_ROWS", 0)
     kernels = triton.run
 
     def noted_kernels(call, rows=BY_TABLE):
