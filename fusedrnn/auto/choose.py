@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._C import _is_tracing
+from torch.nn import Parameter
 
 from fusedrnn.auto import agree, settings, store
 from fusedrnn.auto.decision import Decision, torchs
@@ -23,7 +25,7 @@ from fusedrnn.auto.machine import Machine, machine_of
 from fusedrnn.backends import triton
 from fusedrnn.call import Call, Result
 from fusedrnn.context import readable
-from fusedrnn.kernels.table import unserved
+from fusedrnn.kernels.table import runnable, unserved
 
 logger = logging.getLogger("fusedrnn")
 
@@ -31,6 +33,7 @@ REPORT = (
     "torch's own RNN is used on this card from now on; please report this with the output of `python -m fusedrnn info` and of "
     "`python -m fusedrnn tune --check`"
 )
+PLAIN = {Tensor, Parameter}
 MOST_KNOWN = 1 << 14
 """Calls that a process remembers by their exact sizes."""
 
@@ -76,6 +79,8 @@ def on_gpu(call: Call) -> bool:
 
 
 def _find(call: Call, key: Exact) -> Decision:
+    if not PLAIN.issuperset((type(call.input), type(call.weights.flat[0]))):
+        return torchs("a tensor is of a subclass")  # such as torch's ExpandedWeight: the kernels have no rules for it
     kind = kind_of(call)
     if kind is None:
         return torchs("the call is empty, or of a dtype that the kernels do not have")
@@ -128,6 +133,9 @@ def _settled(kind: Kind, device: torch.device) -> Decision:
             found = measured(kind, device, machine, settings.budget_left())
             settings.spend(time.monotonic() - begun)
         found = agree.offer(machine, kind, found)
+    wrong = wrong_on(device)
+    if wrong is not None:  # whatever other ranks have found
+        found = _are_wrong(wrong)
     logger.debug("auto: %s for %s: %s", found.backend, kind, found.reason)
     return found
 
@@ -137,10 +145,22 @@ def kept(kind: Kind, machine: Machine) -> Decision | None:
     files = store.load(machine)
     wrong = _wrong.get(machine) or files.wrong
     if wrong is not None:
-        return torchs(f"the kernels are wrong on this card: {wrong}")
+        return _are_wrong(wrong)
     if files.begun.get(str(kind), 0) >= store.ATTEMPTS:
         return torchs(f"a measurement did not end {store.ATTEMPTS} times; `python -m fusedrnn tune` tries again")
-    return files.decisions.get(str(kind))
+    found = files.decisions.get(str(kind))
+    return found if found is None or launchable(found, kind, machine) else None
+
+
+def launchable(decision: Decision, kind: Kind, machine: Machine) -> bool:
+    """Whether the rows of a decision, which may come from a file that was changed, are rows of the launch table."""
+    about = (kind.cell, kind.torch_dtype, kind.hidden_size, *machine.chip)
+    counts = [len(runnable(sweep, *about, tf32=kind.tf32)) for sweep in ("forward", "backward")]
+    return all(-1 <= row < count for row, count in zip(decision.rows, counts, strict=True))
+
+
+def _are_wrong(what: str) -> Decision:
+    return torchs(f"the kernels are wrong on this card: {what}")
 
 
 @contextmanager
@@ -208,7 +228,9 @@ def _tried(kind: Kind, device: torch.device, machine: Machine, deadline: float) 
         found = keep = isolated(lambda: measure(kind, device, machine, deadline), device)
     except WrongResultError as error:
         _wrong[machine] = str(error)
-        found = torchs(f"the kernels are wrong on this card: {error}")
+        _known.clear()  # earlier decisions for this card do not hold any more
+        _by_kind.clear()
+        found = _are_wrong(str(error))
     except NotMeasuredError as error:
         found = torchs(f"not measured: {error}")
     finally:

@@ -93,6 +93,8 @@ def exact(call: Call) -> Exact:
     else:
         steps, batch = len(batch_sizes), call.states[0].shape[1]
     return (
+        type(input),
+        type(flat[0]),
         input.get_device(),
         spec,
         dtype,

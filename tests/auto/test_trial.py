@@ -1,0 +1,320 @@
+"""What a measurement finds: wrong, inexact, flaky, hanging, raising or slow kernels, and which launch rows are faster."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import fusedrnn
+from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.auto import choose, race, store, trial
+from fusedrnn.auto.errors import NotMeasuredError
+from fusedrnn.auto.kind import Kind
+from fusedrnn.auto.machine import machine_of
+from fusedrnn.auto.problem import bytes_of
+from fusedrnn.backends import reference, rules
+from fusedrnn.kernels import launch, sweeps
+from fusedrnn.operators.layer import BY_TABLE
+
+CPU = torch.device("cpu")
+KIND = Kind(
+    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2, training=True,
+    layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False, tf32=True,
+)  # fmt: skip
+ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*; torch's own RNN is used on this card from now on"
+
+
+def decision():
+    """The only one that this process knows."""
+    (found,) = choose._by_kind.values()
+    return found
+
+
+def spoil(monkeypatch, sweep, change):
+    """Change what a sweep returns."""
+    original = getattr(sweeps, sweep)
+    monkeypatch.setattr(sweeps, sweep, lambda *args, **options: change(original(*args, **options)))
+
+
+def one_element(done):
+    """Wrong in one element of one sample."""
+    done.output[-1, -1, 0, -1] += 3.0
+    return done
+
+
+WRONG = {
+    "output": ("forward", lambda done: done._replace(output=done.output + 1.0)),
+    "one element": ("forward", one_element),
+    "final state": ("forward", lambda done: done._replace(h_n=-done.h_n)),
+    "not a number": ("forward", lambda done: done._replace(output=done.output * float("nan"))),
+    "gates for the backward": ("forward", lambda done: done._replace(gates=done.gates.flip(-1))),
+    "gradients": ("backward", lambda done: done._replace(dgates=done.dgates * 1.1)),
+    "gradient of h_0": ("backward", lambda done: done._replace(dh0=torch.zeros_like(done.dh0))),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_result_disables_the_kernels_for_the_card_and_says_so(speeds, net, monkeypatch, what):
+    module, x = net
+    spoil(monkeypatch, *WRONG[what])
+    with pytest.warns(UserWarning, match=ON_CARD):
+        module(x)
+    assert decision().reason.startswith("the kernels are wrong on this card: ")
+    choose.forget()  # as a new process
+    kernels = speeds.ran["kernels"]
+    FusedLSTM(3, 7)(x)
+    assert decision().reason.startswith("the kernels are wrong on this card: ")
+    assert speeds.ran["kernels"] == kernels
+
+
+def test_a_wrong_result_ends_earlier_decisions_for_the_card_too(speeds, net, monkeypatch):
+    module, x = net
+    module(x)
+    assert decision().backend == "triton"
+    spoil(monkeypatch, *WRONG["output"])
+    with pytest.warns(UserWarning, match=ON_CARD):
+        FusedLSTM(3, 7)(x)
+    kernels = speeds.ran["kernels"]
+    module(x)
+    assert speeds.ran["kernels"] == kernels
+
+
+def test_results_beyond_the_budget_but_not_wrong_leave_the_kind_to_torch(speeds, net, monkeypatch):
+    module, x = net
+    spoil(monkeypatch, "forward", lambda done: done._replace(output=done.output * (1 + 1e-3)))
+    module(x)
+    assert decision().backend == "aten"
+    assert decision().reason.startswith("the kernels are inexact: output: relative error 0.001, allowed 0.000488")
+    assert store.load(machine_of(CPU)).wrong is None
+
+
+def test_results_that_change_from_run_to_run_are_wrong(speeds, net, monkeypatch):
+    module, x = net
+    runs = iter(range(1000))
+    spoil(monkeypatch, "forward", lambda done: done._replace(output=done.output + 1e-6 * next(runs)))
+    with pytest.warns(UserWarning, match="output: expected the same bits of two runs, got others"):
+        module(x)
+
+
+def test_results_that_are_wrong_only_beyond_the_short_problem_are_found(speeds, monkeypatch):
+    long = torch.randn(20, 1, 3)
+
+    def late(done):
+        if len(done.output) > 16:
+            done.output[17:] = 0.0
+        return done
+
+    spoil(monkeypatch, "forward", late)
+    with pytest.warns(UserWarning, match="output: expected a relative error to torch's own up to 0.004, got 0."):
+        FusedGRU(3, 5)(long)
+
+
+def raising(monkeypatch, error):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(sweeps, "forward", fail)
+
+
+def test_kernels_that_time_out_are_wrong(speeds, net, monkeypatch):
+    module, x = net
+    raising(monkeypatch, launch.SweepTimeoutError("forward sweep of gru: expected every program to arrive"))
+    with pytest.warns(UserWarning, match="SweepTimeoutError: forward sweep of gru"):
+        module(x)
+
+
+def test_a_time_out_that_is_reported_late_is_charged_to_the_measurement(speeds, net, monkeypatch):
+    module, x = net
+    checks = []
+
+    def check(device):
+        checks.append(device)
+        if len(checks) > 2:  # those before the launches of forward and backward pass
+            raise launch.SweepTimeoutError("late")
+
+    monkeypatch.setattr(launch, "check", check)
+    with pytest.warns(UserWarning, match="SweepTimeoutError: late"):
+        module(x)
+
+
+def test_kernels_that_raise_leave_the_kind_to_torch_and_the_card_alone(speeds, net, monkeypatch):
+    module, x = net
+    with monkeypatch.context() as patched:
+        raising(patched, RuntimeError("out of resource: shared memory\nmore"))
+        module(x)
+    assert decision().reason == "the kernels raise RuntimeError: out of resource: shared memory"
+    FusedLSTM(3, 7)(x)
+    assert [made.backend for made in choose._by_kind.values()] == ["aten", "triton"]
+
+
+def test_a_broken_device_is_no_failure_of_one_kind(speeds, net, monkeypatch):
+    module, x = net
+    raising(monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    with pytest.warns(UserWarning, match="illegal memory access"):
+        module(x)
+
+
+def test_without_memory_nothing_is_decided_or_kept(speeds, net, monkeypatch):
+    module, x = net
+    with monkeypatch.context() as patched:
+        raising(patched, torch.OutOfMemoryError("CUDA out of memory"))
+        module(x)
+    assert decision().reason.startswith("not measured: expected memory for a measurement, got none")
+    assert store.load(machine_of(CPU)) == store.Decisions()
+    choose.forget()
+    module(x)
+    assert decision().backend == "triton"
+
+
+def test_an_error_of_torchs_own_is_not_charged_to_the_kernels(speeds, net, monkeypatch):
+    module, x = net
+    with monkeypatch.context() as patched:
+        patched.setattr(reference, "run", lambda call: 1 / 0)
+        module(x)
+    assert decision().reason == "not measured: torch's own raises ZeroDivisionError: division by zero"
+    assert store.load(machine_of(CPU)) == store.Decisions()
+
+
+def test_a_problem_is_made_shorter_where_memory_is_short():
+    long = KIND._replace(steps=1024, batch=64, hidden_size=512, output_size=512)
+    needed = bytes_of(long, 1024, 64)
+    assert race.fitting_steps(long, 2 * needed) == 1024
+    assert race.fitting_steps(long, needed) == 512
+    with pytest.raises(NotMeasuredError, match=r"expected 0.1 GB of free memory for a measurement, got 0.0 GB"):
+        race.fitting_steps(long, 1e7)
+
+
+def test_the_estimate_of_memory_is_of_the_right_size():
+    """Against the bytes that a training step of both implementations saves and returns."""
+    from fusedrnn.auto.check import kernels_engine, torchs_engine
+    from fusedrnn.auto.problem import problem, results
+
+    kind = KIND._replace(cell="lstm", input_size=16, hidden_size=16, output_size=16, steps=8, batch=8)
+    given, held = problem(kind, CPU, 8, 8), {}
+
+    def keep(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        for engine in (kernels_engine(BY_TABLE), torchs_engine(given)):
+            for _, value in results(engine, given):
+                keep(value)
+    assert 0.5 < sum(held.values()) / bytes_of(kind, 8, 8) < 2
+
+
+def rows_of_a_launch(monkeypatch):
+    """The rows that sweeps are launched with, None for the table's."""
+    found = []
+    for sweep in ("forward", "backward"):
+        original = getattr(sweeps, sweep)
+
+        def noted(*args, original=original, row=None, **options):
+            found.append(row)
+            return original(*args, row=row, **options)
+
+        monkeypatch.setattr(sweeps, sweep, noted)
+    return found
+
+
+def test_the_fastest_rows_of_either_sweep_are_chosen_kept_and_launched(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 3)
+    assert trial.table_rows(KIND, machine_of(CPU)) == (0, 0)
+    speeds.rows = {(1, -1): 0.98, (2, -1): 0.8, (2, 1): 0.79, (2, 3): 0.5}
+    module(x)
+    assert decision().rows == (2, 3)
+    assert decision().ours_ms == pytest.approx(500)
+    launched = rows_of_a_launch(monkeypatch)
+    output, _ = module(x)
+    output.sum().backward()
+    assert launched == [2, 3]
+    choose.forget()
+    module(x)
+    assert launched[2:] == [2]
+    assert torch.allclose(output, FusedGRU.forward(module, x)[0])
+
+
+def test_for_inference_only_rows_of_the_forward_are_tried(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 1)
+    launched = rows_of_a_launch(monkeypatch)
+    module.eval().requires_grad_(False)(x)
+    assert set(launched) == {None, 0, 1}
+
+
+def test_a_row_that_cannot_be_launched_is_passed_over_and_a_wrong_one_is_wrong(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 1)
+    original, error = sweeps.forward, [RuntimeError("no such row")]
+
+    def second_row(*args, row=None, **options):
+        if row == 1 and error:
+            raise error[0]
+        done = original(*args, row=row, **options)
+        return done._replace(output=done.output + 1.0) if row == 1 else done
+
+    monkeypatch.setattr(sweeps, "forward", second_row)
+    speeds.rows = {(1, -1): 0.1}
+    module(x)
+    assert (decision().backend, decision().rows) == ("triton", BY_TABLE)
+    choose.tuned(next(iter(choose._by_kind))[1], CPU, again=True)
+    error.clear()
+    with pytest.warns(UserWarning, match=ON_CARD):
+        choose.tuned(next(iter(choose._by_kind))[1], CPU, again=True)
+
+
+def test_no_more_rows_are_tried_where_the_table_s_are_hopeless(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 1)
+    speeds.kernels = 4.0
+    launched = rows_of_a_launch(monkeypatch)
+    module(x)
+    assert set(launched) == {None, 0}
+
+
+def test_the_deadline_ends_a_measurement_and_the_search_for_rows(speeds, monkeypatch):
+    with pytest.raises(NotMeasuredError, match="the time for measuring is used up"):
+        trial.measure(KIND, CPU, machine_of(CPU), time.monotonic() - 1)
+    monkeypatch.setattr(trial, "MORE_ROWS", 3)
+    speeds.rows = {(1, -1): 0.9, (2, -1): 0.5}
+    times = iter(
+        [0.0, 0.0, 0.0, 9.0, 9.0]
+    )  # begun, before the race, before the first row, before the second row, at the end
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    found = trial.measure(KIND, CPU, machine_of(CPU), 5.0)
+    assert (found.backend, found.rows, found.seconds) == ("triton", (1, -1), 9.0)
+
+
+def test_triton_must_be_there(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    module(x)
+    assert decision().reason == "expected the package triton, got none installed"
+
+
+def test_the_rival_is_what_the_backend_aten_runs(speeds, net):
+    """Unrolled torch operators for what torch's RNN has not."""
+    _, x = net
+    ran = []
+    for engine in ("torch", "unrolled"):
+        original = rules.ENGINES[engine]
+        rules.ENGINES[engine] = lambda call, engine=engine, original=original: ran.append(engine) or original(call)
+    FusedGRU(3, 5)(x)
+    assert set(ran) == {"torch"}
+    ran.clear()
+    FusedGRU(3, 5, reset_after=False)(x)
+    assert set(ran) == {"unrolled"}
+
+
+def test_explicit_kernels_keep_the_table_s_rows(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 3)
+    speeds.rows = {(2, -1): 0.1}
+    module(x)
+    assert decision().rows == (2, -1)
+    launched = rows_of_a_launch(monkeypatch)
+    with fusedrnn.use_backend("triton"):
+        module(x)
+    assert launched == [None]
