@@ -29,10 +29,9 @@ def set_auto(mode: str | None = None, *, budget: float | None = None) -> None:
         ValueError: the mode does not exist, or the budget is negative or not a number.
     """
     global _mode, _budget
-    if mode is not None:
-        _mode = _checked("mode", mode)
-    if budget is not None:
-        _budget = _seconds("budget", budget)
+    new_mode = _mode if mode is None else _checked("mode", mode)
+    new_budget = _budget if budget is None else _seconds("budget", budget)
+    _mode, _budget = new_mode, new_budget
     for forget in _listeners:
         forget()
 

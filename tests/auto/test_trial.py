@@ -19,10 +19,11 @@ from fusedrnn.operators.layer import BY_TABLE
 
 CPU = torch.device("cpu")
 KIND = Kind(
-    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2, training=True,
-    layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False, tf32=True,
+    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2,
+    training=True, layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False,
+    tf32=True,
 )  # fmt: skip
-ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*; torch's own RNN is used on this card from now on"
+ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*; torch's own RNN is used on this card"
 
 
 def decision():
