@@ -26,6 +26,7 @@ from fusedrnn.backends import triton
 from fusedrnn.call import Call, Result
 from fusedrnn.context import readable
 from fusedrnn.kernels.table import runnable, unserved
+from fusedrnn.operators.layer import BY_TABLE
 
 logger = logging.getLogger("fusedrnn")
 
@@ -42,6 +43,8 @@ _by_kind: dict[tuple[torch.device, Kind], Decision] = {}
 _wrong: dict[Machine, str] = {}
 _lock = threading.RLock()
 _noticed: list[Call] | None = None
+_other_rows = False
+"""Whether any decision has rows other than the table's."""
 
 NOT_ON_A_GPU = torchs("the input is not on a GPU")
 TRACED = torchs("the call is traced")
@@ -79,6 +82,7 @@ def on_gpu(call: Call) -> bool:
 
 
 def _find(call: Call, key: Exact) -> Decision:
+    global _other_rows
     if not PLAIN.issuperset((type(call.input), type(call.weights.flat[0]))):
         return torchs("a tensor is of a subclass")  # such as torch's ExpandedWeight: the kernels have no rules for it
     kind = kind_of(call)
@@ -93,6 +97,7 @@ def _find(call: Call, key: Exact) -> Decision:
     if len(_known) >= MOST_KNOWN:
         _known.clear()
     _known[key] = found
+    _other_rows = _other_rows or found.rows != BY_TABLE
     return found
 
 
@@ -265,4 +270,4 @@ def _not_kept(error: OSError) -> None:
 
 def run(call: Call) -> Result:
     """Run `call`, for which the kernels were chosen, with the rows of the decision."""
-    return triton.run(call, chosen(call).rows)
+    return triton.run(call, chosen(call).rows if _other_rows else BY_TABLE)
