@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from fusedrnn.auto import choose, report
+from fusedrnn.auto import report, settle
 from fusedrnn.auto.errors import NotMeasuredError
 from fusedrnn.auto.kind import DTYPES, Kind, rounded_up
 from fusedrnn.auto.tune import checked, each
@@ -125,10 +125,10 @@ def tune(asked: argparse.Namespace, device: torch.device) -> int:
             )
         )
         return 0 if all(verdict.verdict == "right" for verdict in verdicts.values()) else 1
-    decisions = each(kinds(asked), lambda kind: choose.tuned(kind, device, again=asked.again), say)
+    decisions = each(kinds(asked), lambda kind: settle.tuned(kind, device, again=asked.again), say)
     print(file=sys.stderr)
     print(report.decision_table({str(kind): decision for kind, decision in decisions.items()}))
-    return 1 if choose.wrong_on(device) else 0
+    return 1 if settle.wrong_on(device) else 0
 
 
 @contextmanager

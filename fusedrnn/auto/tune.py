@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fusedrnn.auto import choose, parity
+from fusedrnn.auto import choose, parity, settle
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import KernelError, WrongResultError
 from fusedrnn.auto.isolation import isolated
@@ -49,7 +49,7 @@ def tune(module: nn.Module, *example: Any, again: bool = False, **options: Any) 
         raise ValueError(
             'tune: expected a model that calls FusedGRU or FusedLSTM on a GPU with backend "auto", got none'
         )
-    return {str(kind): choose.tuned(kind, device, again=again) for device, kind in kinds}
+    return {str(kind): settle.tuned(kind, device, again=again) for device, kind in kinds}
 
 
 def checked(kind: Kind, device: torch.device) -> parity.Judged:

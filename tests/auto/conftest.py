@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 import pretended_gpu
 
 from fusedrnn import FusedGRU
-from fusedrnn.auto import choose, settings
+from fusedrnn.auto import settings, settle
 from fusedrnn.kernels import launch
 
 if not launch.INTERPRETED:
@@ -24,15 +24,21 @@ def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
     for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
         monkeypatch.setattr(settings, name, value)
-    choose.forget()
+    settle.forget()
     yield folder
-    choose.forget()
+    settle.forget()
 
 
 @pytest.fixture
 def speeds(monkeypatch, fresh):
     """The clock of a pretended GPU."""
     return pretended_gpu.pretend(monkeypatch)
+
+
+@pytest.fixture
+def interpreted(monkeypatch, fresh):
+    """The clock of a pretended GPU on which the kernels run, in the interpreter."""
+    return pretended_gpu.pretend(monkeypatch, interpreted=True)
 
 
 @pytest.fixture

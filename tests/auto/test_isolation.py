@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from fusedrnn import FusedGRU, use_backend
-from fusedrnn.auto import choose, store
+from fusedrnn.auto import settle, store
 from fusedrnn.auto.isolation import isolated
 from fusedrnn.auto.machine import machine_of
 
@@ -74,13 +74,13 @@ STATES = {
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection:UserWarning")
 @pytest.mark.parametrize("state", STATES)
-def test_the_state_of_the_caller_has_no_effect_on_a_measurement(speeds, net, state):
+def test_the_state_of_the_caller_has_no_effect_on_a_measurement(interpreted, net, state):
     module, x = net
     with STATES[state]():
         module(x)
-    (decision,) = choose._by_kind.values()
+    (decision,) = settle.by_kind.values()
     assert decision.backend == "triton", decision.reason
-    ((_, kind),) = choose._by_kind
+    ((_, kind),) = settle.by_kind
     assert kind.training  # of a module in training mode, whether or not gradients are on
 
 
@@ -112,7 +112,7 @@ def test_a_global_default_dtype_has_no_effect(speeds, net):
         module(x)
     finally:
         torch.set_default_dtype(torch.float32)
-    (decision,) = choose._by_kind.values()
+    (decision,) = settle.by_kind.values()
     assert decision.backend == "triton", decision.reason
 
 
@@ -125,13 +125,13 @@ def test_a_function_runs_in_a_thread_of_its_own_and_its_result_or_error_is_passe
 def test_calls_of_several_threads_measure_once(speeds, net):
     module, x = net
     module(x)
-    ((_, kind),) = choose._by_kind
+    ((_, kind),) = settle.by_kind
     once = speeds.ran["kernels"] - 1
     store.path_of(machine_of(CPU)).unlink()
-    choose.forget()
+    settle.forget()
     speeds.ran.clear()
     found = []
-    threads = [threading.Thread(target=lambda: found.append(choose.settle(kind, CPU))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(settle.settle(kind, CPU))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM
-from fusedrnn.auto import choose
+from fusedrnn.auto import choose, settle
 from fusedrnn.auto.kind import exact, kind_of
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call
@@ -18,7 +18,7 @@ from fusedrnn.call import Call
 
 def decisions():
     """By kind, what this process knows."""
-    return {str(kind): decision for (_, kind), decision in choose._by_kind.items()}
+    return {str(kind): decision for (_, kind), decision in settle.by_kind.items()}
 
 
 def ran(speeds, run):
@@ -28,8 +28,8 @@ def ran(speeds, run):
     return dict(speeds.ran - before), result
 
 
-def test_the_first_call_measures_and_the_next_ones_remember(speeds, net, caplog):
-    module, x = net
+def test_the_first_call_measures_and_the_next_ones_remember(interpreted, net, caplog):
+    (module, x), speeds = net, interpreted
     with caplog.at_level(logging.INFO, logger="fusedrnn"):
         counted, first = ran(speeds, lambda: module(x))
     assert counted["kernels"] > 2
@@ -253,7 +253,7 @@ def test_the_memory_of_calls_is_bounded(speeds, net, monkeypatch):
     monkeypatch.setattr(choose, "MOST_KNOWN", 2)
     for T in (5, 6, 7, 8):
         module(torch.randn(T, 2, 3))
-        assert len(choose._known) <= 2
+        assert len(settle.by_exact) <= 2
     assert len(decisions()) == 1
 
 

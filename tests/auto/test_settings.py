@@ -8,13 +8,13 @@ import torch
 
 import fusedrnn
 from fusedrnn import FusedGRU
-from fusedrnn.auto import choose, settings, store
+from fusedrnn.auto import settings, settle, store
 from fusedrnn.auto.machine import machine_of
 
 
 def decision():
     """The only one that this process knows."""
-    (found,) = choose._by_kind.values()
+    (found,) = settle.by_kind.values()
     return found
 
 
@@ -30,7 +30,7 @@ def by_function(monkeypatch, mode):
 def test_off_is_torchs_own_whatever_is_kept(speeds, net, monkeypatch, how):
     module, x = net
     module(x)
-    choose.forget()
+    settle.forget()
     how(monkeypatch, "off")
     kernels = speeds.ran["kernels"]
     module(x)
@@ -47,7 +47,7 @@ def test_cached_takes_what_is_kept_and_never_measures(speeds, net, monkeypatch, 
     assert decision().reason.startswith("nothing is kept for this kind of call")
     fusedrnn.set_auto("measure")
     module(x)
-    choose.forget()
+    settle.forget()
     fusedrnn.set_auto("cached")
     before = speeds.ran.copy()
     module(x)
@@ -84,12 +84,12 @@ def test_what_is_spent_counts_and_kept_decisions_cost_nothing(speeds, net, monke
     passed = time.monotonic() - before
     assert 0.5 * passed < 100 - settings.budget_left() < passed
     left = settings.budget_left()
-    choose.forget()
+    settle.forget()
     module(x)
     assert left - settings.budget_left() < 0.1
     monkeypatch.setenv("FUSEDRNN_AUTO_BUDGET", str(100 - left))
     FusedGRU(3, 7)(x)
-    assert [made.backend for made in choose._by_kind.values()] == ["triton", "aten"]
+    assert [made.backend for made in settle.by_kind.values()] == ["triton", "aten"]
 
 
 def test_by_default_it_measures_for_30_seconds(fresh):

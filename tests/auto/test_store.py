@@ -12,7 +12,7 @@ import torch
 
 import fusedrnn
 from fusedrnn import FusedLSTM
-from fusedrnn.auto import choose, machine, settings, store
+from fusedrnn.auto import machine, settings, settle, store
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.store import Decisions
@@ -32,11 +32,11 @@ def here():
 def said():
     """What is said once is said again in the next test."""
     store._say_once.cache_clear()
-    choose._say_once.cache_clear()
+    settle._say_once.cache_clear()
 
 
 def decision():
-    (found,) = choose._by_kind.values()
+    (found,) = settle.by_kind.values()
     return found
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_is_none_is_not_used_and_is_replaced(speeds, net, here, capl
     module(x)
     path = store.path_of(here)
     SPOILED[how](path)
-    choose.forget()
+    settle.forget()
     before = speeds.ran.copy()
     with caplog.at_level(logging.WARNING, logger="fusedrnn"):
         module(x)
@@ -145,7 +145,7 @@ def test_a_file_that_is_none_is_not_used_and_is_replaced(speeds, net, here, capl
     else:
         assert str(path) in caplog.messages[0]
     if how != "a folder":
-        assert store.load(here).decisions[str(next(iter(choose._by_kind))[1])] == decision()
+        assert store.load(here).decisions[str(next(iter(settle.by_kind))[1])] == decision()
 
 
 def test_a_folder_that_cannot_be_written_is_said_once_and_decisions_hold_for_the_process(speeds, net, fresh, caplog):
@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_decisions_hold_for_the
     with caplog.at_level(logging.WARNING, logger="fusedrnn"):
         module(x)
         FusedLSTM(3, 5)(x)
-    assert [made.backend for made in choose._by_kind.values()] == ["triton", "triton"]
+    assert [made.backend for made in settle.by_kind.values()] == ["triton", "triton"]
     assert [message for message in caplog.messages if "decisions are not kept" in message] == [caplog.messages[-1]]
     counted = speeds.ran.copy()
     module(x)
@@ -193,19 +193,19 @@ def test_a_full_disk_does_not_reach_the_user(speeds, net, monkeypatch, caplog):
 def test_shipped_decisions_come_first_the_user_s_file_wins(speeds, net, here, tmp_path, monkeypatch):
     module, x = net
     module(x)
-    kind = str(next(iter(choose._by_kind))[1])
+    kind = str(next(iter(settle.by_kind))[1])
     store.path_of(here).unlink()
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
     with monkeypatch.context() as patched:
         patched.setenv(settings.FOLDER_VARIABLE, str(tmp_path / "shipped"))
         store.end(here, kind, OTHER)
-    choose.forget()
+    settle.forget()
     before = speeds.ran.copy()
     module(x)
     assert decision().reason == OTHER.reason
     assert speeds.ran - before == {"torch": 1}
     store.end(here, kind, MINE)
-    choose.forget()
+    settle.forget()
     module(x)
     assert decision() == MINE
 
@@ -221,18 +221,18 @@ def test_what_is_shipped_holds_for_the_kernels_of_this_checkout():
 def test_a_measurement_that_did_not_end_is_tried_once_more_and_then_left(speeds, net, here):
     module, x = net
     module(x)
-    kind = next(iter(choose._by_kind))[1]
+    kind = next(iter(settle.by_kind))[1]
     store.path_of(here).unlink()
     for attempt in (1, 2):
         store.begin(here, kind)  # and the process ended
-        choose.forget()
+        settle.forget()
         module(x)
         if attempt == 1:
             assert decision().backend == "triton"
             store.path_of(here).unlink()
             store.begin(here, kind)
     assert decision().reason.startswith("a measurement did not end 2 times")
-    assert choose.tuned(kind, CPU, again=True).backend == "triton"
+    assert settle.tuned(kind, CPU, again=True).backend == "triton"
     assert store.load(here).begun == {}
 
 
@@ -243,11 +243,11 @@ def test_an_interrupted_measurement_leaves_no_note(speeds, net, here, monkeypatc
         assert store.load(here).begun != {}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(choose, "isolated", interrupted)
+    monkeypatch.setattr(settle, "isolated", interrupted)
     with pytest.raises(KeyboardInterrupt):
         module(x)
     assert store.load(here) == Decisions()
-    assert choose._by_kind == {}
+    assert settle.by_kind == {}
     monkeypatch.undo()
 
 

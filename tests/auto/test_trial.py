@@ -1,14 +1,10 @@
 """What a measurement finds: wrong, inexact, flaky, hanging, raising or slow kernels, and which launch rows are faster."""
 
-import time
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM
-from fusedrnn.auto import choose, race, store, trial
+from fusedrnn.auto import race, settle, store
 from fusedrnn.auto.errors import NotMeasuredError
 from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import machine_of
@@ -26,9 +22,15 @@ KIND = Kind(
 ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*; torch's own RNN is used on this card"
 
 
+@pytest.fixture
+def speeds(interpreted):
+    """The kernels themselves."""
+    return interpreted
+
+
 def decision():
     """The only one that this process knows."""
-    (found,) = choose._by_kind.values()
+    (found,) = settle.by_kind.values()
     return found
 
 
@@ -62,7 +64,7 @@ def test_a_wrong_result_disables_the_kernels_for_the_card_and_says_so(speeds, ne
     with pytest.warns(UserWarning, match=ON_CARD):
         module(x)
     assert decision().reason.startswith("the kernels are wrong on this card: ")
-    choose.forget()  # as a new process
+    settle.forget()  # as a new process
     kernels = speeds.ran["kernels"]
     FusedLSTM(3, 7)(x)
     assert decision().reason.startswith("the kernels are wrong on this card: ")
@@ -146,7 +148,7 @@ def test_kernels_that_raise_leave_the_kind_to_torch_and_the_card_alone(speeds, n
         module(x)
     assert decision().reason == "the kernels raise RuntimeError: out of resource: shared memory"
     FusedLSTM(3, 7)(x)
-    assert [made.backend for made in choose._by_kind.values()] == ["aten", "triton"]
+    assert [made.backend for made in settle.by_kind.values()] == ["aten", "triton"]
 
 
 def test_a_broken_device_is_no_failure_of_one_kind(speeds, net, monkeypatch):
@@ -163,7 +165,7 @@ def test_without_memory_nothing_is_decided_or_kept(speeds, net, monkeypatch):
         module(x)
     assert decision().reason.startswith("not measured: expected memory for a measurement, got none")
     assert store.load(machine_of(CPU)) == store.Decisions()
-    choose.forget()
+    settle.forget()
     module(x)
     assert decision().backend == "triton"
 
@@ -205,89 +207,6 @@ def test_the_estimate_of_memory_is_of_the_right_size():
     assert 0.5 < sum(held.values()) / bytes_of(kind, 8, 8) < 2
 
 
-def rows_of_a_launch(monkeypatch):
-    """The rows that sweeps are launched with, None for the table's."""
-    found = []
-    for sweep in ("forward", "backward"):
-        original = getattr(sweeps, sweep)
-
-        def noted(*args, original=original, row=None, **options):
-            found.append(row)
-            return original(*args, row=row, **options)
-
-        monkeypatch.setattr(sweeps, sweep, noted)
-    return found
-
-
-def test_the_fastest_rows_of_either_sweep_are_chosen_kept_and_launched(speeds, net, monkeypatch):
-    module, x = net
-    monkeypatch.setattr(trial, "MORE_ROWS", 3)
-    assert trial.table_rows(KIND, machine_of(CPU)) == (0, 0)
-    speeds.rows = {(1, -1): 0.98, (2, -1): 0.8, (2, 1): 0.79, (2, 3): 0.5}
-    module(x)
-    assert decision().rows == (2, 3)
-    assert decision().ours_ms == pytest.approx(500)
-    launched = rows_of_a_launch(monkeypatch)
-    output, _ = module(x)
-    output.sum().backward()
-    assert launched == [2, 3]
-    choose.forget()
-    module(x)
-    assert launched[2:] == [2]
-    assert torch.allclose(output, FusedGRU.forward(module, x)[0])
-
-
-def test_for_inference_only_rows_of_the_forward_are_tried(speeds, net, monkeypatch):
-    module, x = net
-    monkeypatch.setattr(trial, "MORE_ROWS", 1)
-    launched = rows_of_a_launch(monkeypatch)
-    module.eval().requires_grad_(False)(x)
-    assert set(launched) == {None, 0, 1}
-
-
-def test_a_row_that_cannot_be_launched_is_passed_over_and_a_wrong_one_is_wrong(speeds, net, monkeypatch):
-    module, x = net
-    monkeypatch.setattr(trial, "MORE_ROWS", 1)
-    original, error = sweeps.forward, [RuntimeError("no such row")]
-
-    def second_row(*args, row=None, **options):
-        if row == 1 and error:
-            raise error[0]
-        done = original(*args, row=row, **options)
-        return done._replace(output=done.output + 1.0) if row == 1 else done
-
-    monkeypatch.setattr(sweeps, "forward", second_row)
-    speeds.rows = {(1, -1): 0.1}
-    module(x)
-    assert (decision().backend, decision().rows) == ("triton", BY_TABLE)
-    choose.tuned(next(iter(choose._by_kind))[1], CPU, again=True)
-    error.clear()
-    with pytest.warns(UserWarning, match=ON_CARD):
-        choose.tuned(next(iter(choose._by_kind))[1], CPU, again=True)
-
-
-def test_no_more_rows_are_tried_where_the_table_s_are_hopeless(speeds, net, monkeypatch):
-    module, x = net
-    monkeypatch.setattr(trial, "MORE_ROWS", 1)
-    speeds.kernels = 4.0
-    launched = rows_of_a_launch(monkeypatch)
-    module(x)
-    assert set(launched) == {None, 0}
-
-
-def test_the_deadline_ends_a_measurement_and_the_search_for_rows(speeds, monkeypatch):
-    with pytest.raises(NotMeasuredError, match="the time for measuring is used up"):
-        trial.measure(KIND, CPU, machine_of(CPU), time.monotonic() - 1)
-    monkeypatch.setattr(trial, "MORE_ROWS", 3)
-    speeds.rows = {(1, -1): 0.9, (2, -1): 0.5}
-    times = iter(
-        [0.0, 0.0, 0.0, 9.0, 9.0]
-    )  # begun, before the race, before the first row, before the second row, at the end
-    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    found = trial.measure(KIND, CPU, machine_of(CPU), 5.0)
-    assert (found.backend, found.rows, found.seconds) == ("triton", (1, -1), 9.0)
-
-
 def test_triton_must_be_there(speeds, net, monkeypatch):
     module, x = net
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -307,15 +226,3 @@ def test_the_rival_is_what_the_backend_aten_runs(speeds, net):
     ran.clear()
     FusedGRU(3, 5, reset_after=False)(x)
     assert set(ran) == {"unrolled"}
-
-
-def test_explicit_kernels_keep_the_table_s_rows(speeds, net, monkeypatch):
-    module, x = net
-    monkeypatch.setattr(trial, "MORE_ROWS", 3)
-    speeds.rows = {(2, -1): 0.1}
-    module(x)
-    assert decision().rows == (2, -1)
-    launched = rows_of_a_launch(monkeypatch)
-    with fusedrnn.use_backend("triton"):
-        module(x)
-    assert launched == [None]

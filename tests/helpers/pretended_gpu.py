@@ -1,9 +1,9 @@
-"""A CPU that "auto" takes for a GPU: the kernels are interpreted, and the clock says what a test wants."""
+"""A CPU that "auto" takes for a GPU; the clock says what a test wants."""
 
 from collections import Counter
 
 from fusedrnn.auto import choose, clock, trial
-from fusedrnn.backends import rules, triton
+from fusedrnn.backends import rules, triton, unrolled
 from fusedrnn.modules import base
 from fusedrnn.operators.layer import BY_TABLE
 
@@ -25,8 +25,12 @@ class Speeds:
         return self.torch if self.last == "torch" else self.rows.get(self.last, self.kernels)
 
 
-def pretend(patch):
-    """Pretend, with a `pytest.MonkeyPatch`. The kernels are twice as fast, and only the table's rows are tried."""
+def pretend(patch, *, interpreted=False):
+    """Pretend, with a `pytest.MonkeyPatch`. The kernels are twice as fast, and only the table's rows are tried.
+
+    `interpreted`: they run in Triton's interpreter, which takes a second for a measurement; else the same operators in torch stand
+    in for them.
+    """
     found = Speeds()
     found.on_gpu = choose.on_gpu  # what it is without the pretence
     patch.setattr(choose, "on_gpu", lambda call: True)
@@ -35,7 +39,7 @@ def pretend(patch):
     patch.setattr(clock, "MOST", 1)
     patch.setattr(clock, "FEWEST", 1)
     patch.setattr(trial, "MORE_ROWS", 0)
-    kernels = triton.run
+    kernels = triton.run if interpreted else lambda call, rows: unrolled.run(call)
 
     def noted_kernels(call, rows=BY_TABLE):
         found.note(rows)
