@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,15 +17,14 @@ from fusedrnn.auto.kind import Exact, exact, kind_of
 from fusedrnn.backends import triton
 from fusedrnn.call import Call, Result
 from fusedrnn.context import readable
-from fusedrnn.operators.layer import BY_TABLE
 
 PLAIN = {Tensor, Parameter}
 MOST_KNOWN = 1 << 14
 """Calls that a process remembers by their exact sizes."""
 
 _noticed: list[Call] | None = None
-_other_rows = False
-"""Whether any decision has rows other than the table's."""
+_now = threading.local()
+"""`rows`: those of the call that this thread is about to run."""
 
 NOT_ON_A_GPU = torchs("the input is not on a GPU")
 TRACED = torchs("the call is traced")
@@ -52,7 +52,6 @@ def on_gpu(call: Call) -> bool:
 
 
 def _find(call: Call, key: Exact) -> Decision:
-    global _other_rows
     if not PLAIN.issuperset((type(call.input), type(call.weights.flat[0]))):
         return torchs("a tensor is of a subclass")  # such as torch's ExpandedWeight: the kernels have no rules for it
     kind = kind_of(call)
@@ -67,7 +66,6 @@ def _find(call: Call, key: Exact) -> Decision:
     if len(settle.by_exact) >= MOST_KNOWN:
         settle.by_exact.clear()
     settle.by_exact[key] = found
-    _other_rows = _other_rows or found.rows != BY_TABLE
     return found
 
 
@@ -93,6 +91,15 @@ def noticed() -> Iterator[list[Call]]:
         _noticed = None
 
 
+def kernels_chosen(call: Call) -> bool:
+    """Whether the kernels are to run `call`. If so, `run` is the next thing that this thread calls here, and gets the rows."""
+    found = chosen(call)
+    if found.backend != "triton":
+        return False
+    _now.rows = found.rows
+    return True
+
+
 def run(call: Call) -> Result:
-    """Run `call`, for which the kernels were chosen, with the rows of the decision."""
-    return triton.run(call, chosen(call).rows if _other_rows else BY_TABLE)
+    """Run `call` with the kernels, after `kernels_chosen`."""
+    return triton.run(call, _now.rows)

@@ -93,12 +93,7 @@ RULES = (
     Rule(("reference", *TORCH, "triton"), "onnx", lambda call: exporting_onnx(), "ONNX has nodes for whole layers"),
     Rule(("reference",), "reference", always, "asked for"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
-    Rule(
-        (AUTO,),
-        "measured",
-        lambda call: choose.chosen(call).backend == "triton",
-        "the kernels were measured to be faster",
-    ),
+    Rule((AUTO,), "measured", choose.kernels_chosen, "the kernels were measured to be faster"),
     Rule(
         TORCH,
         "unrolled",
