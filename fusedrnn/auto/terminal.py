@@ -74,7 +74,7 @@ def messages() -> Iterator[list[str]]:
     logger.addHandler(handler)
     try:
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("default")
+            warnings.simplefilter("default", UserWarning)  # also where warnings are errors
             yield told
     finally:
         logger.removeHandler(handler)
