@@ -201,7 +201,7 @@ def test_tables_are_as_wide_as_the_terminal(monkeypatch):
 
 def start(*arguments, **options):
     """The command as a process."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": ""}
     return subprocess.Popen(
         [sys.executable, "-m", "fusedrnn", *arguments], env=environment, stderr=subprocess.PIPE, text=True, **options
     )

@@ -137,6 +137,8 @@ def test_the_error_word(cards, monkeypatch):
     assert lines[second + 1] == "    error word: 0, no program timed out"
     word.fill_(7)
     assert report.info().splitlines()[second + 1] == "    error word: 7, a program timed out"
+    monkeypatch.delitem(sys.modules, "fusedrnn.kernels.launch")  # not imported for this
+    assert report.info().splitlines()[second + 1] == "    error word: no kernel has run in this process"
 
 
 def test_settings(cards, monkeypatch):
