@@ -23,8 +23,8 @@ from fusedrnn.operators.layer import BY_TABLE
 
 VARIABLES = ("FUSEDRNN_BACKEND", settings.MODE_VARIABLE, settings.BUDGET_VARIABLE, settings.FOLDER_VARIABLE)
 LEGEND = (
-    "ms: median time of a call. rows: where in the launch table, for the forward and the backward sweep; table: what it chooses "
-    "itself. error: the largest error, divided by what is allowed."
+    "ms: median time of a call. rows: places in the launch table, of the forward and the backward sweep, or table for those that "
+    "it chooses. error: the largest error as a part of what is allowed."
 )
 
 

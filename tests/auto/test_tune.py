@@ -125,6 +125,18 @@ def test_a_shared_buffer_is_shared_during_the_call(asked):
     fusedrnn.tune(model, torch.ones(1, 2, 3))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_scripted_and_lazy_modules(asked):
+    """A scripted module's buffers cannot be replaced; a lazy module's have no values yet, and the call makes them."""
+    scripted = torch.jit.script(nn.BatchNorm1d(3))
+    model = nn.Sequential(nn.LazyLinear(3), nn.LazyBatchNorm1d(), scripted, FusedGRU(3, 5))
+    fusedrnn.tune(model, torch.randn(2, 4))
+    assert len(asked) == 2
+    assert model[1].running_mean.shape == scripted.running_mean.shape == (3,)
+    assert model[1].training
+    assert scripted.training
+
+
 def test_a_kind_is_asked_once(asked):
     fusedrnn.tune(Model(FusedGRU(3, 5)), torch.ones(2, 3))
     assert asked.values("training") == [True, False]
