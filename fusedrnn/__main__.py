@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
         "tune", help="measure ahead", usage=f"{NAME} tune [options]", description=TUNE, formatter_class=raw
     )
 
-    def names(option: str, choices: Sequence[str], default: Sequence[str], text: str = "") -> None:
-        told = f"{text}{', '.join(choices)}; default: {' '.join(default)}"
+    def names(option: str, choices: Sequence[str], default: Sequence[str]) -> None:
+        told = f"{', '.join(choices)}; default: {' '.join(default)}"
         tune.add_argument(option, nargs="+", choices=choices, default=default, metavar="NAME", help=told)
 
     def sizes(option: str, default: int, text: str) -> None:
