@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fusedrnn import FusedGRU, FusedLSTM, __main__
-from fusedrnn.__main__ import device_of, kinds, main, parser
-from fusedrnn.auto import choose
+from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.__main__ import main
+from fusedrnn.auto import choose, options
 from fusedrnn.auto.kind import kind_of
 from fusedrnn.auto.machine import machine_of
+from fusedrnn.auto.options import device_of, kinds, parser
 
 CPU = torch.device("cpu")
 SMALL = ("--hidden", "5", "--batch", "2", "--steps", "2", "--dtype", "float32")
@@ -29,7 +30,7 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda name=name: getattr(says, name))
     says.capability = (9, 0)
     machine = machine_of(CPU)
-    monkeypatch.setattr(__main__, "machine_of", lambda device: machine._replace(capability=says.capability))
+    monkeypatch.setattr(options, "machine_of", lambda device: machine._replace(capability=says.capability))
     return says
 
 
@@ -42,7 +43,7 @@ def fails(*arguments):
 
 def named(*arguments):
     """The kinds that a command line names."""
-    return kinds(parser().parse_args(["tune", *arguments]))
+    return kinds(parser(None).parse_args(["tune", *arguments]))
 
 
 @pytest.mark.parametrize(
@@ -163,15 +164,15 @@ def test_more_options_name_the_kinds_of_calls(speeds, monkeypatch):
     with choose.noticed() as calls:
         module(x, lengths=torch.tensor([2, 1]))
         module(torch.nn.utils.rnn.pack_sequence([x[:, 0], x[:1, 0]]))
-    options = (*SMALL, "--cell", "gru", "--mode", "inference")
-    assert named(*options, "--layout", "lengths", "packed") == [kind_of(call, False) for call in calls]
+    given = (*SMALL, "--cell", "gru", "--mode", "inference")
+    assert named(*given, "--layout", "lengths", "packed") == [kind_of(call, False) for call in calls]
     with choose.noticed() as calls:
         module(x, return_all_states=True)
-    assert named(*options, "--all-states") == [kind_of(call, False) for call in calls]
+    assert named(*given, "--all-states") == [kind_of(call, False) for call in calls]
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     with choose.noticed() as calls:
         module(x)
-    assert named(*options, "--no-tf32") == [kind_of(call, False) for call in calls]
+    assert named(*given, "--no-tf32") == [kind_of(call, False) for call in calls]
 
 
 def test_a_kind_is_named_once():

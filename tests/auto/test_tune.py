@@ -1,5 +1,7 @@
 """`fusedrnn.tune`: which calls of a model are measured, and that the model and torch stay as they were."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -53,7 +55,7 @@ class Model(nn.Module):
 
 def test_both_modes_are_measured_and_used(speeds, net):
     module, x = net
-    found = fusedrnn.tune(module, x)
+    found = fusedrnn.tune(*net)
     names = [f"gru float32 I=4 H=5 L=1 D=1 B=2 T=2 {mode} tf32" for mode in ("training", "inference")]
     assert list(found) == names
     assert [decision.backend for decision in found.values()] == ["triton"] * 2
@@ -79,8 +81,7 @@ def test_what_is_kept_is_measured_again_only_on_demand(speeds, net):
 
 def test_a_measurement_leaves_the_model_and_the_generators(speeds):
     module, x = FusedGRU(3, 5, 2, dropout=0.5), torch.randn(1, 1, 3)
-    state = torch.get_rng_state()
-    weights = [weight.clone() for weight in module.parameters()]
+    state, weights = torch.get_rng_state(), [weight.clone() for weight in module.parameters()]
     fusedrnn.tune(module, x.requires_grad_())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(*pair) for pair in zip(weights, module.parameters(), strict=True))
@@ -191,8 +192,6 @@ def test_calls_are_not_held_while_it_measures(speeds, monkeypatch):
             self.rnn = FusedGRU(3, 5)
 
         def forward(self, x):
-            import weakref
-
             made = x * 2
             alive.append(weakref.ref(made))
             return self.rnn(made)
@@ -224,8 +223,7 @@ def test_nothing_to_decide(asked):
     pair = nn.ModuleList([FusedLSTM(3, 5), FusedLSTM(3, 5), FusedGRU(3, 5, backend="reference")])
     pair.forward = lambda x: None
     with use_backend("aten"):
-        text = "FusedLSTM on cpu with backend 'aten', FusedGRU on cpu with backend 'reference'"
-        assert refusal(pair, x) == text
+        assert refusal(pair, x) == "FusedLSTM on cpu with backend 'aten', FusedGRU on cpu with backend 'reference'"
         assert refusal(FusedGRU(3, 5), x) == "FusedGRU on cpu with backend 'aten'"
     assert not asked
 
@@ -244,11 +242,9 @@ def test_what_is_no_module():
 
 
 def test_nothing_more_is_measured_again_on_a_card_where_something_was_wrong(asked, net, monkeypatch):
-    told = iter([None, "bad", "bad"])
-    monkeypatch.setattr(choose, "wrong_on", lambda device: next(told))
     fusedrnn.tune(*net)
     places = [(device, kind._replace(hidden_size=size)) for size in (1, 2, 3) for device, kind, _ in asked[:1]]
-    told = iter([None, "bad", "bad"])
     asked.clear()
+    monkeypatch.setattr(choose, "wrong_on", lambda device: "bad" if len(asked) > 1 else None)
     tune.decided(places, again=True)
     assert [again for *_, again in asked] == [True, True, False]
