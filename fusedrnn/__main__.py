@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fusedrnn.auto import report, settings, settle, store, terminal
+from fusedrnn.auto import report, settings, settle, terminal
 from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.options import NAME, device_of, kinds, parser
@@ -36,7 +36,7 @@ def tune(wanted: list[Kind], device: torch.device, *, check: bool, again: bool) 
         print(report.verdict_table(verdicts, terminal.width()))
         return 0 if all(verdict.verdict == "right" for verdict in verdicts.values()) else 1
     print(report.decision_table({str(kind): decision for (_, kind), decision in found.items()}, terminal.width()))
-    print(f"file of decisions: {store.path_of(machine_of(device))}")
+    print(f"file of decisions: {report.place(machine_of(device))}")
     return 0 if settle.wrong_on(device) is None else 1
 
 

@@ -20,9 +20,9 @@ class Check:
     """A short problem of a kind of call, with the results of torch's own and the truth."""
 
     def __init__(self, kind: Kind, device: torch.device) -> None:
-        self._given = problem(kind, device, min(kind.steps, STEPS), min(kind.batch, SAMPLES))
         self._tf32 = kind.tf32
         with of_torch():
+            self._given = problem(kind, device, min(kind.steps, STEPS), min(kind.batch, SAMPLES))
             self._torchs = results(torchs_engine(self._given), self._given)
             self._truth = results(reference.run, exactly(self._given))
 

@@ -13,7 +13,7 @@ from torch.nn import Parameter
 
 from fusedrnn.auto import settle
 from fusedrnn.auto.decision import Decision, torchs
-from fusedrnn.auto.kind import Exact, exact, kind_of
+from fusedrnn.auto.kind import Exact, Kind, exact, kind_of
 from fusedrnn.backends import triton
 from fusedrnn.call import Call, Result
 from fusedrnn.context import readable
@@ -22,7 +22,8 @@ PLAIN = {Tensor, Parameter}
 MOST_KNOWN = 1 << 14
 """Calls that a process remembers by their exact sizes."""
 
-_noticed: list[Call] | None = None
+Noticed = tuple[torch.device, Kind]
+_noticed: list[Noticed] | None = None
 _now = threading.local()
 """`rows`: those of the call that this thread is about to run."""
 
@@ -39,7 +40,8 @@ def chosen(call: Call) -> Decision:
     if torch.compiler.is_compiling() or _is_tracing():
         return TRACED
     if _noticed is not None:
-        _noticed.append(call)
+        kinds = (kind_of(call, training) for training in (True, False))
+        _noticed.extend((call.input.device, kind) for kind in kinds if kind is not None)
         return NOW_UNDECIDED
     key = exact(call)
     found = settle.by_exact.get(key)
@@ -80,13 +82,16 @@ def can_measure(call: Call) -> bool:
 
 
 @contextmanager
-def noticed() -> Iterator[list[Call]]:
-    """Within the block no call is decided: those that the backend "auto" has to place are listed, and run by torch's own."""
+def noticed() -> Iterator[list[Noticed]]:
+    """Within the block no call of the backend "auto" is decided, and torch's own runs all.
+
+    Their devices and kinds are listed, for training and for inference.
+    """
     global _noticed
-    calls: list[Call] = []
-    _noticed = calls
+    found: list[Noticed] = []
+    _noticed = found
     try:
-        yield calls
+        yield found
     finally:
         _noticed = None
 

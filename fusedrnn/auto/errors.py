@@ -30,7 +30,7 @@ def of_kernels() -> Iterator[None]:
     except (WrongResultError, NotMeasuredError, KernelError):
         raise
     except torch.OutOfMemoryError as error:
-        raise NotMeasuredError(f"expected memory for a measurement, got none: {_line(error)}") from error
+        raise _no_memory(error) from error
     except (SweepTimeoutError, torch.AcceleratorError) as error:
         raise WrongResultError(_line(error)) from error
     except Exception as error:
@@ -39,11 +39,17 @@ def of_kernels() -> Iterator[None]:
 
 @contextmanager
 def of_torch() -> Iterator[None]:
-    """Turn what torch's own implementation or the reference raises into a NotMeasuredError."""
+    """Turn what torch's own implementation, the reference or an allocation raises into a NotMeasuredError."""
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise _no_memory(error) from error
     except Exception as error:
         raise NotMeasuredError(f"torch's own raises {_line(error)}") from error
+
+
+def _no_memory(error: Exception) -> NotMeasuredError:
+    return NotMeasuredError(f"expected memory for a measurement, got none: {_line(error)}")
 
 
 def _line(error: Exception) -> str:

@@ -15,22 +15,36 @@ import torch
 Value = TypeVar("Value")
 
 
-def isolated(function: Callable[[], Value], device: torch.device) -> Value:
-    """Call `function` in a new thread, whose current device is `device`, and return what it returns or raise what it raises."""
+def isolated(function: Callable[[threading.Event], Value], device: torch.device) -> Value:
+    """Call `function` in a new thread, whose current device is `device`, and return what it returns or raise what it raises.
+
+    It is given an event that is set when the caller is interrupted, and should then end soon: a thread that still runs when the
+    process ends would abort it.
+    """
     values: list[Value] = []
     errors: list[BaseException] = []
+    stop, ended = threading.Event(), threading.Event()
 
     def body() -> None:
         try:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            values.append(function())
+            values.append(function(stop))
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=body, name="fusedrnn-auto", daemon=True)
     thread.start()
-    thread.join()
+    try:
+        ended.wait()  # an interrupted `join` takes the thread for ended (Python 3.11)
+    except BaseException:
+        stop.set()
+        ended.wait()
+        raise
+    finally:
+        thread.join()
     if errors:
         raise errors[0]
     return values[0]

@@ -21,9 +21,10 @@ class Race:
 
     def __init__(self, kind: Kind, device: torch.device) -> None:
         self._device, self._kind = device, kind
-        self._given = problem(kind, device, fitting_steps(kind, free_bytes(device)), kind.batch)
-        self._torch = torchs_engine(self._given)
+        steps = fitting_steps(kind, free_bytes(device))
         with of_torch():
+            self._given = problem(kind, device, steps, kind.batch)
+            self._torch = torchs_engine(self._given)
             self._torchs = results(self._torch, self._given)
 
     def against_torch(self, rows: Rows) -> tuple[float, float]:

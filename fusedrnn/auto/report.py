@@ -103,20 +103,28 @@ def _lines(width: int | None) -> Iterator[str]:
     for machine in dict.fromkeys(machines.values()):
         yield from _kept(machine, width)
     if not machines:
-        yield f"  decisions would be kept in {store.folder()}; there is no CUDA device to decide for"
+        yield f"  decisions would be kept in {place(None)}; there is no CUDA device to decide for"
 
 
 def _kept(machine: Machine, width: int | None) -> Iterator[str]:
     with messages() as told:
         files = store.load(machine)
-    yield f"  {machine.card}: {store.path_of(machine)}"
+    yield f"  {machine.card}: {place(machine)}"
     yield from (f"  {line}" for line in told)
-    if files.wrong is not None:
-        yield f"  the kernels are wrong on this card and are not used: {files.wrong}"
+    for kind, what in files.wrong.items():
+        yield f"  the kernels are wrong on this card and are not used: {kind}: {what}"
     for kind, times in files.begun.items():
         given_up = "; `python -m fusedrnn tune --again` tries again" if times >= store.ATTEMPTS else ""
         yield f"  a measurement did not end, {times} of at most {store.ATTEMPTS} times: {kind}{given_up}"
     yield decision_table(files.decisions, width) if files.decisions else "  no decisions yet"
+
+
+def place(machine: Machine | None) -> str:
+    """The file of decisions of a machine, or their folder, or why there is none."""
+    try:
+        return str(store.folder() if machine is None else store.path_of(machine))
+    except OSError as error:
+        return f"nowhere: {error}"
 
 
 def _word(device: torch.device) -> str:

@@ -20,6 +20,7 @@ from fusedrnn.auto.errors import NotMeasuredError, WrongResultError
 from fusedrnn.auto.isolation import isolated
 from fusedrnn.auto.kind import Exact, Kind
 from fusedrnn.auto.machine import Machine, machine_of
+from fusedrnn.backends import triton
 from fusedrnn.kernels.table import runnable, unserved
 
 logger = logging.getLogger("fusedrnn")
@@ -30,8 +31,9 @@ REPORT = (
 )
 by_exact: dict[Exact, Decision] = {}
 by_kind: dict[tuple[torch.device, Kind], Decision] = {}
-wrong: dict[Machine, str] = {}
-"""What this process knows: decisions of calls by their exact sizes and by kind, and what the kernels compute wrongly."""
+wrong: dict[Machine, dict[str, str]] = {}
+"""What this process knows: decisions of calls by their exact sizes and by kind, and, for each machine, what the kernels compute
+wrongly, in words, by the name of a kind."""
 _lock = threading.RLock()
 
 
@@ -59,7 +61,7 @@ def _settled(kind: Kind, device: torch.device) -> Decision:
     if mode == "off":
         return torchs("FUSEDRNN_AUTO or set_auto says off")
     machine = machine_of(device)
-    reason = unserved(machine.chip[0])
+    reason = unserved(machine.chip[0]) or interpreted_on(device)
     if reason is not None:
         return torchs(reason)
     found = agree.agreed(machine, kind)
@@ -80,11 +82,13 @@ def _settled(kind: Kind, device: torch.device) -> Decision:
 def kept(kind: Kind, machine: Machine) -> Decision | None:
     """What is known of a kind without a measurement, or None."""
     files = store.load(machine)
-    what = wrong.get(machine) or files.wrong
+    what = _what_is_wrong(machine, files)
     if what is not None:
         return _are_wrong(what)
     if files.begun.get(str(kind), 0) >= store.ATTEMPTS:
-        return torchs(f"a measurement did not end {store.ATTEMPTS} times; `python -m fusedrnn tune` tries again")
+        return torchs(
+            f"a measurement did not end {store.ATTEMPTS} times; `python -m fusedrnn tune --again` tries again"
+        )
     found = files.decisions.get(str(kind))
     return found if found is None or launchable(found, kind, machine) else None
 
@@ -98,8 +102,12 @@ def launchable(decision: Decision, kind: Kind, machine: Machine) -> bool:
 
 def _of_this_card(found: Decision, machine: Machine) -> Decision:
     """The decision, unless the kernels are wrong here, whatever another rank has found."""
-    what = wrong.get(machine) or store.load(machine).wrong
+    what = _what_is_wrong(machine, store.load(machine))
     return found if what is None or found.backend == "aten" else _are_wrong(what)
+
+
+def _what_is_wrong(machine: Machine, files: store.Decisions) -> str | None:
+    return next(iter((files.wrong | wrong.get(machine, {})).values()), None)
 
 
 def _are_wrong(what: str) -> Decision:
@@ -109,24 +117,32 @@ def _are_wrong(what: str) -> Decision:
 def tuned(kind: Kind, device: torch.device, *, again: bool) -> Decision:
     """The decision that is kept for a kind of call, else a new one, whatever the mode and the budget. `again`: always a new one."""
     machine = machine_of(device)
-    reason = unserved(machine.chip[0])
+    reason = unserved(machine.chip[0]) or interpreted_on(device)
     if reason is not None:
         return torchs(reason)
     with _lock:
         if again:
-            wrong.pop(machine, None)
+            wrong.get(machine, {}).pop(str(kind), None)
         found = _of_this_card(
             agree.offer(machine, kind, measured(kind, device, machine, math.inf, again=again)), machine
         )
-        by_kind[device, kind] = found
-        by_exact.clear()
+        if settings.mode() != "off":
+            by_kind[device, kind] = found
+            by_exact.clear()
     return found
 
 
 def wrong_on(device: torch.device) -> str | None:
     """What the kernels compute wrongly on a device, as far as is known."""
     machine = machine_of(device)
-    return wrong.get(machine) or store.load(machine).wrong
+    return _what_is_wrong(machine, store.load(machine))
+
+
+def interpreted_on(device: torch.device) -> str | None:
+    """Why nothing is measured on a card while the kernels run in the interpreter; None where they do not."""
+    if device.type != "cuda" or not triton.interpreted():
+        return None
+    return "TRITON_INTERPRET=1: the times of the interpreter say nothing about the card"
 
 
 def measured(kind: Kind, device: torch.device, machine: Machine, budget: float, *, again: bool = False) -> Decision:
@@ -146,7 +162,7 @@ def measured(kind: Kind, device: torch.device, machine: Machine, budget: float, 
         except OSError as error:
             _not_kept(error)
         if again:
-            _keep(store.clear, machine)
+            _keep(store.clear, machine, kind)
         found = None if again else kept(kind, machine)  # what another process has measured meanwhile
         return _tried(kind, device, machine, begun + budget) if found is None else found
 
@@ -155,25 +171,29 @@ def _tried(kind: Kind, device: torch.device, machine: Machine, deadline: float) 
     """Measure, with a note in the file while it lasts."""
     from fusedrnn.auto.trial import measure  # what it imports needs the rules, which import this
 
+    def measuring(stop: threading.Event) -> Decision:
+        return measure(kind, device, machine, lambda: stop.is_set() or time.monotonic() > deadline)
+
     _keep(store.begin, machine, kind)
     keep: Decision | None = None
+    here = wrong.setdefault(machine, {})
     try:
-        found = keep = isolated(lambda: measure(kind, device, machine, deadline), device)
+        found = keep = isolated(measuring, device)
     except WrongResultError as error:
-        wrong[machine] = str(error)
+        here[str(kind)] = str(error)
         by_exact.clear()  # earlier decisions for this card do not hold any more
         by_kind.clear()
         found = _are_wrong(str(error))
     except NotMeasuredError as error:
         found = torchs(f"not measured: {error}")
     finally:
-        _keep(store.end, machine, kind, keep, wrong.get(machine))
+        _keep(store.end, machine, kind, keep, here.get(str(kind)))
         if device.type == "cuda":
             torch.cuda.empty_cache()  # gives back the memory of the measurement
     logger.info("auto: %s for %s: %s; %s", found.backend, kind, found.reason, f"measured in {found.seconds:.1f} s")
-    if machine in wrong:
+    if str(kind) in here:
         warnings.warn(
-            f"fusedrnn: the Triton kernels gave a wrong result on {machine.card}: {wrong[machine]}; {REPORT}",
+            f"fusedrnn: the Triton kernels gave a wrong result on {machine.card}: {here[str(kind)]}; {REPORT}",
             stacklevel=2,
         )
     return found

@@ -38,32 +38,41 @@ class Decisions:
     Attributes:
         decisions: by the name of a kind.
         begun: measurements that were begun and did not end, counted by the name of a kind.
-        wrong: what the kernels computed wrongly on this machine, in words; None if nothing is known.
+        wrong: what the kernels computed wrongly on this machine, in words, by the name of a kind.
     """
 
     decisions: dict[str, Decision] = field(default_factory=dict)
     begun: dict[str, int] = field(default_factory=dict)
-    wrong: str | None = None
+    wrong: dict[str, str] = field(default_factory=dict)
 
 
 def folder() -> Path:
-    """FUSEDRNN_CACHE_DIR, or `fusedrnn` in the user's cache folder: that of XDG_CACHE_HOME or ~/.cache."""
+    """FUSEDRNN_CACHE_DIR, or `fusedrnn` in the user's cache folder: that of XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        OSError: it is in a home folder that does not exist.
+    """
     given = os.environ.get(FOLDER_VARIABLE)
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fusedrnn"
+    wanted = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "fusedrnn"
+    try:
+        return wanted.expanduser()
+    except RuntimeError as error:
+        raise OSError(f"{wanted}: expected a home folder, got none; {FOLDER_VARIABLE} names another one") from error
 
 
 def path_of(machine: Machine) -> Path:
-    """The user's file for a machine."""
+    """The user's file for a machine. Raises OSError as `folder`."""
     return folder() / f"{machine.name}.json"
 
 
 def load(machine: Machine) -> Decisions:
     """What the package ships for a machine and what the user's file adds; the file wins. A file that is none counts as empty."""
     shipped = _read(SHIPPED / f"{machine.name}.json", machine)
-    own = _read(path_of(machine), machine)
-    return Decisions(shipped.decisions | own.decisions, own.begun, own.wrong or shipped.wrong)
+    try:
+        own = _read(path_of(machine), machine)
+    except OSError as error:
+        own = _ignored(error)
+    return Decisions(shipped.decisions | own.decisions, own.begun, shipped.wrong | own.wrong)
 
 
 def begin(machine: Machine, kind: Kind) -> None:
@@ -79,14 +88,17 @@ def end(machine: Machine, kind: Kind, decision: Decision | None, wrong: str | No
     kept.begun.pop(str(kind), None)
     if decision is not None:
         kept.decisions[str(kind)] = decision
-    kept.wrong = wrong or kept.wrong
+    if wrong is not None:
+        kept.wrong[str(kind)] = wrong
     _write(machine, kept)
 
 
-def clear(machine: Machine) -> None:
-    """Forget that something was computed wrongly or did not end, to try again."""
+def clear(machine: Machine, kind: Kind) -> None:
+    """Forget that a kind was computed wrongly or did not end, to try again."""
     kept = _read(path_of(machine), machine)
-    _write(machine, Decisions(kept.decisions))
+    kept.begun.pop(str(kind), None)
+    kept.wrong.pop(str(kind), None)
+    _write(machine, kept)
 
 
 @contextlib.contextmanager
@@ -118,21 +130,21 @@ def _read(path: Path, machine: Machine) -> Decisions:
     except FileNotFoundError:
         return Decisions()
     except (OSError, UnicodeDecodeError) as error:
-        return _ignored(path, error)
+        return _ignored(f"{path}: {error}")
     try:
         given = json.loads(text)
         if given["format"] != FORMAT or given["machine"] != _named(machine):
             raise ValueError(f"expected format {FORMAT} and the machine {_named(machine)}, got others")
         decisions = {str(kind): Decision.from_dict(one) for kind, one in given["decisions"].items()}
         begun = {str(kind): int(count) for kind, count in given["begun"].items()}
-        wrong = given["wrong"]
-        return Decisions(decisions, begun, None if wrong is None else str(wrong))
+        wrong = {str(kind): str(what) for kind, what in given["wrong"].items()}
+        return Decisions(decisions, begun, wrong)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return _ignored(path, error)
+        return _ignored(f"{path}: {error}")
 
 
-def _ignored(path: Path, error: Exception) -> Decisions:
-    _say_once(f"{path}: expected a file of decisions, got none ({error}); it is not used")
+def _ignored(why: object) -> Decisions:
+    _say_once(f"expected a file of decisions, got none: {why}")
     return Decisions()
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,8 +36,12 @@ HOPELESS = 1.5
 """No more rows are tried if the table's are this many times as slow as torch's own."""
 
 
-def measure(kind: Kind, device: torch.device, machine: Machine, deadline: float) -> Decision:
-    """Decide for a kind of call by a measurement, which should be over when `time.monotonic` says `deadline`.
+Over = Callable[[], bool]
+"""Says whether a measurement should end; it is asked between steps of a few seconds."""
+
+
+def measure(kind: Kind, device: torch.device, machine: Machine, over: Over) -> Decision:
+    """Decide for a kind of call by a measurement.
 
     Raises:
         WrongResultError: the kernels are wrong on this machine. NotMeasuredError: no decision could be made.
@@ -46,7 +51,7 @@ def measure(kind: Kind, device: torch.device, machine: Machine, deadline: float)
     if reason is not None:
         return torchs(reason)
     try:
-        found = _measured(kind, device, machine, deadline)
+        found = _measured(kind, device, machine, over)
     except KernelError as error:
         found = torchs(f"the kernels raise {error}")
     return replace(found, seconds=round(time.monotonic() - begun, 2))
@@ -64,20 +69,20 @@ def rows_of(sweep: str, kind: Kind, machine: Machine) -> tuple[Row, ...]:
     return runnable(sweep, kind.cell, kind.torch_dtype, kind.hidden_size, *machine.chip, tf32=kind.tf32)
 
 
-def _measured(kind: Kind, device: torch.device, machine: Machine, deadline: float) -> Decision:
+def _measured(kind: Kind, device: torch.device, machine: Machine, over: Over) -> Decision:
     table, check = table_rows(kind, machine), Check(kind, device)
     judged = check.judge(table)
     if judged.verdict == "wrong":
         raise WrongResultError(judged.text)
     if judged.verdict == "inexact":
         return Decision("aten", f"the kernels are inexact: {judged.text}", error=judged.share)
-    if time.monotonic() > deadline:
+    if over():
         raise NotMeasuredError("the time for measuring is used up")
     race = Race(kind, device)
     ours_s, torch_s = race.against_torch(BY_TABLE)
     rows = BY_TABLE
     if ours_s < HOPELESS * torch_s:
-        rows, ours_s = _best_rows(kind, machine, check, race, table, ours_s, deadline)
+        rows, ours_s = _best_rows(kind, machine, check, race, table, ours_s, over)
     ratio = torch_s / ours_s
     reason = f"the kernels are {ratio:.2f} times as fast as torch's own"
     told: dict[str, Any] = {"ours_ms": ours_s * 1e3, "torch_ms": torch_s * 1e3, "error": judged.share}
@@ -87,13 +92,13 @@ def _measured(kind: Kind, device: torch.device, machine: Machine, deadline: floa
 
 
 def _best_rows(
-    kind: Kind, machine: Machine, check: Check, race: Race, table: Rows, ours_s: float, deadline: float
+    kind: Kind, machine: Machine, check: Check, race: Race, table: Rows, ours_s: float, over: Over
 ) -> tuple[Rows, float]:
-    """The fastest rows of those tried before the deadline, and the seconds of a call with them."""
+    """The fastest rows of those tried until it is over, and the seconds of a call with them."""
     best = BY_TABLE
     for sweep in range(2 if kind.training else 1):
         for place in _others(sweep, kind, machine, table[sweep]):
-            if time.monotonic() > deadline:
+            if over():
                 return best, ours_s
             tried = (place, best[1]) if sweep == 0 else (best[0], place)
             try:

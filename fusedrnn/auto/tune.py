@@ -15,7 +15,7 @@ from fusedrnn.auto import choose, parity, settle
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import KernelError, NotMeasuredError, WrongResultError
 from fusedrnn.auto.isolation import isolated
-from fusedrnn.auto.kind import Kind, kind_of
+from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import Machine, machine_of
 from fusedrnn.backends.choice import requested
 from fusedrnn.modules.base import FusedRNNBase
@@ -94,7 +94,7 @@ def _judged(kind: Kind, device: torch.device) -> parity.Judged:
     from fusedrnn.auto.trial import table_rows
 
     try:
-        return isolated(lambda: Check(kind, device).judge(table_rows(kind, machine_of(device))), device)
+        return isolated(lambda stop: Check(kind, device).judge(table_rows(kind, machine_of(device))), device)
     except WrongResultError as error:
         return parity.Judged("wrong", math.inf, str(error))
     except KernelError as error:
@@ -109,13 +109,12 @@ def _places(module: nn.Module, example: Iterable[Any], options: Mapping[str, Any
     tensors = [*module.parameters(), *module.buffers()]
     cards = sorted({tensor.get_device() for tensor in tensors if tensor.is_cuda})
     try:
-        with torch.no_grad(), torch.random.fork_rng(cards), _copied_buffers(module), choose.noticed() as calls:
+        with torch.no_grad(), torch.random.fork_rng(cards), _copied_buffers(module), choose.noticed() as found:
             module.eval()(*example, **options)
     finally:
         for part, training in modes:
             part.training = training
-    both = [(call.input.device, kind_of(call, training)) for call in calls for training in (True, False)]
-    return list(dict.fromkeys((device, kind) for device, kind in both if kind is not None))
+    return list(dict.fromkeys(found))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def missing() -> str | None:
     """Why the kernels cannot run at all, or None if they can."""
     if importlib.util.find_spec("triton") is None:
         return "expected the package triton, got none installed"
-    if not _interpreted() and not torch.cuda.is_available():
+    if not interpreted() and not torch.cuda.is_available():
         return "expected a CUDA device, got none (TRITON_INTERPRET=1 runs the kernels on a CPU, slowly)"
     return None
 
@@ -42,7 +42,7 @@ def refuse_input(input: Tensor) -> str | None:
     reason = missing()
     if reason is not None:
         return reason
-    if input.is_cuda or (_interpreted() and input.device.type in ("cpu", "meta")):
+    if input.is_cuda or (interpreted() and input.device.type in ("cpu", "meta")):
         return None if input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
     return f"expected tensors on a CUDA device, got {input.device}"
 
@@ -69,5 +69,6 @@ def pointwise_engine(input: Tensor) -> str:
     return "triton" if input.is_cuda and missing() is None else "plain"
 
 
-def _interpreted() -> bool:
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter."""
     return os.environ.get("TRITON_INTERPRET") == "1"

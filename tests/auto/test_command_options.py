@@ -9,7 +9,6 @@ import torch
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.__main__ import main
 from fusedrnn.auto import choose, options
-from fusedrnn.auto.kind import kind_of
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.options import device_of, kinds, parser
 
@@ -154,25 +153,25 @@ def test_devices_in_the_interpreter(cuda, monkeypatch):
     ],
 )  # fmt: skip
 def test_options_name_the_kinds_of_calls(speeds, arguments, module, example):
-    with torch.no_grad(), choose.noticed() as calls:
+    with torch.no_grad(), choose.noticed() as found:
         module(example)
-    assert named(*SMALL, *arguments) == [kind_of(call, training) for call in calls for training in (True, False)]
+    assert named(*SMALL, *arguments) == [kind for _, kind in found]
 
 
 def test_more_options_name_the_kinds_of_calls(speeds, monkeypatch):
     module, x = FusedGRU(8, 5), torch.zeros(2, 2, 8)
-    with choose.noticed() as calls:
+    with choose.noticed() as found:
         module(x, lengths=torch.tensor([2, 1]))
         module(torch.nn.utils.rnn.pack_sequence([x[:, 0], x[:1, 0]]))
     given = (*SMALL, "--cell", "gru", "--mode", "inference")
-    assert named(*given, "--layout", "lengths", "packed") == [kind_of(call, False) for call in calls]
-    with choose.noticed() as calls:
+    assert named(*given, "--layout", "lengths", "packed") == [kind for _, kind in found if not kind.training]
+    with choose.noticed() as found:
         module(x, return_all_states=True)
-    assert named(*given, "--all-states") == [kind_of(call, False) for call in calls]
+    assert named(*given, "--all-states") == [kind for _, kind in found if not kind.training]
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    with choose.noticed() as calls:
+    with choose.noticed() as found:
         module(x)
-    assert named(*given, "--no-tf32") == [kind_of(call, False) for call in calls]
+    assert named(*given, "--no-tf32") == [kind for _, kind in found if not kind.training]
 
 
 def test_a_kind_is_named_once():

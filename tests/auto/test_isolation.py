@@ -1,7 +1,9 @@
 """A measurement in the middle of a user's forward sees nothing of the user's state, and changes none of it."""
 
 import contextlib
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -117,9 +119,23 @@ def test_a_global_default_dtype_has_no_effect(speeds, net):
 
 
 def test_a_function_runs_in_a_thread_of_its_own_and_its_result_or_error_is_passed_on():
-    assert isolated(threading.get_ident, CPU) != threading.get_ident()
+    assert isolated(lambda stop: threading.get_ident(), CPU) != threading.get_ident()
     with pytest.raises(KeyError, match="this"):
-        isolated(lambda: {}["this"], CPU)
+        isolated(lambda stop: {}["this"], CPU)
+
+
+def test_an_interrupt_ends_the_thread_before_it_is_raised():
+    """A thread that goes on would abort the process at its end."""
+    ended, main = [], threading.main_thread().ident
+
+    def slow(stop):
+        time.sleep(0.1)
+        signal.pthread_kill(main, signal.SIGINT)
+        ended.append(stop.wait(30))
+
+    with pytest.raises(KeyboardInterrupt):
+        isolated(slow, CPU)
+    assert ended == [True]
 
 
 def test_calls_of_several_threads_measure_once(speeds, net):

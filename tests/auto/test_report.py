@@ -102,9 +102,9 @@ def test_a_card_that_the_kernels_do_not_run_on(cards):
 
 
 def test_wrong_kernels_and_measurements_that_did_not_end(cards):
-    keep(begun={"one": 1, "other": store.ATTEMPTS}, wrong="h_n: relative error 3, allowed 0.1")
+    keep(begun={"one": 1, "other": store.ATTEMPTS}, wrong={"one": "h_n: relative error 3, allowed 0.1"})
     lines = report.info().splitlines()
-    assert "  the kernels are wrong on this card and are not used: h_n: relative error 3, allowed 0.1" in lines
+    assert "  the kernels are wrong on this card and are not used: one: h_n: relative error 3, allowed 0.1" in lines
     assert "  a measurement did not end, 1 of at most 2 times: one" in lines
     ended = "  a measurement did not end, 2 of at most 2 times: other"
     assert f"{ended}; `python -m fusedrnn tune --again` tries again" in lines
@@ -117,7 +117,7 @@ def test_a_file_that_is_none_is_told_in_the_text(cards, capfd):
     path.write_text('{"format": 1, "decisions"')
     lines = report.info().splitlines()
     (told,) = [line for line in lines if "expected a file of decisions, got none" in line]
-    assert told.startswith(f"  auto: {path}: ")
+    assert told.startswith(f"  auto: expected a file of decisions, got none: {path}: ")
     assert lines[-1] == "  no decisions yet"
     assert capfd.readouterr().err == ""
 

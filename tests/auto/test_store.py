@@ -48,7 +48,7 @@ def test_a_decision_is_kept_as_it_was(fresh, here):
     assert found.decisions["a kind"] == MINE
     assert found.decisions["another"].reason == OTHER.reason
     assert math.isnan(found.decisions["another"].ours_ms)
-    assert (found.begun, found.wrong) == ({}, None)
+    assert (found.begun, found.wrong) == ({}, {})
 
 
 def test_the_file_is_in_the_user_s_cache_folder(monkeypatch, fresh, here):

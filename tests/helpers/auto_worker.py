@@ -64,7 +64,7 @@ def rank(asked):
         third = decided(lambda *sizes: FusedGRU(*sizes, bidirectional=True))
     torch.distributed.barrier()
     if asked["rank"] == 1:
-        settle.wrong[settle.machine_of(torch.device("cpu"))] = "this one"
+        settle.wrong[settle.machine_of(torch.device("cpu"))] = {"a kind": "this one"}
         third = decided(lambda *sizes: FusedGRU(*sizes, bidirectional=True))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
