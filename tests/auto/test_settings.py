@@ -130,3 +130,20 @@ def test_decisions_are_told_at_level_info_and_nothing_is_printed(speeds, net, ca
         module(x)
     assert len(caplog.messages) == 1
     assert capsys.readouterr() == ("", "")
+
+
+def test_tuning_in_mode_off_keeps_decisions_and_runs_torchs_own(speeds, net):
+    module, x = net
+    module(x)
+    ((device, kind),) = settle.by_kind
+    fusedrnn.set_auto("off")
+    assert settle.tuned(kind, device, again=True).backend == "triton"
+    counted = speeds.ran.copy()
+    module(x)
+    assert speeds.ran - counted == {"torch": 1}
+
+
+def test_the_interpreter_decides_nothing_for_a_card(fresh):
+    """On a machine with a GPU; a CPU stands for one in these tests only."""
+    assert settle.interpreted_on(torch.device("cuda", 0)).startswith("TRITON_INTERPRET=1: ")
+    assert settle.interpreted_on(torch.device("cpu")) is None

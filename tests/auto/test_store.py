@@ -263,3 +263,31 @@ def test_a_lock_that_another_process_holds_is_waited_for_as_long_as_the_budget(s
     assert 0.3 <= time.monotonic() - begun < 5
     assert decision().reason.startswith("another process is measuring: ")
     assert decision().backend == "aten"
+
+
+def test_without_a_home_folder_decisions_hold_for_the_process(speeds, net, here, monkeypatch, caplog):
+    module, x = net
+
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    module(x)
+    assert decision().backend == "triton"
+    assert "expected a home folder, got none; FUSEDRNN_CACHE_DIR names another one" in caplog.text
+    with pytest.raises(OSError, match="expected a home folder, got none"):
+        store.folder()
+
+
+def test_what_was_wrong_disables_the_card_until_that_kind_is_measured_again(speeds, net, here):
+    module, x = net
+    module(x)
+    ((_, kind),) = settle.by_kind
+    store.end(here, "another kind", None, "h_n: relative error 3")
+    settle.forget()
+    for again in (False, True):
+        assert (
+            settle.tuned(kind, CPU, again=again).reason == "the kernels are wrong on this card: h_n: relative error 3"
+        )
+    store.clear(here, "another kind")
+    assert settle.tuned(kind, CPU, again=False).backend == "triton"

@@ -226,3 +226,15 @@ def test_the_rival_is_what_the_backend_aten_runs(speeds, net):
     ran.clear()
     FusedGRU(3, 5, reset_after=False)(x)
     assert set(ran) == {"unrolled"}
+
+
+@pytest.mark.parametrize("where", ["check", "race"])
+def test_without_memory_for_the_buffers_nothing_is_decided(speeds, net, monkeypatch, where):
+    module, x = net
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"fusedrnn.auto.{where}.problem", full)
+    module(x)
+    assert decision().reason.startswith("not measured: expected memory for a measurement, got none: OutOfMemoryError: ")

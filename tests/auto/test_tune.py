@@ -248,3 +248,16 @@ def test_nothing_more_is_measured_again_on_a_card_where_something_was_wrong(aske
     monkeypatch.setattr(settle, "wrong_on", lambda device: "bad" if len(asked) > 1 else None)
     tune.decided(places, again=True)
     assert [again for *_, again in asked] == [True, True, False]
+
+
+def test_autocast_inside_the_model_counts(speeds):
+    class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = FusedGRU(3, 5)
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.rnn(x)[0]
+
+    assert {kind.split()[1] for kind in fusedrnn.tune(Half(), torch.randn(2, 2, 3))} == {"bfloat16"}
