@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fusedrnn.auto import parity
-from fusedrnn.auto.errors import of_kernels, of_torch
+from fusedrnn.auto.errors import NotMeasuredError, of_kernels, of_torch
 from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.problem import Engine, Problem, exactly, problem, results
 from fusedrnn.backends import dispatch, reference, triton
@@ -17,7 +17,11 @@ STEPS, SAMPLES = 16, 64
 
 
 class Check:
-    """A short problem of a kind of call, with the results of torch's own and the truth."""
+    """A short problem of a kind of call, with the results of torch's own and the truth.
+
+    Raises:
+        NotMeasuredError: torch's own or the reference raises an error, or they disagree.
+    """
 
     def __init__(self, kind: Kind, device: torch.device) -> None:
         self._tf32 = kind.tf32
@@ -25,6 +29,9 @@ class Check:
             self._given = problem(kind, device, min(kind.steps, STEPS), min(kind.batch, SAMPLES))
             self._torchs = results(torchs_engine(self._given), self._given)
             self._truth = results(reference.run, exactly(self._given))
+            unsound = parity.sound(self._torchs, self._truth, tf32=kind.tf32)
+        if unsound is not None:
+            raise NotMeasuredError(f"torch's own is wrong: {unsound}")
 
     def judge(self, rows: Rows) -> parity.Judged:
         """Compare the kernels, launched with `rows`.

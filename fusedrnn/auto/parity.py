@@ -19,6 +19,8 @@ COARSE = {torch.bfloat16: 6e-2, torch.float16: 8e-3, torch.float32: 2e-3, torch.
 """Relative error beyond which a result is wrong and not only inexact; float32 with TF32."""
 COARSE_EXACT = 5e-5
 """The same of float32 without TF32: products rounded to TF32 are beyond it."""
+WRONG = 4.0
+"""Nor is it wrong before it is this many times as far from the truth as torch's own."""
 ELEMENT_BUDGET, ELEMENT_UNITS = 4.0, 16.0
 """Of a single element: times the largest error of torch's own, and units of the root mean square of the truth."""
 
@@ -57,6 +59,15 @@ def allowed(theirs: float, dtype: torch.dtype, *, tf32: bool) -> float:
 Named = Sequence[tuple[str, Tensor]]
 
 
+def sound(results: Named, truth: Named, *, tf32: bool) -> str | None:
+    """Which result is so far from the truth that nothing can be held to it, in words, or None."""
+    for (name, value), (_, exact) in zip(results, truth, strict=True):
+        error, limit = relative_error(value, exact), 2 * coarse(value.dtype, tf32=tf32)
+        if value.numel() and not error <= limit:
+            return f"{name}: expected a relative error up to {limit:.3g}, got {error:.3g}"
+    return None
+
+
 def judge(ours: Named, theirs: Named, truth: Named, *, tf32: bool) -> Judged:
     """Judge results by name against torch's own in the same dtype and the truth in float64."""
     worst = Judged("right", 0.0, "no results")
@@ -74,7 +85,8 @@ def _judge_one(name: str, got: Tensor, other: Tensor, exact: Tensor, *, tf32: bo
     if exact.numel() == 0:
         return Judged("right", 0.0, f"{name}: empty")
     dtype = got.dtype
-    error, limit = relative_error(got, exact), allowed(relative_error(other, exact), dtype, tf32=tf32)
+    error, theirs = relative_error(got, exact), relative_error(other, exact)
+    limit = allowed(theirs, dtype, tf32=tf32)
     size = float(exact.double().square().mean().sqrt())
     far = _largest(got, exact)
     far_limit = ELEMENT_BUDGET * _largest(other, exact) + ELEMENT_UNITS * unit(dtype, tf32=tf32) * size
@@ -84,7 +96,7 @@ def _judge_one(name: str, got: Tensor, other: Tensor, exact: Tensor, *, tf32: bo
     share = max(error / limit, far / far_limit if far_limit else 0.0)
     if share <= 1:
         return Judged("right", share, text)
-    wrong = error > coarse(dtype, tf32=tf32) or (far > far_limit and far > size)
+    wrong = error > max(coarse(dtype, tf32=tf32), WRONG * theirs) or (far > far_limit and far > size)
     return Judged("wrong" if wrong else "inexact", share, text)
 
 

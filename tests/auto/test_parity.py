@@ -77,3 +77,18 @@ def test_the_worst_result_is_reported(exact):
 def test_an_empty_result_and_one_of_zeros_are_right():
     for value in (torch.zeros(0, 3), torch.zeros(2, 3)):
         assert judge(value, value, value.double()).verdict == "right"
+
+
+def test_what_is_far_off_is_not_wrong_where_torchs_own_is_nearly_as_far(exact):
+    for times, verdict in ((1.2, "right"), (3.0, "inexact"), (5.0, "wrong")):
+        assert (
+            judge(noisy(exact, 0.1 * times, torch.bfloat16), noisy(exact, 0.1, torch.bfloat16), exact).verdict
+            == verdict
+        )
+
+
+def test_nothing_is_held_to_results_that_are_wrong_themselves(exact):
+    named = [("a", exact.float()), ("b", noisy(exact, 1e-2, torch.float32)), ("c", torch.zeros(0))]
+    truth = [("a", exact), ("b", exact), ("c", torch.zeros(0).double())]
+    assert parity.sound(named[:1] + named[2:], truth[:1] + truth[2:], tf32=True) is None
+    assert parity.sound(named, truth, tf32=True) == "b: expected a relative error up to 0.004, got 0.01"

@@ -179,6 +179,17 @@ def test_an_error_of_torchs_own_is_not_charged_to_the_kernels(speeds, net, monke
     assert store.load(machine_of(CPU)) == store.Decisions()
 
 
+def test_nothing_is_decided_where_torchs_own_is_wrong(speeds, net, monkeypatch):
+    """Else kernels that are as wrong would be within the budget."""
+    module, x = net
+    right = rules.ENGINES["torch"]
+    monkeypatch.setitem(rules.ENGINES, "torch", lambda call: (right(call)[0] + 1.0, *right(call)[1:]))
+    module(x)
+    assert decision().reason.startswith(
+        "not measured: torch's own is wrong: output: expected a relative error up to 0.004"
+    )
+
+
 def test_a_problem_is_made_shorter_where_memory_is_short():
     long = KIND._replace(steps=1024, batch=64, hidden_size=512, output_size=512)
     needed = bytes_of(long, 1024, 64)
