@@ -60,6 +60,7 @@ def run(session: Session) -> int:
             told = f"not done: {type(failure).__name__}: {failure}"
         print(f"[{session.passed():5.0f} s] {phase.name}: {told}", flush=True)
     failed = [row["subject"] for row in session.rows("gate") if row.get("verdict") == "failed"]
+    failed += [row["key"] for row in session.rows("auto") if row.get("verdict") == "failed"]
     failed += [row["key"] for row in session.rows("tests") if row.get("outcome") in ("failed", "hung", "died")]
     print(f"{len(failed)} failed", *failed, f"records in {session.out}", sep="\n", flush=True)
     return 1 if failed else 0
