@@ -1,0 +1,54 @@
+"""Shared by the tests of the backend "auto" on a GPU: an empty folder of decisions, forced decisions, a CPU taken for a GPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fusedrnn.auto import choose, clock, parity, settings, trial
+from fusedrnn.modules import base
+
+ROOT = Path(__file__).parents[2]
+FORCED = {"triton": 0.0, "aten": 1e9}
+"""By backend, how much faster the kernels have to be so that it is chosen; 0 also takes the last rows that are tried."""
+
+
+def fresh(monkeypatch, folder):
+    """Forget all decisions and settings; new decisions are kept in `folder`, and a measurement may take its time."""
+    for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
+        monkeypatch.setattr(settings, name, value)
+    monkeypatch.delenv(settings.MODE_VARIABLE, raising=False)
+    monkeypatch.setenv(settings.BUDGET_VARIABLE, "300")
+    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
+    choose.forget()
+
+
+def force(monkeypatch, backend, *, more_rows=0):
+    """Let measurements end with a backend unless a result is wrong, after `more_rows` rows have been tried for each sweep."""
+    monkeypatch.setattr(parity, "BUDGET", 100.0)
+    monkeypatch.setattr(parity, "ELEMENT_BUDGET", 100.0)
+    monkeypatch.setattr(trial, "GAIN", FORCED[backend])
+    monkeypatch.setattr(trial, "HOPELESS", float("inf"))
+    monkeypatch.setattr(trial, "MORE_ROWS", more_rows)
+
+
+def pretend_a_gpu(monkeypatch):
+    """Have "auto" measure the calls on a CPU too; times are taken once."""
+    monkeypatch.setattr(choose, "on_gpu", lambda call: True)
+    monkeypatch.setattr(base, "run_directly", lambda *_: None)
+    monkeypatch.setattr(clock, "FEWEST", 1)
+    monkeypatch.setattr(clock, "MOST", 1)
+
+
+def decisions():
+    """What this process knows."""
+    return list(choose._by_kind.values())
+
+
+def run_python(*arguments, **environment):
+    """A Python process that finds the package and the helpers of the tests."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers"), *sys.path])
+    return subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": paths, **environment}, cwd=ROOT,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
