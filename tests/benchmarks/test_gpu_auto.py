@@ -219,7 +219,8 @@ def test_the_phase_says_what_came_of_it_and_the_run_fails_with_a_wrong_kernel(se
     row = {"backend": "triton", "seconds": 2.0, "lookup_s": 1e-4}
     found = [
         {**row, "key": "a", "agrees": True}, {**row, "key": "b", "agrees": False}, {**row, "key": "c", "backend": "aten"},
-        {"key": "d", "peer": "ours", "error": "left out"}, {"key": "e", "backend": "aten", "seconds": 0.5, "verdict": "failed", "error": "wrong"},
+        {"key": "d", "peer": "ours", "error": "left out"},
+        {"key": "e", "backend": "aten", "seconds": 0.5, "verdict": "failed", "error": "wrong"},
     ]  # fmt: skip
     Record(HERE, found).save(session.out / "auto.json")
     expected = "3 decided, 2 for the kernels, 1 at odds with the record, 2 without a decision, 6.5 s of measuring"

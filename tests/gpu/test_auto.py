@@ -7,8 +7,9 @@ import torch
 
 pytest.importorskip("triton")
 
-from auto_cases import decisions, force, fresh, run_python
+from auto_cases import decisions, force, fresh, only_kind, run_python
 from gpu_cases import DEVICE, module, results
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 from fusedrnn.auto import choose, trial
@@ -96,8 +97,12 @@ def test_another_process_finds_it(caplog):
 def test_the_kernels_that_are_chosen_give_their_own_bits(more_rows, monkeypatch):
     force(monkeypatch, "triton", more_rows=more_rows)
     net, x, up = given()
-    first, later = results(net, x, up), results(net, x, up)
+    first = results(net, x, up)
     (found,) = decisions()
+    kernels, launched = triton.run, []
+    monkeypatch.setattr(triton, "run", lambda call, rows: launched.append(rows) or kernels(call, rows))
+    later = results(net, x, up)
+    assert launched == [found.rows]
     assert found.backend == "triton", found.reason
     assert (found.rows == (-1, -1)) is (more_rows == 0)
     net.backend = "triton"
@@ -145,6 +150,7 @@ def test_what_is_set_around_the_first_call_holds_for_it_alone(block, monkeypatch
     (found,) = decisions()
     assert found.backend == "triton", found.reason
     assert torch.is_autocast_enabled(DEVICE) is asked
+    assert only_kind().dtype == ("bfloat16" if block is autocast else "float32")
     with block():
         assert equal(results(net, x.float(), up.float()), first)
     assert len(decisions()) == 1
@@ -176,13 +182,11 @@ def test_hooks_of_saved_tensors_see_nothing_of_a_measurement(monkeypatch):
 def test_a_first_call_in_inference_mode_spoils_nothing(monkeypatch):
     force(monkeypatch, "triton")
     net, x, up = given()
-    net.eval()
     with torch.inference_mode():
         output, _ = net(x)
         assert torch.is_inference_mode_enabled()
     (found,) = decisions()
-    assert (found.backend, output.is_inference()) == ("triton", True)
-    net.train()
+    assert (found.backend, output.is_inference(), only_kind().training) == ("triton", True, True)
     got = results(net, x, up)
     assert not any(result.is_inference() for result in got)
     torch.testing.assert_close(got[0], output, rtol=2e-2, atol=2e-2)
@@ -201,22 +205,23 @@ def test_a_first_call_under_checkpoint_gives_the_gradients_of_a_plain_one(reentr
         return [output.detach(), leaf.grad, *(p.grad.clone() for p in net.parameters())]
 
     first = step(lambda leaf: checkpoint(lambda t: net(t)[0], leaf, use_reentrant=reentrant))
-    assert len(decisions()) == 1
+    assert only_kind().training
     assert equal(first, step(lambda leaf: net(leaf)[0]))
 
 
 @pytest.mark.parametrize("default", ["cpu", "meta", DEVICE])
 def test_torchs_default_device_does_not_matter(default, monkeypatch):
     force(monkeypatch, "triton")
-    net, x, up = given()
+    net, x, _ = given()
+    packed = pack_padded_sequence(x, torch.arange(x.shape[1], 0, -1).clamp_max(len(x)))
     torch.set_default_device(default)
     try:
-        first = results(net, x, up)
+        first = net(packed)[0].data
         assert torch.get_default_device().type == default
     finally:
         torch.set_default_device(None)
     assert [found.backend for found in decisions()] == ["triton"]
-    assert equal(first, results(net, x, up))
+    assert torch.equal(first, net(packed)[0].data)
 
 
 def deterministically():

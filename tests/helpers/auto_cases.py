@@ -45,6 +45,12 @@ def decisions():
     return list(choose._by_kind.values())
 
 
+def only_kind():
+    """The one kind of call that this process knows a decision for."""
+    ((_, kind),) = choose._by_kind
+    return kind
+
+
 def run_python(*arguments, **environment):
     """A Python process that finds the package and the helpers of the tests."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers"), *sys.path])
