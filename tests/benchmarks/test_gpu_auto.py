@@ -9,6 +9,8 @@ import torch
 
 pytest.importorskip("triton")
 
+from auto_cases import told_of_a_wrong_result
+
 from benchmarks.gpu import cases, decisions, gate, phases, run
 from benchmarks.gpu.session import Session
 from benchmarks.gpu.worker import Worker
@@ -148,7 +150,7 @@ def test_the_record_of_the_same_case_stands_beside_it(found, ratio, seconds, exp
 
 def test_a_wrong_kernel_fails_and_nothing_is_measured_after_it(tmp_path, measures):
     asked = measures(WrongResultError("output: others"))
-    with pytest.warns(Warning, match="gave a wrong result"):
+    with told_of_a_wrong_result():
         row = decide(tmp_path)
     assert (row["verdict"], row["error"]) == ("failed", "the kernels are wrong on this card: output: others")
     later = decide(tmp_path, OTHER)
@@ -157,7 +159,7 @@ def test_a_wrong_kernel_fails_and_nothing_is_measured_after_it(tmp_path, measure
 
 
 def test_a_sweep_that_adds_one_is_found(tmp_path):
-    with gate._spoiled(), pytest.warns(Warning, match="gave a wrong result"):
+    with gate._spoiled(), told_of_a_wrong_result():
         row = decide(tmp_path)
     assert row["verdict"] == "failed"
     assert "the kernels are wrong on this card: " in row["error"]

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from auto_cases import decisions, force, fresh, only_kind, run_python
+from auto_cases import decisions, force, fresh, only_kind, run_python, told_of_a_wrong_result
 from gpu_cases import DEVICE, module, results
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
@@ -377,7 +377,7 @@ def broken_sweep(monkeypatch):
 def test_a_wrong_kernel_is_found_told_and_not_used(monkeypatch):
     net, x, up = given()
     with broken_sweep(monkeypatch):
-        with pytest.warns(Warning, match="gave a wrong result"):
+        with told_of_a_wrong_result():
             got = results(net, x, up)
         (found,) = decisions()
         assert found.backend == "aten"

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 from fusedrnn.auto import choose, clock, parity, settings, trial
@@ -49,6 +51,15 @@ def only_kind():
     """The one kind of call that this process knows a decision for."""
     ((_, kind),) = choose._by_kind
     return kind
+
+
+@contextmanager
+def told_of_a_wrong_result():
+    """Check that the block warns of a wrong result. Other warnings, such as numpy's in the interpreter, are ignored."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    assert any("gave a wrong result" in str(warning.message) for warning in caught)
 
 
 def run_python(*arguments, **environment):
