@@ -1,4 +1,4 @@
-"""Use a GPU's minutes: compile on all cores, judge the kernels, time torch.nn and ours, let "auto" decide, steps, tuning, the tests.
+"""Use a GPU's minutes: compile on all cores, judge the kernels, time torch.nn and ours, let "auto" decide, steps, tuning, tests.
 
     python -m benchmarks.gpu --minutes 8
     python -m benchmarks.gpu --plan                       # the phases and what each would do, without a GPU
