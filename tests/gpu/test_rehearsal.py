@@ -71,6 +71,20 @@ def test_auto_measures_once(pretended, caplog, monkeypatch):
     auto.test_the_first_call_measures_and_a_process_that_knows_nothing_finds_it(caplog, monkeypatch)
 
 
+PRETENDING = """
+import pytest
+from auto_cases import pretend_a_gpu
+from tests.gpu import test_auto
+pretend_a_gpu(pytest.MonkeyPatch())
+test_auto.SIZES, test_auto.DTYPE = (3, 5, 3, 2), test_auto.torch.float32
+"""
+
+
+def test_auto_in_another_process(pretended, monkeypatch):
+    monkeypatch.setattr(auto, "OTHER_PROCESS", PRETENDING + auto.OTHER_PROCESS)
+    auto.test_another_process_finds_it()
+
+
 @pytest.mark.parametrize("more_rows", [0, 2])
 def test_what_auto_chose_has_its_bits(more_rows, pretended, monkeypatch):
     auto.test_the_kernels_that_are_chosen_give_their_own_bits(more_rows, monkeypatch)
