@@ -16,6 +16,7 @@ from gpu_cases import CELLS
 from fusedrnn.auto import choose
 from fusedrnn.kernels import launch
 from tests.gpu import test_auto as auto
+from tests.gpu import test_auto_caller as caller
 from tests.gpu import test_parity as parity
 from tests.gpu import test_runtime as runtime
 
@@ -57,14 +58,9 @@ def test_repeats_are_compared(monkeypatch):
 
 
 @pytest.fixture
-def pretended(monkeypatch, tmp_path):
+def pretended(monkeypatch, empty_folder):
     """A CPU that "auto" takes for a GPU, tiny sizes, and an empty folder of decisions."""
-    auto_cases.fresh(monkeypatch, tmp_path)
     auto_cases.pretend_a_gpu(monkeypatch)
-    monkeypatch.setattr(auto, "SIZES", (3, 5, 3, 2))
-    monkeypatch.setattr(auto, "DTYPE", torch.float32)
-    yield
-    choose.forget()
 
 
 def test_auto_measures_once(pretended, caplog, monkeypatch):
@@ -74,9 +70,7 @@ def test_auto_measures_once(pretended, caplog, monkeypatch):
 PRETENDING = """
 import pytest
 from auto_cases import pretend_a_gpu
-from tests.gpu import test_auto
 pretend_a_gpu(pytest.MonkeyPatch())
-test_auto.SIZES, test_auto.DTYPE = (3, 5, 3, 2), test_auto.torch.float32
 """
 
 
@@ -94,16 +88,16 @@ def test_torchs_own_has_its_bits(pretended, monkeypatch):
     auto.test_where_torchs_own_is_chosen_the_output_has_its_bits(monkeypatch)
 
 
-@pytest.mark.parametrize("block", [auto.autocast, auto.copying_hooks])
+@pytest.mark.parametrize("block", [caller.autocast, caller.copying_hooks])
 def test_auto_and_what_is_set_around_a_call(block, pretended, monkeypatch):
-    auto.test_what_is_set_around_the_first_call_holds_for_it_alone(block, monkeypatch)
+    caller.test_what_is_set_around_the_first_call_holds_for_it_alone(block, monkeypatch)
 
 
 @pytest.mark.parametrize(
     "test",
     [
-        auto.test_hooks_of_saved_tensors_see_nothing_of_a_measurement,
-        auto.test_a_first_call_in_inference_mode_spoils_nothing,
+        caller.test_hooks_of_saved_tensors_see_nothing_of_a_measurement,
+        caller.test_a_first_call_in_inference_mode_spoils_nothing,
         auto.test_a_wrong_kernel_is_found_told_and_not_used,
     ],
     ids=lambda test: test.__name__,
@@ -114,18 +108,18 @@ def test_auto_leaves_the_caller_as_it_was(test, pretended, monkeypatch):
 
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_auto_under_checkpoint(reentrant, pretended, monkeypatch):
-    auto.test_a_first_call_under_checkpoint_gives_the_gradients_of_a_plain_one(reentrant, monkeypatch)
+    caller.test_a_first_call_under_checkpoint_gives_the_gradients_of_a_plain_one(reentrant, monkeypatch)
 
 
 @pytest.mark.parametrize("default", ["cpu", "meta"])
 def test_auto_and_the_default_device(default, pretended, monkeypatch):
-    auto.test_torchs_default_device_does_not_matter(default, monkeypatch)
+    caller.test_torchs_default_device_does_not_matter(default, monkeypatch)
 
 
 def test_auto_and_the_settings_of_the_process(pretended):
-    auto.test_torchs_random_numbers_are_not_used()
+    caller.test_torchs_random_numbers_are_not_used()
     choose.forget()
-    auto.deterministically()
+    caller.deterministically()
 
 
 def test_auto_inside_a_backward(pretended, caplog, monkeypatch):

@@ -7,10 +7,16 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from gpu_cases import DEVICE, module
+
 from fusedrnn.auto import choose, clock, parity, settings, trial
 from fusedrnn.modules import base
 
 ROOT = Path(__file__).parents[2]
+SIZES = (32, 64, 8, 16)
+"""I, H, T, B."""
+DTYPE = torch.bfloat16
 FORCED = {"triton": 0.0, "aten": 1e9}
 """By backend, how much faster the kernels have to be so that it is chosen; 0 also takes the last rows that are tried."""
 
@@ -35,7 +41,10 @@ def force(monkeypatch, backend, *, more_rows=0):
 
 
 def pretend_a_gpu(monkeypatch):
-    """Have "auto" measure the calls on a CPU too; times are taken once."""
+    """Have "auto" measure the calls on a CPU too, tiny ones of `given`; times are taken once."""
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, "SIZES", (3, 5, 3, 2))
+    monkeypatch.setattr(here, "DTYPE", torch.float32)
     monkeypatch.setattr(choose, "on_gpu", lambda call: True)
     monkeypatch.setattr(base, "run_directly", lambda *_: None)
     monkeypatch.setattr(clock, "FEWEST", 1)
@@ -69,3 +78,30 @@ def run_python(*arguments, **environment):
         [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": paths, **environment}, cwd=ROOT,
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
+
+
+def given(cell="lstm", **options):
+    """A module on the backend "auto", its input, and an upstream gradient of its output."""
+    I, H, T, B = SIZES
+    net = module(cell, I, H, DTYPE, None, **options)
+    x, up = (torch.randn(T, B, width, device=DEVICE).to(DTYPE) for width in (I, H))
+    return net, x, up
+
+
+def equal(first, second):
+    """Whether all tensors have the same bits."""
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def measurements(caplog):
+    """The lines of the log that say what was measured."""
+    return [record.getMessage() for record in caplog.records if "measured in" in record.getMessage()]
+
+
+def forbid_measurements(monkeypatch):
+    """Have a measurement raise an error."""
+
+    def measure(*_):
+        raise AssertionError("expected no measurement, got one")
+
+    monkeypatch.setattr(trial, "measure", measure)
