@@ -17,10 +17,12 @@ from typing import Any
 from benchmarks.gpu.children import Child, listened
 from benchmarks.gpu.compiling import cores
 from benchmarks.gpu.session import Session
-from benchmarks.measuring.records import Record, Row, write
+from benchmarks.measuring.records import DECISIONS, Record, Row, write
+from fusedrnn.auto.settings import FOLDER_VARIABLE
 
 FILES = (
-    "tests/gpu/test_parity.py", "tests/gpu/test_runtime.py", "tests/gpu/test_dropout.py", "tests/modules/test_beyond_torch.py",
+    "tests/gpu/test_parity.py", "tests/gpu/test_runtime.py", "tests/gpu/test_dropout.py", "tests/gpu/test_auto.py",
+    "tests/gpu/test_auto_caller.py", "tests/modules/test_beyond_torch.py",
 )  # fmt: skip
 """Those with GPU tests: other files may not be importable on that machine."""
 SHARDS = 12  # at most; each holds a context of the GPU
@@ -122,7 +124,7 @@ class Running:
         write(self._skip, json.dumps(sorted(self._results.done)))
         environment = {
             **os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "FUSEDRNN_SHARD": f"{shard}/{self._wanted.shards}",
-            "FUSEDRNN_SKIP": str(self._skip),
+            "FUSEDRNN_SKIP": str(self._skip), FOLDER_VARIABLE: str(self._skip.parent / DECISIONS),
             "PYTHONPATH": os.pathsep.join(filter(None, [".", os.environ.get("PYTHONPATH")])),
         }  # fmt: skip
         options = ("-q", "-p", "benchmarks.gpu.progress", "-p", "no:cacheprovider", "--continue-on-collection-errors")

@@ -13,6 +13,7 @@ NOT_HERE = ("cpu", "first")
 """Suites that a run leaves out: the CPU's, and the first call of a fresh process, which exceeds the time limit of a case."""
 DRY = {"layer": 2, "deep": 1, "packed": 1, "ids": 1, "launches": 1, "lyrics": 1, "dropout": 2, "memory": 1}
 """Cases a suite that a dry run takes."""
+DECIDED = 3  # of the layers that a dry run lets "auto" decide for, the last one an LSTM
 
 
 def in_turn(groups: Iterable[list[Case]]) -> list[Case]:
@@ -36,8 +37,20 @@ def of_goals() -> list[Case]:
     """The cases of the goals' shapes, one of each regime in turn."""
     regimes = [{shape_of(layer) for layer in goal.layers} for goal in GOALS]
     timed = [case for cases in _suites() for case in cases if case.quantity == "time"]
-    shapes = {case: tuple(getattr(case, name) for name in SHAPE) for case in timed}
+    shapes = {case: _shape(case) for case in timed}
     return in_turn([case for case, shape in shapes.items() if shape in regime] for regime in regimes)
+
+
+def _shape(case: Case) -> tuple[object, ...]:
+    return tuple(getattr(case, name) for name in SHAPE)
+
+
+def decided(*, tiny: bool) -> list[Case]:
+    """Calls for which the backend "auto" decides: of each shape of a goal one, forward and for training."""
+    first: dict[object, Case] = {}
+    for case in suite("layer", tiny=True)[:DECIDED] if tiny else of_goals():
+        first.setdefault((_shape(case), case.passes), case)
+    return list(first.values())
 
 
 def timed(*, tiny: bool) -> list[Case]:

@@ -12,6 +12,9 @@ from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune, candidates
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES, Case
+from fusedrnn.auto.kind import Kind
+from fusedrnn.auto.machine import Machine
+from fusedrnn.auto.trial import others, rows_of, table_rows
 from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, even, slices
@@ -134,6 +137,24 @@ def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:
     yield from of_sweep(tune)
     for row in candidates(known, tune, tune.table_row(chip.capability, chip.multiprocessors), count):
         yield replace(base, row=row)
+
+
+def machine_of(chip: Chip) -> Machine:
+    """As "auto" knows a chip."""
+    return Machine("", chip.capability or (0, 0), chip.multiprocessors, "", "", "", "", "")
+
+
+def of_kind(kind: Kind, chip: Chip) -> Iterator[Kernel]:
+    """The kernels that "auto" runs to decide for a kind of call: of the table's rows, and of the others that it tries."""
+    machine = machine_of(chip)
+    dtype = next(name for name, value in DTYPES.items() if value == kind.torch_dtype)
+    common = Sweep("", kind.cell, dtype, kind.batch, kind.hidden_size, kind.directions, kind.tf32)
+    common = replace(common, lengths=kind.layout != "padded", save=kind.training)
+    sweeps = ("forward", "backward") if kind.training else ("forward",)
+    for number, (sweep, place) in enumerate(zip(sweeps, table_rows(kind, machine), strict=False)):
+        rows = rows_of(sweep, kind, machine)
+        for tried in (place, *others(number, kind, machine, place)):
+            yield replace(common, sweep=sweep, row=rows[tried])
 
 
 def distinct(wanted: Iterable[Kernel], chip: Chip) -> list[Kernel]:

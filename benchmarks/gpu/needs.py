@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 
-from benchmarks.gpu import cases, conditions, gate, steps, tuning
-from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_sweep, of_tune
+from benchmarks.gpu import cases, conditions, decisions, gate, steps, tuning
+from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_kind, of_sweep, of_tune
 from benchmarks.gpu.micro import Micro
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import Case
@@ -15,6 +15,7 @@ VARIANTS = 8  # rows that are tried of each shape that is tuned
 PHASES: dict[str, Callable[[Chip], Iterable[Kernel]]] = {
     "gate": lambda chip: chain(*(check.kernels() for check in gate.checks(chip)), conditions.kernels()),
     "ours": lambda chip: _of_cases(cases.timed(tiny=False)),
+    "auto": lambda chip: chain(*(of_kind(decisions.kind_of(case), chip) for case in cases.decided(tiny=False))),
     "steps": lambda chip: chain([Micro()], *map(of_sweep, steps.shapes())),
     "dropout": lambda chip: _of_cases(cases.of_quantity("dropout", tiny=False)),
     "memory": lambda chip: _of_cases(cases.of_quantity("memory", tiny=False)),

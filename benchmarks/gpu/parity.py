@@ -1,7 +1,4 @@
-"""How far a result may be from the truth, and what to keep of one that is further away.
-
-The truth is float64. A result may be 1.5 times as far from it as torch's own in the same dtype, and one rounding more.
-"""
+"""Holding results to the error budget of `fusedrnn.auto.parity`, and what to keep of one that is beyond it."""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measuring.cases import DTYPES
-from benchmarks.measuring.peers import TOLERANCE, relative_error
-
-BUDGET = 1.5
-UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: the error of rounding a result once."""
-TF32_UNIT = 2.0**-11  # the same of a TF32 operand
-COARSE = {DTYPES[name]: limit for name, limit in TOLERANCE.items()}
-"""Relative error, of a result or of any one of its steps, beyond which it is wrong and not only inexact."""
-COARSE_EXACT = 5e-5  # the same of float32 without TF32: products rounded to TF32 are beyond it
+from fusedrnn.auto.parity import allowed, coarse, relative_error
 
 
 @dataclass(frozen=True)
@@ -30,11 +18,6 @@ class Result:
     value: Tensor
     step: int | None = None
     last_first: bool = False
-
-
-def allowed(theirs: float, dtype: torch.dtype, *, tf32: bool) -> float:
-    """The largest error allowed where torch's own is `theirs`; `tf32`: float32 products may be TF32's."""
-    return BUDGET * theirs + (TF32_UNIT if tf32 and dtype == torch.float32 else UNIT[dtype])
 
 
 def judged(ours: list[Result], theirs: list[Result], truth: list[Result], *, tf32: bool) -> dict[str, Any]:
@@ -54,9 +37,9 @@ def judged(ours: list[Result], theirs: list[Result], truth: list[Result], *, tf3
             "verdict": "passed", "tensor": got.name, "share": share, "relative_error": error, "torchs_error": own, "allowed": limit,
         }  # fmt: skip
         if not share <= 1:
-            coarse = COARSE_EXACT if dtype == torch.float32 and not tf32 else COARSE[dtype]
             worst |= evidence(got, exact.value, limit)
-            worst["verdict"] = "inexact" if max(error, worst.get("worst_step_error", 0.0)) <= coarse else "failed"
+            right = max(error, worst.get("worst_step_error", 0.0)) <= coarse(dtype, tf32=tf32)
+            worst["verdict"] = "inexact" if right else "failed"
     return worst
 
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from benchmarks.gpu import breadth, cases, conditions, gate, micro, needs, profiled, steps, tuning
+from benchmarks.gpu import breadth, cases, conditions, decisions, gate, micro, needs, profiled, steps, tuning
 from benchmarks.gpu.children import Child, listened
-from benchmarks.gpu.kernels import Kernel, of_case, of_sweep, of_tune
+from benchmarks.gpu.kernels import Kernel, of_case, of_kind, of_sweep, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
 from benchmarks.gpu.tuning import Tune
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.peers import BASE
-from benchmarks.measuring.records import Row
+from benchmarks.measuring.records import DECISIONS, Row
 
 REFERENCE_AT = ("layer", "bf16", 256, 512, 32)
 """Suite, dtype, T, H and B at which the textbook reference is timed too; elsewhere it would take most of the time."""
@@ -100,6 +100,21 @@ def ours(session: Session) -> str:
     return _cases(session, "ours", cases.timed(tiny=session.dry))
 
 
+def auto(session: Session) -> str:
+    """What the backend "auto" decides, for kinds of calls whose kernels passed the gate."""
+    instead, seconds, folder = _instead(session), _torchs(session), (session.out / DECISIONS).resolve()
+    ratios = {row["key"]: row["ratio"] for row in session.rows("gpu") if row["peer"] == "ours" and "ratio" in row}
+
+    def job(case: Case) -> Job:
+        arguments = (case, session.device, folder, ratios.get(case.key), seconds.get(case.key))
+        why = instead(of_kind(decisions.kind_of(case), session.chip))
+        told = decisions.condemned(case)
+        return Job(decisions.key_of(case), decisions.__name__, "decide", arguments, why, unanswered=told)
+
+    session.work("auto", "auto", map(job, cases.decided(tiny=session.dry)))
+    return decisions.told(session.rows("auto"))
+
+
 def dropout(session: Session) -> str:
     """Dropout and its fused epilogue beside torch's."""
     return _cases(session, "dropout", cases.of_quantity("dropout", tiny=session.dry))
@@ -112,8 +127,7 @@ def memory(session: Session) -> str:
 
 def _cases(session: Session, phase: str, wanted: list[Case]) -> str:
     """Measure cases; one whose kernels failed the gate is not run."""
-    instead = _instead(session)
-    seconds = {row["key"]: row["median_s"] for row in session.rows(OF_TORCH) if "median_s" in row}
+    instead, seconds = _instead(session), _torchs(session)
 
     def job(case: Case) -> Job:
         reference = session.dry or (case.suite, case.dtype, case.T, case.H, case.B) == REFERENCE_AT
@@ -121,6 +135,11 @@ def _cases(session: Session, phase: str, wanted: list[Case]) -> str:
         return Job(case.key, "benchmarks.gpu.jobs", "beside", arguments, instead(of_case(case)))
 
     return f"{session.work('gpu', phase, map(job, wanted))} cases"
+
+
+def _torchs(session: Session) -> dict[str, float]:
+    """Seconds of torch.nn alone, by case."""
+    return {row["key"]: row["median_s"] for row in session.rows(OF_TORCH) if "median_s" in row}
 
 
 def _instead(session: Session) -> Callable[[Iterable[Kernel]], str | None]:
@@ -197,16 +216,17 @@ class Phase:
 
 
 PHASES = (
-    Phase("compile", 0.15, compile_kernels),
-    Phase("gate", 0.275, gated),
-    Phase("baseline", 0.43, baseline),
-    Phase("ours", 0.67, ours),
-    Phase("steps", 0.71, time_steps),
-    Phase("dropout", 0.73, dropout),
-    Phase("memory", 0.75, memory),
-    Phase("tuning", 0.82, tune),
-    Phase("plots", 0.84, draw),
-    Phase("profile", 0.91, profile),
+    Phase("compile", 0.135, compile_kernels),
+    Phase("gate", 0.26, gated),
+    Phase("baseline", 0.40, baseline),
+    Phase("ours", 0.62, ours),
+    Phase("auto", 0.705, auto),
+    Phase("steps", 0.74, time_steps),
+    Phase("dropout", 0.758, dropout),
+    Phase("memory", 0.773, memory),
+    Phase("tuning", 0.825, tune),
+    Phase("plots", 0.842, draw),
+    Phase("profile", 0.912, profile),
     Phase("breadth", 0.985, test),
 )
 SHARES = {phase.name: phase.over for phase in PHASES}

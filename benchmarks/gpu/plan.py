@@ -11,8 +11,9 @@ from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps, t
 from benchmarks.gpu.phases import PHASES
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import Case
-from benchmarks.measuring.goals import ours_s, theirs_s
+from benchmarks.measuring.goals import GOALS, ours_s, theirs_s
 from benchmarks.measuring.records import RESULTS, RecordError, load
+from fusedrnn.auto import check, clock, trial
 from fusedrnn.backends.chips import CHIPS
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
@@ -76,6 +77,25 @@ def _cases(wanted: list[Case], kernels: int, *, both: bool) -> Estimate:
     return Estimate(what, kernels, seconds(wanted))
 
 
+def _auto() -> Estimate:
+    """Both sides in turn, then other rows beside the table's; the truth is a loop of small operators, step by step."""
+
+    def seconds(some: list[Case]) -> float:
+        total = 0.0
+        for case in some:
+            sweeps = len(case.sweeps)
+            theirs, mine = theirs_s(case.layer, case.sweeps), OVER_FLOOR * ours_s(case.layer, case.sweeps)
+            timed = (clock.MOST + 3) * (theirs + mine + trial.MORE_ROWS * sweeps * 2 * mine)
+            loop = check.STEPS * sweeps * case.L * case.D * 30 * 10e-6
+            total += timed + loop + (2 + trial.MORE_ROWS * sweeps) * CASE_S
+        return total
+
+    wanted = cases.decided(tiny=False)
+    first = wanted[: 2 * len(GOALS)]
+    what = f"{len(wanted)} kinds of calls, first {len(first)} of all goals in {seconds(first):.0f} s"
+    return Estimate(what, _kernels("auto"), seconds(wanted))
+
+
 def _steps() -> Estimate:
     wanted = steps.shapes()
     each = (steps.ROUNDS + steps.WARMUP) * (steps.SHORT + steps.LONG) * 4e-6
@@ -106,6 +126,7 @@ ESTIMATES: dict[str, Callable[[], Estimate]] = {
     "gate": _gate,
     "baseline": lambda: _cases(cases.baselines(tiny=False), 0, both=False),
     "ours": lambda: _cases(cases.timed(tiny=False), _kernels("ours"), both=True),
+    "auto": _auto,
     "steps": _steps,
     "dropout": lambda: _counted("dropout"),
     "memory": lambda: _counted("memory"),

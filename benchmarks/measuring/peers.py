@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from benchmarks.measuring.cases import Case
+from benchmarks.measuring.cases import DTYPES, Case
 from benchmarks.measuring.records import ROOT
 from fusedrnn import FusedGRU, FusedLSTM, available_backends
+from fusedrnn.auto.parity import COARSE, relative_error
 
 LYRICS = ROOT / "examples" / "data" / "lyrics_zh.txt"
-TOLERANCE = {"bf16": 6e-2, "fp16": 8e-3, "fp32": 2e-3, "fp64": 1e-10}
+TOLERANCE = {name: COARSE[dtype] for name, dtype in DTYPES.items()}
 """Relative error allowed against torch.nn in the same dtype: both round in their own order, fp32 with TF32 on a GPU."""
 BASE = "torch.nn"  # the peer that ratios are taken to
 COMPILED_STEPS = 64  # the compiled reference is a graph of T steps; beyond this many its compilation takes minutes
@@ -123,11 +124,6 @@ def peers(case: Case, device: torch.device, *, compiled: bool = False) -> dict[s
         module = torch.compile(_module(case, device, "reference"), fullgraph=True)
         found["compiled reference"] = _peer(case, module, (plain,), upstream)
     return found
-
-
-def relative_error(got: Tensor, expected: Tensor) -> float:
-    """In norm, in float64; NaN or infinite where `got` is."""
-    return float(((got.double() - expected.double()).norm() / expected.double().norm().clamp_min(1e-30)).item())
 
 
 def error(got: list[Tensor], expected: list[Tensor]) -> float:

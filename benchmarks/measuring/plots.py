@@ -9,17 +9,20 @@ import pandas as pd
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from benchmarks.measuring.records import Record, load
+from benchmarks.measuring.records import DECISIONS, Record, load
 
 LABEL = "torch.nn's time / this (above 1: faster)"
 
 
-UNTIMED = {"predictions", "aot", "tests", "tuning", "cpu_pairs", "compile", "gate", "steps", "timeline_flashrnn"}
+UNTIMED = {
+    "predictions", "aot", "tests", "tuning", "cpu_pairs", "compile", "gate", "steps", "auto", "timeline_flashrnn",
+}  # fmt: skip
 
 
 def records(results: Path) -> dict[str, Record]:
     """The records of timed runs, those of folders inside too, by path."""
-    paths = [path for path in sorted(results.rglob("*.json")) if path.stem not in UNTIMED]
+    every = (path for path in sorted(results.rglob("*.json")) if DECISIONS not in path.relative_to(results).parts)
+    paths = [path for path in every if path.stem not in UNTIMED]
     return {path.relative_to(results).as_posix(): load(path) for path in paths}
 
 

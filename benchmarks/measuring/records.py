@@ -9,6 +9,7 @@ from typing import Any
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]  # of the checkout
 RESULTS = ROOT / "benchmarks" / "results"
+DECISIONS = "decisions"  # a folder beside records, with the files of the backend "auto"
 
 
 class RecordError(ValueError):

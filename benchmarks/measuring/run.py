@@ -16,7 +16,7 @@ from benchmarks.measuring.suites import SUITES, suite
 
 OTHERS = (
     "copy_share", "saved_bytes", "peak_bytes", "kernels", "host_s", "characters_per_s", "cache", "setup_s", "first_s", "second_s",
-    "cycles", "hz", "path_ran",
+    "cycles", "hz", "path_ran", "record_ratio", "agrees", "lookup_s",
 )  # fmt: skip
 """Columns that are printed as they are."""
 
@@ -37,7 +37,10 @@ def say(row: Row) -> str:
         parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
     if "ratio" in row:
         base = "table" if row["peer"] == "variant" else "torch.nn"
-        parts.append(f"{base} / this {row['ratio']:.3f} [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]")
+        spread = f" [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]" if "ratio_p20" in row else ""
+        parts.append(f"{base} / this {row['ratio']:.3f}{spread}")
+    if "reason" in row:
+        parts.append(f"{row['backend']}: {row['reason']}")
     if row.get("over_floor"):
         parts.append(f"over the floor {row['over_floor']:.1f}")
     for name in OTHERS:

@@ -97,7 +97,7 @@ def _best_rows(
     """The fastest rows of those tried until it is over, and the seconds of a call with them."""
     best = BY_TABLE
     for sweep in range(2 if kind.training else 1):
-        for place in _others(sweep, kind, machine, table[sweep]):
+        for place in others(sweep, kind, machine, table[sweep]):
             if over():
                 return best, ours_s
             tried = (place, best[1]) if sweep == 0 else (best[0], place)
@@ -116,7 +116,7 @@ def _best_rows(
     return best, ours_s
 
 
-def _others(sweep: int, kind: Kind, machine: Machine, chosen: int) -> list[int]:
+def others(sweep: int, kind: Kind, machine: Machine, chosen: int) -> list[int]:
     """Places of rows to try: those with the lowest floor where the chip is known, else the first ones of the table."""
     name = ("forward", "backward")[sweep]
     rows, (capability, multiprocessors) = rows_of(name, kind, machine), machine.chip

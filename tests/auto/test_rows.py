@@ -106,7 +106,7 @@ def test_on_a_known_chip_the_rows_with_the_lowest_floors_are_tried():
     wide = KIND._replace(dtype="bfloat16", hidden_size=512, output_size=512, batch=32, steps=256, tf32=False)
     forward, _ = trial.table_rows(wide, H100)
     rows = trial.rows_of("forward", wide, H100)
-    others = trial._others(0, wide, H100, forward)
+    others = trial.others(0, wide, H100, forward)
     assert len(others) == trial.MORE_ROWS
     assert forward not in others
     assert all(rows[place].weights == "registers" for place in others)

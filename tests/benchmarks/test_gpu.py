@@ -334,7 +334,7 @@ def test_slow_cases_are_measured_in_fewer_rounds():
 def test_the_phases_are_in_the_order_that_a_single_run_needs():
     names = [phase.name for phase in PHASES]
     assert names == [
-        "compile", "gate", "baseline", "ours", "steps", "dropout", "memory", "tuning", "plots", "profile", "breadth",
+        "compile", "gate", "baseline", "ours", "auto", "steps", "dropout", "memory", "tuning", "plots", "profile", "breadth",
     ]  # fmt: skip
     assert sorted(SHARES.values()) == list(SHARES.values())
     assert SHARES["breadth"] < 1

@@ -130,6 +130,19 @@ def test_a_warning_and_a_file_that_cannot_be_imported_cost_nothing_else(tmp_path
     assert outcomes(session) == {"test_warns": "passed"}
 
 
+def test_the_tests_keep_decisions_in_a_folder_that_is_gone_after_them(tmp_path, session, monkeypatch):
+    kept = tmp_path / "kept.txt"
+    test = f"import os\ndef test_tells():\n    open({str(kept)!r}, 'w').write(os.environ['FUSEDRNN_CACHE_DIR'])\n"
+    (tmp_path / "test_it.py").write_text(test)
+    monkeypatch.setenv("FUSEDRNN_CACHE_DIR", str(tmp_path))
+    passes(monkeypatch, Pass("all", (str(tmp_path / "test_it.py"),), 1))
+    breadth.run(session)
+    folder = Path(kept.read_text())
+    assert folder.name == "decisions"
+    assert not folder.is_relative_to(tmp_path)
+    assert not folder.parent.exists()
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_test_has_its_outcome_whatever_the_others_do(file, session, monkeypatch, shards):
     passes(monkeypatch, Pass("all", (str(file),), shards))

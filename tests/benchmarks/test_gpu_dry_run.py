@@ -1,5 +1,6 @@
 """The whole program on a CPU: every phase, a wrong kernel, a killed worker, a run cut off in the middle and gone on with."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,11 +17,11 @@ pytest.importorskip("triton")
 import bare_machine
 
 from benchmarks.gpu import phases
-from benchmarks.measuring.records import load
+from benchmarks.measuring.records import DECISIONS, load
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the program itself")
 ROOT = Path(__file__).parents[2]
-RECORDS = ("compile", "gate", "baseline", "gpu", "steps", "tuning", "tests")
+RECORDS = ("compile", "gate", "baseline", "gpu", "auto", "steps", "tuning", "tests")
 
 
 def started(out, *arguments):
@@ -76,6 +77,7 @@ def test_a_run_with_a_wrong_kernel_cut_off_in_the_middle_gone_on_with_and_robbed
     kernels_were_compiled_for_an_absent_chip(out)
     the_wrong_kernel_fails_with_evidence_and_the_others_pass(out)
     what_the_wrong_kernel_runs_is_left_out_and_the_rest_is_measured(out)
+    auto_decides_for_what_passed_and_keeps_it(out)
     the_killed_worker_cost_one_case_and_was_replaced(out)
     what_was_measured_before_the_cut_is_there_once(out)
     the_tests_say_how_far_they_came(out)
@@ -87,7 +89,8 @@ def rows(out, name):
 
 
 def every_phase_leaves_its_record(out):
-    assert sorted(path.name for path in out.iterdir()) == sorted([*(f"{name}.json" for name in RECORDS), "gpu.png"])
+    expected = [*(f"{name}.json" for name in RECORDS), "gpu.png", DECISIONS]
+    assert sorted(path.name for path in out.iterdir()) == sorted(expected)
     log = log_of(out)
     for phase in phases.PHASES:
         assert f"] {phase.name}: until " in log
@@ -121,6 +124,17 @@ def what_the_wrong_kernel_runs_is_left_out_and_the_rest_is_measured(out):
     assert rows(out, "tuning")[-1]["error"] == "left out: the alone forward sweep of lstm, tf32 failed the gate"
 
 
+def auto_decides_for_what_passed_and_keeps_it(out):
+    forward, training, lstm = rows(out, "auto")
+    for row in (forward, training):
+        assert (row["backend"], row["record"], row["agrees"]) == ("aten", "gpu", True)
+        assert row["lookup_s"] < row["seconds"]
+    assert lstm["error"] == "left out: the alone forward sweep of lstm, tf32 failed the gate"
+    (kept,) = (out / DECISIONS).glob("*.json")
+    assert set(json.loads(kept.read_text())["decisions"]) == {forward["kind"], training["kind"]}
+    assert "auto: 2 decided, 0 for the kernels, 0 at odds with the record, 1 without a decision" in log_of(out)
+
+
 def the_killed_worker_cost_one_case_and_was_replaced(out):
     died = [row for row in rows(out, "gpu") if "error" in row and row.get("verdict") != "not run"]
     assert [row["error"] for row in died] == ["expected an answer, got a process that died with exit code -9"]
@@ -129,7 +143,7 @@ def the_killed_worker_cost_one_case_and_was_replaced(out):
 
 def what_was_measured_before_the_cut_is_there_once(out):
     assert log_of(out).count("gate: gru fp32 alone H9\n") == 1
-    for name in ("gate", "baseline", "gpu", "tuning", "tests"):
+    for name in ("gate", "baseline", "gpu", "auto", "tuning", "tests"):
         about = Counter((row["key"], row.get("peer"), row.get("sweep"), row.get("cache")) for row in rows(out, name))
         about = {what: count for what, count in about.items() if what[1] != "variant"}
         assert set(about.values()) == {1}, name

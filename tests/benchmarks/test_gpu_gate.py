@@ -12,11 +12,12 @@ pytest.importorskip("triton")
 from benchmarks.gpu import conditions, gate, waiting
 from benchmarks.gpu.gate import Check
 from benchmarks.gpu.kernels import Pointwise, Sweep, of_case
-from benchmarks.gpu.parity import COARSE, COARSE_EXACT, UNIT, Result, allowed, judged, named
+from benchmarks.gpu.parity import Result, judged, named
 from benchmarks.gpu.profiled import columns, path_of, profile
 from benchmarks.gpu.tuning import Tune
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import Case
+from fusedrnn.auto.parity import COARSE, COARSE_EXACT, UNIT, allowed
 
 CHIP = Chip((9, 0), 132)
 CPU = torch.device("cpu")

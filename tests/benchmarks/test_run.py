@@ -211,6 +211,10 @@ WRONG = {
         ({"peer": "ours", "us_a_step": 2.5, "predicted_us": 2.0}, "2.500 us a step, predicted 2.000"),
         ({"peer": "ours", "us_a_step": 2.5}, "2.500 us a step"),
         ({"peer": "ours", "cycles": 700.0}, "cycles 700"),
+        (
+            {"peer": "ours", "ratio": 2.0, "backend": "triton", "reason": "faster", "agrees": False, "lookup_s": 0.5},
+            "torch.nn / this 2.000, triton: faster, agrees 0, lookup_s 0.5",
+        ),
     ],
 )
 def test_a_row_is_said_in_one_line(row, said):

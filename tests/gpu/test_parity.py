@@ -7,8 +7,10 @@ import torch
 
 pytest.importorskip("triton")
 
-from gpu_cases import CELLS, DEVICE, DTYPES, UNIT, capability, error, hold, module, results, torchs
+from gpu_cases import CELLS, DEVICE, DTYPES, capability, hold, module, results, torchs
 
+from fusedrnn.auto.parity import TF32_UNIT, UNIT
+from fusedrnn.auto.parity import relative_error as error
 from fusedrnn.kernels.table import candidates
 from fusedrnn.operators import unrolled
 
@@ -66,7 +68,7 @@ def test_every_row_that_fits_is_as_accurate_as_torch_operators(cell, dtype, H, l
         got = swept(sweeps, cell, p, up, *rows)
         for index, (g, o, t) in enumerate(zip(got, plain, truth, strict=True)):
             assert g.isfinite().all(), (rows, index)
-            floor = 2.0**-11 if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else 2 * UNIT[dtype]
+            floor = TF32_UNIT if dtype == torch.float32 and torch.backends.cudnn.allow_tf32 else 2 * UNIT[dtype]
             assert error(g, t) <= 1.5 * error(o, t) + floor, (rows, index, error(g, t), error(o, t))
 
 

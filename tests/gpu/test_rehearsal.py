@@ -9,10 +9,14 @@ import torch
 
 pytest.importorskip("triton")
 
+import auto_cases
 import bare_machine
 from gpu_cases import CELLS
 
+from fusedrnn.auto import settle
 from fusedrnn.kernels import launch
+from tests.gpu import test_auto as auto
+from tests.gpu import test_auto_caller as caller
 from tests.gpu import test_parity as parity
 from tests.gpu import test_runtime as runtime
 
@@ -51,6 +55,81 @@ def test_repeats_are_compared(monkeypatch):
     ours = runtime.module("lstm", 4, 20, torch.float32, "triton")
     assert runtime.equal(runtime.results(ours, x, up), runtime.results(ours, x, up))
     assert not runtime.equal(runtime.results(ours, x, up), runtime.results(ours, x + 1, up))
+
+
+@pytest.fixture
+def pretended(monkeypatch, empty_folder):
+    """A CPU that "auto" takes for a GPU, tiny sizes, and an empty folder of decisions."""
+    auto_cases.pretend_a_gpu(monkeypatch)
+
+
+def test_auto_measures_once(pretended, caplog, monkeypatch):
+    auto.test_the_first_call_measures_and_a_process_that_knows_nothing_finds_it(caplog, monkeypatch)
+
+
+PRETENDING = """
+import pytest
+from auto_cases import pretend_a_gpu
+pretend_a_gpu(pytest.MonkeyPatch())
+"""
+
+
+def test_auto_in_another_process(pretended, monkeypatch):
+    monkeypatch.setattr(auto, "OTHER_PROCESS", PRETENDING + auto.OTHER_PROCESS)
+    auto.test_another_process_finds_it()
+
+
+@pytest.mark.parametrize("more_rows", [0, 2])
+def test_what_auto_chose_has_its_bits(more_rows, pretended, monkeypatch):
+    auto.test_the_kernels_that_are_chosen_give_their_own_bits(more_rows, monkeypatch)
+
+
+def test_torchs_own_has_its_bits(pretended, monkeypatch):
+    auto.test_where_torchs_own_is_chosen_the_output_has_its_bits(monkeypatch)
+
+
+@pytest.mark.parametrize("block", [caller.autocast, caller.copying_hooks])
+def test_auto_and_what_is_set_around_a_call(block, pretended, monkeypatch):
+    caller.test_what_is_set_around_the_first_call_holds_for_it_alone(block, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        caller.test_hooks_of_saved_tensors_see_nothing_of_a_measurement,
+        caller.test_a_first_call_in_inference_mode_spoils_nothing,
+        auto.test_a_wrong_kernel_is_found_told_and_not_used,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_auto_leaves_the_caller_as_it_was(test, pretended, monkeypatch):
+    test(monkeypatch)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_auto_under_checkpoint(reentrant, pretended, monkeypatch):
+    caller.test_a_first_call_under_checkpoint_gives_the_gradients_of_a_plain_one(reentrant, monkeypatch)
+
+
+@pytest.mark.parametrize("default", ["cpu", "meta"])
+def test_auto_and_the_default_device(default, pretended, monkeypatch):
+    caller.test_torchs_default_device_does_not_matter(default, monkeypatch)
+
+
+def test_auto_and_the_settings_of_the_process(pretended):
+    caller.test_torchs_random_numbers_are_not_used()
+    settle.forget()
+    caller.deterministically()
+
+
+def test_auto_inside_a_backward(pretended, caplog, monkeypatch):
+    auto.test_inside_a_backward_nothing_is_measured(caplog, monkeypatch)
+
+
+def test_the_command_line_of_auto(monkeypatch):
+    sizes = ("--hidden", "5", "--batch", "2", "--steps", "3", "--dtype", "float32")
+    monkeypatch.setattr(auto, "CHECKED", sizes)
+    auto.test_the_command_line_finds_the_kernels_right()
 
 
 def test_what_is_not_installed_beside_torch_is_not_needed_to_collect(tmp_path):

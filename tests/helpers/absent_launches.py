@@ -9,14 +9,18 @@ from unittest import mock
 
 import torch
 
-from benchmarks.gpu import gate, micro, steps, tuning
-from benchmarks.gpu.kernels import distinct, of_case, of_sweep, of_tune
+from benchmarks.gpu import decisions, gate, micro, steps, tuning
+from benchmarks.gpu.kernels import distinct, machine_of, of_case, of_kind, of_sweep, of_tune
 from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune
 from benchmarks.machine_code import absent
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.peers import peers
+from fusedrnn.auto import trial
+from fusedrnn.auto.check import kernels_engine
+from fusedrnn.auto.problem import problem, results
 from fusedrnn.backends import triton as backend_triton
+from fusedrnn.operators.layer import BY_TABLE
 
 CHIP = absent.Chip((9, 0), 132)
 CPU = torch.device("cpu")
@@ -33,6 +37,11 @@ CASES = [
     Case("dropout", "dropout", "bf16", T=2, B=3, I=0, H=64, passes="training", quantity="dropout"),
     Case("dropout", "bias_relu_dropout", "fp32", T=2, B=3, I=0, H=64, passes="training", quantity="dropout"),
 ]
+KINDS = [
+    decisions.kind_of(Case("packed", "lstm", "bf16", T=2, B=3, I=16, H=80, passes="training", input="packed")),
+    decisions.kind_of(Case("deep", "gru", "fp32", T=2, B=3, I=16, H=80, L=2, D=2, passes="training")),
+    decisions.kind_of(Case("layer", "lstm", "bf16", T=2, B=3, I=16, H=256)),
+]
 TUNE = Tune("backward", "gru", "bf16", 2, 3, 256)
 STEP = Tune("forward", "lstm", "bf16", 2, 3, 256)
 VARIANTS = 1
@@ -42,8 +51,9 @@ def needed():
     """Every kernel that the jobs need."""
     of_checks = [kernel for check in CHECKS for kernel in check.kernels()]
     of_cases = [kernel for case in CASES for kernel in of_case(case)]
+    of_kinds = [kernel for kind in KINDS for kernel in of_kind(kind, CHIP)]
     rest = [*of_tune(TUNE, CHIP, VARIANTS), *of_sweep(STEP), micro.Micro()]
-    return distinct([*of_checks, *of_cases, *rest], CHIP)
+    return distinct([*of_checks, *of_cases, *of_kinds, *rest], CHIP)
 
 
 def run_jobs():
@@ -65,6 +75,8 @@ def run_jobs():
         )
         y = _functions(case, CPU)["ours"](x, bias)
         y.backward(torch.ones_like(y))
+    for kind in KINDS:
+        decide(kind)
     run = tuning.problem(TUNE, CPU)
     *_, table = of_tune(TUNE, CHIP, 0)
     base = table.launch_row(CHIP)
@@ -72,6 +84,17 @@ def run_jobs():
         run(row)
     steps.compiled(STEP, next(of_sweep(STEP)).launch_row(CHIP), CPU)
     micro._compile_all()
+
+
+def decide(kind):
+    """Launch what a measurement of the backend "auto" launches."""
+    machine, given = machine_of(CHIP), problem(kind, CPU, kind.steps, kind.batch)
+    table = trial.table_rows(kind, machine)
+    wanted = [BY_TABLE, table]
+    wanted += [(place, -1) for place in trial.others(0, kind, machine, table[0])]
+    wanted += [(-1, place) for place in trial.others(1, kind, machine, table[1])] if kind.training else []
+    for rows in wanted:
+        results(kernels_engine(rows), given)
 
 
 def main():

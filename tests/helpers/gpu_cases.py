@@ -8,14 +8,12 @@ import torch
 from torch import nn
 
 from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn.auto.parity import allowed, relative_error
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 """Without a GPU `tests/gpu/test_rehearsal.py` runs the code of these tests at tiny sizes."""
 CELLS = ("gru", "gru_before", "lstm")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-BUDGET = 1.5
-UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-54}
-"""Half a unit in the last place of 1: the error of rounding a result once."""
 
 
 def capability():
@@ -56,14 +54,9 @@ def results(net, x, upstream, **options):
     return [output.detach(), *(s.detach() for s in finals), x.grad, *(p.grad.clone() for p in net.parameters())]
 
 
-def error(got, truth):
-    """Relative error in norm, in float64."""
-    return ((got.double() - truth).norm() / truth.norm().clamp_min(1e-30)).item()
-
-
 def hold(ours, theirs, truth, dtype):
-    """Our results are finite, and their error is at most `BUDGET` times torch's plus one rounding."""
+    """Our results are finite and within the error budget, without the share of TF32."""
     for index, (got, other, exact) in enumerate(zip(ours, theirs, truth, strict=True)):
         assert got.isfinite().all(), index
-        allowed = BUDGET * error(other, exact) + UNIT[dtype]
-        assert error(got, exact) <= allowed, (index, error(got, exact), error(other, exact))
+        mine, others = relative_error(got, exact), relative_error(other, exact)
+        assert mine <= allowed(others, dtype, tf32=False), (index, mine, others)
