@@ -65,6 +65,8 @@ def test_two_engines_agree_on_a_problem_and_the_truth_is_the_same_in_float64(var
     assert [name for name, _ in one] == [name for name, _ in other] == [name for name, _ in truth]
     gradients = [name for name, _ in one if name.startswith("gradient")]
     assert len(gradients) == (len(given.leaves) if wanted.training else 0)
+    states = [name for name, _ in one if name.startswith("states of layer")]
+    assert states == (["states of layer 0"] * 2 + ["states of layer 1"] * 2 if wanted.all_states else [])
     tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-11}[wanted.dtype]
     for (_, a), (_, b), (_, exact) in zip(one, other, truth, strict=True):
         assert exact.dtype == torch.float64

@@ -248,6 +248,14 @@ def calls_of(monkeypatch, run):
     return found
 
 
+def test_a_call_that_is_known_is_not_looked_at_again(speeds, net, monkeypatch):
+    module, x = net
+    module(x)
+    monkeypatch.setattr(choose, "kind_of", None)
+    counted, _ = ran(speeds, lambda: module(x))
+    assert counted == {"kernels": 1}
+
+
 def test_the_memory_of_calls_is_bounded(speeds, net, monkeypatch):
     module, _ = net
     monkeypatch.setattr(choose, "MOST_KNOWN", 2)

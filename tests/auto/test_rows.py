@@ -9,8 +9,9 @@ from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import NotMeasuredError
 from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import Machine, machine_of
-from fusedrnn.backends import triton
-from fusedrnn.kernels import sweeps
+from fusedrnn.backends import cost, triton
+from fusedrnn.backends.chips import chip_of
+from fusedrnn.kernels import launch, sweeps
 from fusedrnn.operators.layer import BY_TABLE
 
 CPU = torch.device("cpu")
@@ -90,6 +91,32 @@ def test_a_row_that_cannot_be_launched_is_passed_over_and_a_wrong_one_is_wrong(s
         settle.tuned(KIND, CPU, again=True)
 
 
+def test_a_row_whose_results_change_from_run_to_run_is_wrong(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(trial, "MORE_ROWS", 1)
+    original, runs = triton.run, iter(range(1000))
+
+    def flaky(call, rows=BY_TABLE):
+        output, finals, every = original(call, rows)
+        return (output + 1e-6 * next(runs) if rows == (1, -1) else output), finals, every
+
+    monkeypatch.setattr(triton, "run", flaky)
+    with pytest.warns(UserWarning, match="output: expected the same bits of two runs, got others"):
+        module(x)
+
+
+def test_a_time_out_that_is_reported_after_the_launches_is_wrong(speeds, net, monkeypatch):
+    """Here nothing is launched, so that nobody else asks."""
+    module, x = net
+
+    def late(device):
+        raise launch.SweepTimeoutError("late")
+
+    monkeypatch.setattr(launch, "check", late)
+    with pytest.warns(UserWarning, match="SweepTimeoutError: late"):
+        module(x)
+
+
 def test_the_deadline_ends_a_measurement_and_the_search_for_rows(speeds, monkeypatch):
     with pytest.raises(NotMeasuredError, match="the time for measuring is used up"):
         trial.measure(KIND, CPU, machine_of(CPU), lambda: True)
@@ -103,12 +130,16 @@ def test_the_deadline_ends_a_measurement_and_the_search_for_rows(speeds, monkeyp
 
 
 def test_on_a_known_chip_the_rows_with_the_lowest_floors_are_tried():
-    wide = KIND._replace(dtype="bfloat16", hidden_size=512, output_size=512, batch=32, steps=256, tf32=False)
+    wide = KIND._replace(dtype="bfloat16", hidden_size=768, output_size=768, batch=64, steps=256, tf32=False)
     forward, _ = trial.table_rows(wide, H100)
     rows = trial.rows_of("forward", wide, H100)
     others = trial.others(0, wide, H100, forward)
     assert len(others) == trial.MORE_ROWS
     assert forward not in others
+    layer, chip = trial.layer_of(wide), chip_of((9, 0), 132)
+    floors = [cost.sweep_s(chip, "forward", layer, row) for row in rows]
+    rest = [floor for place, floor in enumerate(floors) if place not in (*others, forward)]
+    assert max(floors[place] for place in others) <= min(rest)
     assert all(rows[place].weights == "registers" for place in others)
     assert len(rows) > 4  # with shared and streamed weights among them
 
