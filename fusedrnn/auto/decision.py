@@ -20,7 +20,7 @@ class Decision:
         reason: why, in words.
         rows: launch configurations of the forward and the backward sweep (`operators.arguments.Sweep`), for "triton".
         ours_ms, torch_ms: median times of a call, NaN where not measured.
-        error, allowed: the largest error of a result against float64, as a part of what the budget allows there.
+        error: the largest error of a result against float64, as a part of what the budget allows there.
         seconds: how long the measurement took.
     """
 

@@ -140,7 +140,6 @@ def test_on_a_known_chip_the_rows_with_the_lowest_floors_are_tried():
     floors = [cost.sweep_s(chip, "forward", layer, row) for row in rows]
     rest = [floor for place, floor in enumerate(floors) if place not in (*others, forward)]
     assert max(floors[place] for place in others) <= min(rest)
-    assert all(rows[place].weights == "registers" for place in others)
     assert len(rows) > 4  # with shared and streamed weights among them
 
 
