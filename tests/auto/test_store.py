@@ -6,7 +6,6 @@ import math
 import time
 from pathlib import Path
 
-import platformdirs
 import pytest
 import torch
 
@@ -52,6 +51,7 @@ def test_a_decision_is_kept_as_it_was(fresh, here):
 
 
 def test_the_file_is_in_the_user_s_cache_folder(monkeypatch, fresh, here):
+    platformdirs = pytest.importorskip("platformdirs")
     assert store.path_of(here) == fresh / f"{here.name}.json"
     monkeypatch.delenv(settings.FOLDER_VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -13,6 +13,8 @@ from fusedrnn.backends import reference, rules
 from fusedrnn.kernels import launch, sweeps
 from fusedrnn.operators.layer import BY_TABLE
 
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+"""Of triton 3.6's interpreter; `pytest.warns` raises again what it was not asked for."""
 CPU = torch.device("cpu")
 KIND = Kind(
     cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2,

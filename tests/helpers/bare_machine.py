@@ -4,7 +4,8 @@ import os
 
 ABSENT = (
     "build", "cloudpickle", "einops", "einx", "execnet", "expecttest", "flatbuffers", "google", "gymnasium", "hypothesis",
-    "joblib", "loguru", "ml_dtypes", "mypy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "opacus", "opt_einsum", "pooch",
+    "joblib", "loguru", "ml_dtypes", "mypy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "opacus", "opt_einsum",
+    "platformdirs", "pooch",
     "psutil", "pytest_benchmark", "pytest_timeout", "requests", "sb3_contrib", "scipy", "sklearn", "stable_baselines3",
     "torch_geometric", "torchao", "tqdm", "urllib3", "x_transformers", "xdist",
 )  # fmt: skip
