@@ -22,6 +22,7 @@ from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.options import NAME, device_of, kinds, parser
 from fusedrnn.auto.tune import checked, decided
 from fusedrnn.backends.choice import requested
+from fusedrnn.precision import allow_rnn_tf32
 
 
 def tune(wanted: list[Kind], device: torch.device, *, check: bool, again: bool) -> int:
@@ -52,17 +53,6 @@ def _progress() -> Iterator[None]:
             _complain(line)
 
 
-@contextmanager
-def tf32(*, allowed: bool) -> Iterator[None]:
-    """Allow or forbid TF32 in cuDNN's RNNs, and so in the kernels."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
 def _complain(text: object) -> None:
     print(f"{NAME}: {text}", file=sys.stderr)
 
@@ -85,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.command == "info":
         print(report.info(terminal.width()))
         return 0
-    with tf32(allowed=not asked.no_tf32):
+    with allow_rnn_tf32(not asked.no_tf32):
         return tune(wanted, device, check=asked.check, again=asked.again)
 
 

@@ -24,6 +24,7 @@ from fusedrnn.kernels.rows import WHOLE, Row, even, padded, slices
 from fusedrnn.kernels.table import choose, runnable
 from fusedrnn.kernels.tiles import Tiles
 from fusedrnn.operators.results import Backward, Dropout, Forward
+from fusedrnn.precision import rnn_tf32
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand of each dtype; they select the gate functions (`math`)."""
@@ -35,11 +36,6 @@ needs."""
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """Return the accumulation dtype: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def tf32() -> bool:
-    """Whether float32 products may use TF32: torch's setting for cuDNN's RNNs."""
-    return torch.backends.cudnn.allow_tf32
 
 
 def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
@@ -95,9 +91,9 @@ def _launch(
     if not isinstance(row, Row):
         chip = (None if launch.INTERPRETED else torch.cuda.get_device_capability(device), launch.capacity(device))
         if row is None:
-            row = choose(sweep, cell, like.dtype, H, B, D, *chip, tf32=tf32())
+            row = choose(sweep, cell, like.dtype, H, B, D, *chip, tf32=rnn_tf32())
         else:
-            row = runnable(sweep, cell, like.dtype, H, *chip, tf32=tf32())[row]
+            row = runnable(sweep, cell, like.dtype, H, *chip, tf32=rnn_tf32())[row]
     programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     numbers = (None, None) if drop is None else (threshold_bits(drop.p), scale_bits(drop.p))
     options = LAUNCH | constants | {
@@ -105,7 +101,7 @@ def _launch(
         "DROP": "" if drop is None else "shared" if drop.shared else "each",
         "DIGITS": DIGITS[like.dtype],
         "ACC": tl.float64 if like.dtype == torch.float64 else tl.float32,
-        "TILES": tiles_of(row, H, like.dtype, tf32=tf32()),
+        "TILES": tiles_of(row, H, like.dtype, tf32=rnn_tf32()),
         "num_warps": row.warps,
     }  # fmt: skip
 

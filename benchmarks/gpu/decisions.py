@@ -16,11 +16,12 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from benchmarks.measuring.cases import Case
 from benchmarks.measuring.peers import inputs, lengths, module
 from benchmarks.measuring.records import Row
-from fusedrnn.auto import settle, store
+from fusedrnn.auto import known, settle, store
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.kind import DTYPES, MOST_STEPS, Kind, rounded_up
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.settings import BUDGET_VARIABLE, FOLDER_VARIABLE, MODE_VARIABLE
+from fusedrnn.precision import matmul_tf32, rnn_tf32
 
 
 def key_of(case: Case) -> str:
@@ -48,7 +49,8 @@ def kind_of(case: Case) -> Kind:
         ids=case.input == "ids",
         all_states=False,
         recompute=False,
-        tf32=case.dtype == "fp32" and torch.backends.cudnn.allow_tf32,
+        tf32=case.dtype == "fp32" and rnn_tf32(),
+        matmul_tf32=case.dtype == "fp32" and matmul_tf32(),
     )
 
 
@@ -67,11 +69,11 @@ def measuring(folder: Path) -> Iterator[None]:
     """Within the block "auto" measures, for as long as it takes, knows nothing from before, and keeps its files in `folder`."""
     wanted = {MODE_VARIABLE: "measure", BUDGET_VARIABLE: "inf", FOLDER_VARIABLE: str(folder)}
     with mock.patch.dict(os.environ, wanted):
-        settle.forget()
+        known.forget()
         try:
             yield
         finally:
-            settle.forget()
+            known.forget()
 
 
 def decide(
@@ -94,7 +96,7 @@ def decide(
         if str(kind) not in store.load(machine_of(device)).decisions:
             failed = {"verdict": "failed"} if settle.wrong_on(device) != known_wrong else {}
             return [{**row, **failed, "error": found.reason}]
-        settle.forget()
+        known.forget()
         begun = time.monotonic()
         again = settle.settle(kind, device)
         row["lookup_s"] = round(time.monotonic() - begun, 6)

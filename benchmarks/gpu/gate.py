@@ -18,7 +18,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.gpu.kernels import Kernel, Sweep
 from benchmarks.gpu.parity import Result, judged, named
-from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune
 from benchmarks.gpu.waiting import wait
 from benchmarks.machine_code.absent import Chip
@@ -27,6 +26,7 @@ from benchmarks.measuring.peers import module
 from benchmarks.measuring.records import Row
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels.table import PLACES
+from fusedrnn.precision import allow_tf32
 
 CELLS = ("gru", "lstm", "gru_before")
 SWEEPS = ("forward", "backward")

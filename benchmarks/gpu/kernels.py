@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.micro import Micro
-from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune, candidates
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES, Case
@@ -19,6 +18,7 @@ from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, even, slices
 from fusedrnn.kernels.table import choose
+from fusedrnn.precision import allow_tf32
 
 P = 0.5  # probability of dropping in the kernels of dropout; it is no constant of theirs
 

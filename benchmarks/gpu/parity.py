@@ -29,7 +29,7 @@ def judged(ours: list[Result], theirs: list[Result], truth: list[Result], *, tf3
             shapes = f"expected {got.name} of shape {tuple(exact.value.shape)}, got {tuple(got.value.shape)}"
             return {"verdict": "failed", "tensor": got.name, "error": shapes}
         error, own = relative_error(got.value, exact.value), relative_error(other.value, exact.value)
-        limit = allowed(own, dtype, tf32=tf32)
+        limit = allowed(own, dtype, exact.value.numel(), tf32=tf32)
         share = error / limit if math.isfinite(error) else math.inf
         if share <= worst["share"]:
             continue

@@ -21,10 +21,11 @@ logger = logging.getLogger("fusedrnn")
 
 def agreed(machine: Machine, kind: Kind) -> Decision | None:
     """The decision that a rank has offered, or None."""
-    store, key = _store(), _key(machine, kind)
-    if store is None:
-        return None
+    key = _key(machine, kind)
     try:
+        store = _store()
+        if store is None:
+            return None
         return Decision.from_dict(json.loads(store.get(key))) if store.check([key]) else None
     except Exception as error:  # of the store, whose server may be gone
         _alone(error)
@@ -33,10 +34,10 @@ def agreed(machine: Machine, kind: Kind) -> Decision | None:
 
 def offer(machine: Machine, kind: Kind, decision: Decision) -> Decision:
     """Offer a decision. Returns the one that all ranks take: that of the first rank that has offered one."""
-    store = _store()
-    if store is None:
-        return decision
     try:
+        store = _store()
+        if store is None:
+            return decision
         first = store.compare_set(_key(machine, kind), "", json.dumps(decision.to_dict()))
         return Decision.from_dict(json.loads(first))
     except Exception as error:

@@ -51,7 +51,7 @@ def kernels(given: Problem, rows: Rows) -> list[tuple[str, torch.Tensor]]:
     device = given.call.input.device
     found = results(kernels_engine(rows), given)
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()  # not the device: another thread may be capturing a graph
     launch.check(device)
     return found
 

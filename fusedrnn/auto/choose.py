@@ -7,30 +7,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 from torch._C import _is_tracing
-from torch.nn import Parameter
 
-from fusedrnn.auto import settle
+from fusedrnn.auto import known, settle
 from fusedrnn.auto.decision import Decision, torchs
-from fusedrnn.auto.kind import Exact, Kind, exact, kind_of
+from fusedrnn.auto.kind import Exact, Kind, exact, kind_of, plain
+from fusedrnn.auto.machine import machine_of
 from fusedrnn.backends import triton
 from fusedrnn.call import Call, Result
 from fusedrnn.context import readable
 
-PLAIN = {Tensor, Parameter}
-MOST_KNOWN = 1 << 14
-"""Calls that a process remembers by their exact sizes."""
-
-Noticed = tuple[torch.device, Kind]
-_noticed: list[Noticed] | None = None
-_now = threading.local()
-"""`rows`: those of the call that this thread is about to run."""
-
 NOT_ON_A_GPU = torchs("the input is not on a GPU")
 TRACED = torchs("the call is traced")
-NOW_UNDECIDED = torchs("nothing is known yet, and nothing can be measured now")
-"""For a call in a CUDA graph capture, of fake tensors or inside a backward: the next one may be measured."""
+NO_KIND = torchs("the call is empty, of a dtype that the kernels do not have, or has a tensor of a subclass")
+UNDECIDED = torchs("nothing is known yet, and nothing can be measured now")
+"""For a call that is noticed, in a CUDA graph capture, of fake tensors or inside a backward: the next one may be measured."""
+
+Noticed = tuple[torch.device, Kind]
+
+
+class _Notice:
+    """The calls of one thread, as kinds."""
+
+    def __init__(self) -> None:
+        self.thread, self.found = threading.get_ident(), list[Noticed]()
+
+    def add(self, call: Call) -> None:
+        """Add the kinds of `call` for training and for inference."""
+        kinds = (kind_of(call, training) for training in (True, False))
+        self.found.extend((call.input.device, kind) for kind in kinds if kind is not None)
+
+
+_noticed: _Notice | None = None
+_now = threading.local()
+"""`rows`: those of the call that this thread is about to run."""
 
 
 def chosen(call: Call) -> Decision:
@@ -39,12 +49,11 @@ def chosen(call: Call) -> Decision:
         return NOT_ON_A_GPU
     if torch.compiler.is_compiling() or _is_tracing():
         return TRACED
-    if _noticed is not None:
-        kinds = (kind_of(call, training) for training in (True, False))
-        _noticed.extend((call.input.device, kind) for kind in kinds if kind is not None)
-        return NOW_UNDECIDED
+    if _noticed is not None and _noticed.thread == threading.get_ident():
+        _noticed.add(call)
+        return UNDECIDED
     key = exact(call)
-    found = settle.by_exact.get(key)
+    found = known.by_exact.get(key)
     return _find(call, key) if found is None else found
 
 
@@ -54,44 +63,44 @@ def on_gpu(call: Call) -> bool:
 
 
 def _find(call: Call, key: Exact) -> Decision:
-    if not PLAIN.issuperset((type(call.input), type(call.weights.flat[0]))):
-        return torchs("a tensor is of a subclass")  # such as torch's ExpandedWeight: the kernels have no rules for it
-    kind = kind_of(call)
+    kind = kind_of(call) if plain(call) else None
     if kind is None:
-        return torchs("the call is empty, or of a dtype that the kernels do not have")
-    device, measurable = call.input.device, can_measure(call)
-    found = settle.by_kind.get((device, kind))
+        return NO_KIND
+    device, since = call.input.device, known.generation
+    found = known.by_kind.get((machine_of(device), kind))
     if found is None:
-        if not measurable:
-            return NOW_UNDECIDED
+        if torch._C._current_graph_task_id() != -1:
+            return _recomputed(kind, device)
+        if not all(readable(tensor) for tensor in (call.input, call.weights.flat[0])) or torch.is_anomaly_enabled():
+            return UNDECIDED
         found = settle.settle(kind, device)
-    if len(settle.by_exact) >= MOST_KNOWN:
-        settle.by_exact.clear()
-    settle.by_exact[key] = found
+    known.add_exact(key, found, since)
     return found
 
 
-def can_measure(call: Call) -> bool:
-    """Whether this is a moment for a measurement: not while a CUDA graph is captured, and not inside a backward.
+def _recomputed(kind: Kind, device: torch.device) -> Decision:
+    """The decision inside a backward, where a checkpoint recomputes what its forward has run: that of the forward.
 
-    A measurement runs a backward in a thread of its own, which waits for the one that is running.
+    It may have been retired since, or be that of inference, if the forward ran without gradients.
     """
-    if torch._C._current_graph_task_id() != -1:
-        return False
-    return all(readable(tensor) for tensor in (call.input, call.weights.flat[0]))
+    machine = machine_of(device)
+    for wanted in (kind, kind._replace(training=False, dropout="")):
+        for decisions in (known.by_kind, known.retired):
+            if (machine, wanted) in decisions:
+                return decisions[machine, wanted]
+    return UNDECIDED
 
 
 @contextmanager
 def noticed() -> Iterator[list[Noticed]]:
-    """Within the block no call of the backend "auto" is decided, and torch's own runs all.
+    """Within the block no call of the backend "auto" in this thread is decided, and torch's own runs all.
 
     Their devices and kinds are listed, for training and for inference.
     """
     global _noticed
-    found: list[Noticed] = []
-    _noticed = found
+    _noticed = notice = _Notice()
     try:
-        yield found
+        yield notice.found
     finally:
         _noticed = None
 

@@ -20,6 +20,17 @@ class KernelError(RuntimeError):
     """The kernels raise an exception; the message is that exception's."""
 
 
+OF_A_KERNEL = (
+    "illegal memory access",
+    "misaligned address",
+    "illegal instruction",
+    "invalid program counter",
+    "unspecified launch failure",
+    "launch timed out",
+)
+"""In messages of CUDA about what a kernel has done; others are about memory, captures or the driver."""
+
+
 @contextmanager
 def of_kernels() -> Iterator[None]:
     """Turn what the kernels raise into one of these errors."""
@@ -31,8 +42,11 @@ def of_kernels() -> Iterator[None]:
         raise
     except torch.OutOfMemoryError as error:
         raise _no_memory(error) from error
-    except (SweepTimeoutError, torch.AcceleratorError) as error:
+    except SweepTimeoutError as error:
         raise WrongResultError(_line(error)) from error
+    except torch.AcceleratorError as error:
+        fatal = any(words in str(error) for words in OF_A_KERNEL)
+        raise (WrongResultError if fatal else NotMeasuredError)(_line(error)) from error
     except Exception as error:
         raise KernelError(_line(error)) from error
 
@@ -44,6 +58,8 @@ def of_torch() -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise _no_memory(error) from error
+    except NotMeasuredError:
+        raise
     except Exception as error:
         raise NotMeasuredError(f"torch's own raises {_line(error)}") from error
 

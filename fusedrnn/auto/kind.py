@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
 
 from fusedrnn.call import Call, Spec
 from fusedrnn.context import autocast_dtype
+from fusedrnn.precision import matmul_tf32, rnn_tf32
 
 MOST_STEPS = 4096
 """Longer calls are of this kind: a step takes the same time in each."""
@@ -33,7 +36,8 @@ class Kind(NamedTuple):
         dropout: "", "each" or "shared": between layers, one mask for each step or for all.
         bias, projected, ids, all_states, recompute: whether there are biases, an LSTM's projection, token ids as input, states of
             all steps as results, no gates saved.
-        tf32: whether float32 products may be TF32's.
+        tf32, matmul_tf32: whether float32 products may be TF32's: those of recurrent layers, and plain ones.
+        cudnn: whether torch may use cuDNN.
     """
 
     cell: str
@@ -54,6 +58,8 @@ class Kind(NamedTuple):
     all_states: bool
     recompute: bool
     tf32: bool
+    matmul_tf32: bool = False
+    cudnn: bool = True
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -75,30 +81,30 @@ class Kind(NamedTuple):
             "all states" if self.all_states else "",
             "recompute" if self.recompute else "",
             "tf32" if self.tf32 else "",
+            "tf32 products" if self.matmul_tf32 else "",
+            "" if self.cudnn else "without cuDNN",
         ]
         return f"{self.cell} {self.dtype} {sizes} {' '.join(flag for flag in flags if flag)}"
 
 
+PLAIN = {Tensor, Parameter}
 Exact = tuple[Any, ...]
 
 
 def exact(call: Call) -> Exact:
     """The key of `call` with its sizes as they are, made in a microsecond or two."""
-    spec, weights, input, *_, lengths, training, all_states, seeds = call
+    spec, weights, input, states, batch_sizes, lengths, training, all_states, seeds = call
     flat = weights.flat
-    dtype = flat[0].dtype
-    batch_sizes = call.batch_sizes
+    dtype = autocast_dtype(input.device) or flat[0].dtype
     if batch_sizes is None:
         steps, batch = input.shape[0], input.shape[1]
     else:
-        steps, batch = len(batch_sizes), call.states[0].shape[1]
+        steps, batch = len(batch_sizes), states[0].shape[1]
     return (
-        type(input),
-        type(flat[0]),
+        plain(call),
         input.get_device(),
         spec,
         dtype,
-        autocast_dtype(input.device),
         steps,
         batch,
         training or needs_gradients(call),
@@ -107,9 +113,16 @@ def exact(call: Call) -> Exact:
         all_states,
         seeds is None,
         weights.bias,
+        weights.projected,
         input.dtype,
-        dtype is torch.float32 and torch.backends.cudnn.allow_tf32,
+        (rnn_tf32(), matmul_tf32()) if dtype is torch.float32 else None,
+        torch.backends.cudnn.enabled,
     )
+
+
+def plain(call: Call) -> bool:
+    """Whether no tensor of `call` is of a subclass, such as torch's ExpandedWeight, which the kernels have no rules for."""
+    return PLAIN.issuperset(map(type, (call.input, *call.states, *call.weights.flat)))
 
 
 def needs_gradients(call: Call) -> bool:
@@ -154,7 +167,9 @@ def kind_of(call: Call, training: bool | None = None) -> Kind | None:
         ids=call.is_ids,
         all_states=call.all_states,
         recompute=spec.memory == "recompute",
-        tf32=dtype == torch.float32 and bool(torch.backends.cudnn.allow_tf32),
+        tf32=dtype == torch.float32 and rnn_tf32(),
+        matmul_tf32=dtype == torch.float32 and matmul_tf32(),
+        cudnn=torch.backends.cudnn.enabled,
     )
 
 

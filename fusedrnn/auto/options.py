@@ -13,6 +13,7 @@ from fusedrnn.auto.kind import DTYPES, MOST_STEPS, Kind, rounded_up
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.backends import triton
 from fusedrnn.kernels.table import unserved
+from fusedrnn.precision import matmul_tf32
 
 NAME = "python -m fusedrnn"
 CELLS = ("gru", "gru_before", "lstm")
@@ -123,6 +124,7 @@ def kinds(asked: argparse.Namespace) -> list[Kind]:
             all_states=asked.all_states,
             recompute=asked.recompute,
             tf32=dtype == "float32" and not asked.no_tf32,
+            matmul_tf32=dtype == "float32" and matmul_tf32(),
         )
         found[kind] = None
     return list(found)

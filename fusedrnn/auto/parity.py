@@ -11,6 +11,10 @@ from torch import Tensor
 
 BUDGET = 1.5
 """Times as far from the truth as torch's own, in norm."""
+SPREAD = 4.0
+"""Standard deviations of the ratio of two errors that the budget leaves room for."""
+FEW = 8
+"""A result of fewer numbers may be near zero as a whole: it can be inexact, and not wrong unless it is not finite."""
 UNIT = {torch.bfloat16: 2.0**-9, torch.float16: 2.0**-12, torch.float32: 2.0**-25, torch.float64: 2.0**-43}
 """Half a unit in the last place of 1: the error of rounding a result once. Of float64 more: the truth is rounded alike."""
 TF32_UNIT = 2.0**-11
@@ -21,6 +25,8 @@ COARSE_EXACT = 5e-5
 """The same of float32 without TF32: products rounded to TF32 are beyond it."""
 WRONG = 4.0
 """Nor is it wrong before it is this many times as far from the truth as torch's own."""
+UNSOUND = 10.0
+"""Torch's own is taken for wrong beyond this many times the relative error at which ours may be."""
 ELEMENT_BUDGET, ELEMENT_UNITS = 4.0, 16.0
 """Of a single element: times the largest error of torch's own, and units of the root mean square of the truth."""
 
@@ -51,9 +57,12 @@ def coarse(dtype: torch.dtype, *, tf32: bool) -> float:
     return COARSE_EXACT if dtype == torch.float32 and not tf32 else COARSE[dtype]
 
 
-def allowed(theirs: float, dtype: torch.dtype, *, tf32: bool) -> float:
-    """The largest relative error within the budget, where torch's own is `theirs`."""
-    return BUDGET * theirs + unit(dtype, tf32=tf32)
+def allowed(theirs: float, dtype: torch.dtype, count: int, *, tf32: bool) -> float:
+    """The largest relative error of `count` numbers within the budget, where torch's own is `theirs`.
+
+    Both errors are norms of random ones. Of few numbers their ratio varies by about 1 / sqrt(count), so the budget is larger.
+    """
+    return BUDGET * (1 + SPREAD / math.sqrt(max(1, count))) * theirs + unit(dtype, tf32=tf32)
 
 
 Named = Sequence[tuple[str, Tensor]]
@@ -62,7 +71,7 @@ Named = Sequence[tuple[str, Tensor]]
 def sound(results: Named, truth: Named, *, tf32: bool) -> str | None:
     """Which result is so far from the truth that nothing can be held to it, in words, or None."""
     for (name, value), (_, exact) in zip(results, truth, strict=True):
-        error, limit = relative_error(value, exact), 2 * coarse(value.dtype, tf32=tf32)
+        error, limit = relative_error(value, exact), UNSOUND * coarse(value.dtype, tf32=tf32)
         if value.numel() and not error <= limit:
             return f"{name}: expected a relative error up to {limit:.3g}, got {error:.3g}"
     return None
@@ -86,7 +95,7 @@ def _judge_one(name: str, got: Tensor, other: Tensor, exact: Tensor, *, tf32: bo
         return Judged("right", 0.0, f"{name}: empty")
     dtype = got.dtype
     error, theirs = relative_error(got, exact), relative_error(other, exact)
-    limit = allowed(theirs, dtype, tf32=tf32)
+    limit = allowed(theirs, dtype, exact.numel(), tf32=tf32)
     size = float(exact.double().square().mean().sqrt())
     far = _largest(got, exact)
     far_limit = ELEMENT_BUDGET * _largest(other, exact) + ELEMENT_UNITS * unit(dtype, tf32=tf32) * size
@@ -96,7 +105,9 @@ def _judge_one(name: str, got: Tensor, other: Tensor, exact: Tensor, *, tf32: bo
     share = max(error / limit, far / far_limit if far_limit else 0.0)
     if share <= 1:
         return Judged("right", share, text)
-    wrong = error > max(coarse(dtype, tf32=tf32), WRONG * theirs) or (far > far_limit and far > size)
+    wrong = exact.numel() >= FEW and (
+        error > max(coarse(dtype, tf32=tf32), WRONG * theirs) or (far > far_limit and far > size)
+    )
     return Judged("wrong" if wrong else "inexact", share, text)
 
 

@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 
 def problem(kind: Kind, device: torch.device, steps: int, batch: int) -> Problem:
     """A call of `kind` with other numbers of steps and samples."""
-    random = torch.Generator(device).manual_seed(SEED)
+    random = torch.Generator(device=device).manual_seed(SEED)
     spec, T, B, dtype = spec_of(kind), steps, batch, kind.torch_dtype
 
     def draw(*shape: int) -> Tensor:
@@ -92,9 +92,16 @@ def spec_of(kind: Kind) -> Spec:
 
 def bytes_of(kind: Kind, steps: int, batch: int) -> int:
     """About as many bytes as both implementations hold at once, with their results."""
-    per_unit = 3 * spec_of(kind).gates + 8 if kind.training else spec_of(kind).gates + 4
-    per_step = 2 * kind.input_size + kind.layers * kind.directions * kind.hidden_size * per_unit
-    return steps * batch * per_step * kind.torch_dtype.itemsize
+    spec = spec_of(kind)
+    per_unit = 3 * spec.gates + 8 if kind.training else spec.gates + 4
+    inputs = 1 if kind.ids else 2 * kind.input_size
+    per_step = inputs + kind.layers * kind.directions * kind.hidden_size * per_unit
+    rows, width = spec.gates * kind.hidden_size, kind.directions * kind.output_size
+    weights = (
+        kind.directions * rows * (kind.input_size + kind.output_size + (kind.layers - 1) * (width + kind.output_size))
+    )
+    copies = 4 if kind.training else 1  # and three sets of gradients
+    return (steps * batch * per_step + copies * weights) * kind.torch_dtype.itemsize
 
 
 def _with_leaves(call: Call, upstream: tuple[Tensor, ...]) -> Problem:

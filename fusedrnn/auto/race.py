@@ -9,7 +9,8 @@ from fusedrnn.auto import clock, parity
 from fusedrnn.auto.check import kernels, kernels_engine, torchs_engine
 from fusedrnn.auto.errors import NotMeasuredError, WrongResultError, of_kernels, of_torch
 from fusedrnn.auto.kind import Kind
-from fusedrnn.auto.problem import bytes_of, problem, results
+from fusedrnn.auto.problem import bytes_of, exactly, problem, results
+from fusedrnn.backends import reference
 from fusedrnn.operators.layer import Rows
 
 FEWEST_STEPS = 16
@@ -17,12 +18,16 @@ FEWEST_STEPS = 16
 
 
 class Race:
-    """A problem of the kind's size, with the results of torch's own."""
+    """A problem of the kind's size, with the results of torch's own.
+
+    Raises:
+        NotMeasuredError: torch's own raises an error, or there is no memory.
+    """
 
     def __init__(self, kind: Kind, device: torch.device) -> None:
         self._device, self._kind = device, kind
-        steps = fitting_steps(kind, free_bytes(device))
         with of_torch():
+            steps = fitting_steps(kind, free_bytes(device))
             self._given = problem(kind, device, steps, kind.batch)
             self._torch = torchs_engine(self._given)
             self._torchs = results(self._torch, self._given)
@@ -34,11 +39,7 @@ class Race:
             As `check`.
         """
         self.check(rows)
-        with of_kernels():
-            engine = kernels_engine(rows)
-            return clock.compared(
-                lambda: results(engine, self._given), lambda: results(self._torch, self._given), self._device
-            )
+        return clock.compared(self._kernels(rows), of_torch()(lambda: results(self._torch, self._given)), self._device)
 
     def against(self, rows: Rows, others: Rows) -> tuple[float, float]:
         """Seconds of a call with the kernels, launched with `rows` and with `others`.
@@ -47,30 +48,37 @@ class Race:
             As `check`.
         """
         self.check(rows)
-        with of_kernels():
-            one, other = kernels_engine(rows), kernels_engine(others)
-            return clock.compared(lambda: results(one, self._given), lambda: results(other, self._given), self._device)
+        return clock.compared(self._kernels(rows), self._kernels(others), self._device)
 
     def check(self, rows: Rows) -> None:
         """Run twice. The results must be the same in every bit, and near those of torch's own.
 
         Raises:
-            WrongResultError: they are not. KernelError: the kernels raise. NotMeasuredError: there is no memory.
+            WrongResultError: they are not. KernelError: the kernels raise. NotMeasuredError: there is no memory, or torch's own
+                is wrong.
         """
         with of_kernels():
             first, second = kernels(self._given, rows), kernels(self._given, rows)
-            for one, other, expected in zip(first, second, self._torchs, strict=True):
-                self._check_one(*one, other[1], expected[1])
-
-    def _check_one(self, name: str, one: Tensor, other: Tensor, expected: Tensor) -> None:
+        for (name, one), (_, other) in zip(first, second, strict=True):
+            if not torch.equal(one, other) and bool(one.isfinite().all()):
+                raise WrongResultError(f"{name}: expected the same bits of two runs, got others")
         limit = 2 * parity.coarse(self._kind.torch_dtype, tf32=self._kind.tf32)
-        if not torch.equal(one, other):
-            raise WrongResultError(f"{name}: expected the same bits of two runs, got others")
-        error = parity.relative_error(one, expected)
-        if not error <= limit:
-            raise WrongResultError(
-                f"{name}: expected a relative error to torch's own up to {limit:.3g}, got {error:.3g}"
-            )
+        pairs = zip(first, self._torchs, strict=True)
+        if any(not parity.relative_error(one, expected) <= limit for (_, one), (_, expected) in pairs):
+            self._arbitrate(first)
+
+    def _arbitrate(self, ours: list[tuple[str, Tensor]]) -> None:
+        """Raise the error of whoever is wrong where the results differ, by the truth at full size."""
+        with of_torch():
+            truth = results(reference.run, exactly(self._given))
+        judged = parity.judge(ours, self._torchs, truth, tf32=self._kind.tf32)
+        if judged.verdict == "wrong":
+            raise WrongResultError(judged.text)
+        raise NotMeasuredError(f"the results differ, and those of the kernels are not wrong: {judged.text}")
+
+    def _kernels(self, rows: Rows) -> clock.Call:
+        engine = kernels_engine(rows)
+        return of_kernels()(lambda: results(engine, self._given))
 
 
 def free_bytes(device: torch.device) -> float:

@@ -4,91 +4,84 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
-import warnings
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
-from typing import Any
 
 import torch
 
-from fusedrnn.auto import agree, settings, store
+from fusedrnn.auto import agree, known, measuring, settings, store
 from fusedrnn.auto.decision import Decision, torchs
-from fusedrnn.auto.errors import NotMeasuredError, WrongResultError
-from fusedrnn.auto.isolation import isolated
-from fusedrnn.auto.kind import Exact, Kind
+from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import Machine, machine_of
 from fusedrnn.backends import triton
 from fusedrnn.kernels.table import runnable, unserved
 
 logger = logging.getLogger("fusedrnn")
 
-REPORT = (
-    "torch's own RNN is used on this card from now on; please report this with the output of `python -m fusedrnn info` and of "
-    "`python -m fusedrnn tune --check`"
-)
-by_exact: dict[Exact, Decision] = {}
-by_kind: dict[tuple[torch.device, Kind], Decision] = {}
-wrong: dict[Machine, dict[str, str]] = {}
-"""What this process knows: decisions of calls by their exact sizes and by kind, and, for each machine, what the kernels compute
-wrongly, in words, by the name of a kind."""
 _lock = threading.RLock()
-
-
-def forget() -> None:
-    """Forget what this process knows, not what is kept in files."""
-    by_exact.clear()
-    by_kind.clear()
-    wrong.clear()
-
-
-settings.on_change(forget)
 
 
 def settle(kind: Kind, device: torch.device) -> Decision:
     """The decision for a kind of call on `device`, which every later call in this process gets too."""
+    machine = machine_of(device)
     with _lock:
-        found = by_kind.get((device, kind))
+        found = known.by_kind.get((machine, kind))
         if found is None:
-            found = by_kind[device, kind] = _settled(kind, device)
+            since = known.generation
+            found, source = _settled(kind, device, machine)
+            known.add(machine, kind, found, since)
+            logger.info("auto: %s for %s: %s (%s)", found.backend, kind, found.reason, source)
         return found
 
 
-def _settled(kind: Kind, device: torch.device) -> Decision:
-    mode = settings.mode()
-    if mode == "off":
-        return torchs("FUSEDRNN_AUTO or set_auto says off")
+def tuned(kind: Kind, device: torch.device, *, again: bool) -> Decision:
+    """The decision that is kept for a kind of call, else a new one, whatever the mode and the budget. `again`: always a new one."""
     machine = machine_of(device)
-    reason = unserved(machine.chip[0]) or interpreted_on(device)
+    reason = unable(device, machine)
     if reason is not None:
         return torchs(reason)
-    found = agree.agreed(machine, kind)
-    if found is None:
-        found = kept(kind, machine)
-        if found is None and mode == "cached":
-            found = torchs("nothing is kept for this kind of call, and FUSEDRNN_AUTO or set_auto says cached")
-        if found is None:
-            begun = time.monotonic()
-            found = measured(kind, device, machine, settings.budget_left())
-            settings.spend(time.monotonic() - begun)
-        found = agree.offer(machine, kind, found)
-    found = _of_this_card(found, machine)
-    logger.debug("auto: %s for %s: %s", found.backend, kind, found.reason)
+    with _lock:
+        since = known.generation
+        if again:
+            known.wrong.get(machine, {}).pop(str(kind), None)
+        found, _ = _measured(kind, device, machine, math.inf, again=again)
+        found = _of_this_card(agree.offer(machine, kind, found), machine)
+        if settings.mode() != "off":
+            known.add(machine, kind, found, since)
+            known.by_exact.clear()
     return found
 
 
-def kept(kind: Kind, machine: Machine) -> Decision | None:
-    """What is known of a kind without a measurement, or None."""
+def unable(device: torch.device, machine: Machine) -> str | None:
+    """Why the kernels cannot run on a device, or their times there would mean nothing; else None."""
+    reason = unserved(machine.chip[0]) or triton.missing()
+    if reason is not None or device.type != "cuda":
+        return reason
+    if triton.interpreted():
+        return "TRITON_INTERPRET=1: the times of the interpreter say nothing about the card"
+    if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+        return "CUDA_LAUNCH_BLOCKING=1: every launch is waited for"
+    return None
+
+
+def wrong_on(device: torch.device) -> str | None:
+    """What the kernels compute wrongly on a device, as far as is known."""
+    machine = machine_of(device)
+    return _what_is_wrong(machine, store.load(machine))
+
+
+def kept(kind: Kind, machine: Machine, *, alone: bool) -> Decision | None:
+    """What is known of a kind without a measurement, or None. `alone`: no other process is measuring."""
     files = store.load(machine)
     what = _what_is_wrong(machine, files)
     if what is not None:
         return _are_wrong(what)
-    if files.begun.get(str(kind), 0) >= store.ATTEMPTS:
-        return torchs(
-            f"a measurement did not end {store.ATTEMPTS} times; `python -m fusedrnn tune --again` tries again"
-        )
+    if alone and files.begun.get(str(kind), 0) >= store.ATTEMPTS:
+        again = "`python -m fusedrnn tune --again` tries again"
+        logger.warning("auto: a measurement of %s did not end %d times; %s", kind, store.ATTEMPTS, again)
+        return torchs(f"a measurement did not end {store.ATTEMPTS} times; {again}")
     found = files.decisions.get(str(kind))
     return found if found is None or launchable(found, kind, machine) else None
 
@@ -100,52 +93,30 @@ def launchable(decision: Decision, kind: Kind, machine: Machine) -> bool:
     return all(-1 <= row < count for row, count in zip(decision.rows, counts, strict=True))
 
 
-def _of_this_card(found: Decision, machine: Machine) -> Decision:
-    """The decision, unless the kernels are wrong here, whatever another rank has found."""
-    what = _what_is_wrong(machine, store.load(machine))
-    return found if what is None or found.backend == "aten" else _are_wrong(what)
-
-
-def _what_is_wrong(machine: Machine, files: store.Decisions) -> str | None:
-    return next(iter((files.wrong | wrong.get(machine, {})).values()), None)
-
-
-def _are_wrong(what: str) -> Decision:
-    return torchs(f"the kernels are wrong on this card: {what}")
-
-
-def tuned(kind: Kind, device: torch.device, *, again: bool) -> Decision:
-    """The decision that is kept for a kind of call, else a new one, whatever the mode and the budget. `again`: always a new one."""
-    machine = machine_of(device)
-    reason = unserved(machine.chip[0]) or interpreted_on(device)
+def _settled(kind: Kind, device: torch.device, machine: Machine) -> tuple[Decision, str]:
+    """The decision, and where it comes from."""
+    mode = settings.mode()
+    if mode == "off":
+        return torchs("FUSEDRNN_AUTO or set_auto says off"), "a setting"
+    reason = unable(device, machine)
     if reason is not None:
-        return torchs(reason)
-    with _lock:
-        if again:
-            wrong.get(machine, {}).pop(str(kind), None)
-        found = _of_this_card(
-            agree.offer(machine, kind, measured(kind, device, machine, math.inf, again=again)), machine
-        )
-        if settings.mode() != "off":
-            by_kind[device, kind] = found
-            by_exact.clear()
-    return found
+        return torchs(reason), "not measured"
+    found, source = agree.agreed(machine, kind), "from another rank"
+    if found is None:
+        found, source = kept(kind, machine, alone=False), "kept"
+        if found is None and mode == "cached":
+            found = torchs("nothing is kept for this kind of call, and FUSEDRNN_AUTO or set_auto says cached")
+        if found is None:
+            begun = time.monotonic()
+            found, source = _measured(kind, device, machine, settings.budget_left())
+            settings.spend(time.monotonic() - begun)
+        found = agree.offer(machine, kind, found)
+    return _of_this_card(found, machine), source
 
 
-def wrong_on(device: torch.device) -> str | None:
-    """What the kernels compute wrongly on a device, as far as is known."""
-    machine = machine_of(device)
-    return _what_is_wrong(machine, store.load(machine))
-
-
-def interpreted_on(device: torch.device) -> str | None:
-    """Why nothing is measured on a card while the kernels run in the interpreter; None where they do not."""
-    if device.type != "cuda" or not triton.interpreted():
-        return None
-    return "TRITON_INTERPRET=1: the times of the interpreter say nothing about the card"
-
-
-def measured(kind: Kind, device: torch.device, machine: Machine, budget: float, *, again: bool = False) -> Decision:
+def _measured(
+    kind: Kind, device: torch.device, machine: Machine, budget: float, *, again: bool = False
+) -> tuple[Decision, str]:
     """Measure, and keep the decision. Processes that share the file measure one after the other, and the next one finds it there.
 
     Where nothing can be measured the decision is torch's own, for this process. `budget`: seconds that it may take. `again`:
@@ -153,64 +124,35 @@ def measured(kind: Kind, device: torch.device, machine: Machine, budget: float, 
     """
     begun = time.monotonic()
     if budget <= 0:
-        return torchs("the time for measuring is used up (FUSEDRNN_AUTO_BUDGET or set_auto give more)")
+        reason = "the time for measuring is used up (FUSEDRNN_AUTO_BUDGET or set_auto give more)"
+        return torchs(reason), "not measured"
     with ExitStack() as stack:
         try:
             stack.enter_context(store.locked(machine, budget))
+            alone = True
         except TimeoutError as error:
-            return torchs(f"another process is measuring: {error}")
+            return torchs(f"another process is measuring: {error}"), "not measured"
         except OSError as error:
-            _not_kept(error)
-        if again:
-            _keep(store.clear, machine, kind)
-        found = None if again else kept(kind, machine)  # what another process has measured meanwhile
-        return _tried(kind, device, machine, begun + budget) if found is None else found
+            store.not_kept(error)
+            alone = False
+        if again and alone:
+            store.attempt(store.clear, machine, kind)
+        found = None if again else kept(kind, machine, alone=alone)  # what another process has measured meanwhile
+        if found is not None:
+            return found, "kept"
+        found = measuring.measured(kind, device, machine, begun + budget, keep=alone)
+        return found, f"measured in {time.monotonic() - begun:.1f} s"
 
 
-def _tried(kind: Kind, device: torch.device, machine: Machine, deadline: float) -> Decision:
-    """Measure, with a note in the file while it lasts."""
-    from fusedrnn.auto.trial import measure  # what it imports needs the rules, which import this
-
-    def measuring(stop: threading.Event) -> Decision:
-        return measure(kind, device, machine, lambda: stop.is_set() or time.monotonic() > deadline)
-
-    _keep(store.begin, machine, kind)
-    keep: Decision | None = None
-    here = wrong.setdefault(machine, {})
-    try:
-        found = keep = isolated(measuring, device)
-    except WrongResultError as error:
-        here[str(kind)] = str(error)
-        by_exact.clear()  # earlier decisions for this card do not hold any more
-        by_kind.clear()
-        found = _are_wrong(str(error))
-    except NotMeasuredError as error:
-        found = torchs(f"not measured: {error}")
-    finally:
-        _keep(store.end, machine, kind, keep, here.get(str(kind)))
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # gives back the memory of the measurement
-    logger.info("auto: %s for %s: %s; %s", found.backend, kind, found.reason, f"measured in {found.seconds:.1f} s")
-    if str(kind) in here:
-        warnings.warn(
-            f"fusedrnn: the Triton kernels gave a wrong result on {machine.card}: {here[str(kind)]}; {REPORT}",
-            stacklevel=2,
-        )
-    return found
+def _of_this_card(found: Decision, machine: Machine) -> Decision:
+    """The decision, unless the kernels are wrong here, whatever another rank has found."""
+    what = _what_is_wrong(machine, store.load(machine))
+    return found if what is None or found.backend == "aten" else _are_wrong(what)
 
 
-def _keep(write: Callable[..., None], *arguments: Any) -> None:
-    """Write to the file, or say why not and go on without."""
-    try:
-        write(*arguments)
-    except OSError as error:
-        _not_kept(error)
+def _what_is_wrong(machine: Machine, files: store.Decisions) -> str | None:
+    return next(iter((files.wrong | known.wrong.get(machine, {})).values()), None)
 
 
-@cache
-def _say_once(text: str) -> None:
-    logger.warning("auto: decisions are not kept: %s", text)
-
-
-def _not_kept(error: OSError) -> None:
-    _say_once(f"{type(error).__name__}: {error}")
+def _are_wrong(what: str) -> Decision:
+    return torchs(f"the kernels are wrong on this card: {what}")

@@ -11,8 +11,8 @@ import json
 import logging
 import math
 import os
-import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from fusedrnn.auto.settings import FOLDER_VARIABLE
 logger = logging.getLogger("fusedrnn")
 
 FORMAT = 1
-ATTEMPTS = 2
+ATTEMPTS = 3
 SHIPPED = Path(__file__).parent / "shipped"
 """Files of decisions that come with the package."""
 
@@ -118,10 +118,13 @@ def locked(machine: Machine, timeout: float) -> Iterator[None]:
         lock.acquire(timeout=-1 if math.isinf(timeout) else max(0.0, timeout))
     except filelock.Timeout as error:
         raise TimeoutError(f"{path}: expected the lock within {timeout:.0f} s, got none") from error
+    except NotImplementedError as error:  # a file system without locks
+        raise OSError(f"{path}: expected a file system with locks, got none: {error}") from error
     try:
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):
+            lock.release()
 
 
 def _read(path: Path, machine: Machine) -> Decisions:
@@ -139,13 +142,26 @@ def _read(path: Path, machine: Machine) -> Decisions:
         begun = {str(kind): int(count) for kind, count in given["begun"].items()}
         wrong = {str(kind): str(what) for kind, what in given["wrong"].items()}
         return Decisions(decisions, begun, wrong)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return _ignored(f"{path}: {error}")
 
 
 def _ignored(why: object) -> Decisions:
     _say_once(f"expected a file of decisions, got none: {why}")
     return Decisions()
+
+
+def attempt(write: Callable[..., None], *arguments: Any) -> None:
+    """Write to the file, or say why not and go on without."""
+    try:
+        write(*arguments)
+    except OSError as error:
+        not_kept(error)
+
+
+def not_kept(error: OSError) -> None:
+    """Say, once, that decisions hold for this process only."""
+    _say_once(f"decisions are not kept: {type(error).__name__}: {error}")
 
 
 @cache
@@ -168,13 +184,13 @@ def _write(machine: Machine, kept: Decisions) -> None:
         "decisions": {kind: decision.to_dict() for kind, decision in sorted(kept.decisions.items())},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with aside.open("w", encoding="utf-8") as file:
             json.dump(told, file, indent=1, allow_nan=False)
             file.write("\n")
-        Path(aside).replace(path)
+        aside.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(aside).unlink()
+            aside.unlink()
         raise

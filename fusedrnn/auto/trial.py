@@ -8,20 +8,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from fusedrnn.auto.check import Check
-from fusedrnn.auto.decision import Decision, torchs
+from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import KernelError, NotMeasuredError, WrongResultError
 from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import Machine
 from fusedrnn.auto.race import Race
-from fusedrnn.backends import cost, triton
+from fusedrnn.backends import cost
 from fusedrnn.backends.chips import chip_of
 from fusedrnn.backends.cudnn import Layer
 from fusedrnn.kernels.rows import Row
@@ -40,23 +38,6 @@ Over = Callable[[], bool]
 """Says whether a measurement should end; it is asked between steps of a few seconds."""
 
 
-def measure(kind: Kind, device: torch.device, machine: Machine, over: Over) -> Decision:
-    """Decide for a kind of call by a measurement.
-
-    Raises:
-        WrongResultError: the kernels are wrong on this machine. NotMeasuredError: no decision could be made.
-    """
-    begun = time.monotonic()
-    reason = triton.missing()
-    if reason is not None:
-        return torchs(reason)
-    try:
-        found = _measured(kind, device, machine, over)
-    except KernelError as error:
-        found = torchs(f"the kernels raise {error}")
-    return replace(found, seconds=round(time.monotonic() - begun, 2))
-
-
 def table_rows(kind: Kind, machine: Machine) -> Rows:
     """The places of the rows that the launch table chooses for the two sweeps of a kind."""
     about = (kind.cell, kind.torch_dtype, kind.hidden_size, kind.batch, kind.directions, *machine.chip)
@@ -69,7 +50,13 @@ def rows_of(sweep: str, kind: Kind, machine: Machine) -> tuple[Row, ...]:
     return runnable(sweep, kind.cell, kind.torch_dtype, kind.hidden_size, *machine.chip, tf32=kind.tf32)
 
 
-def _measured(kind: Kind, device: torch.device, machine: Machine, over: Over) -> Decision:
+def measure(kind: Kind, device: torch.device, machine: Machine, over: Over) -> Decision:
+    """Decide for a kind of call by a measurement.
+
+    Raises:
+        WrongResultError: the kernels are wrong on this machine. KernelError: they raise an error. NotMeasuredError: no decision
+            could be made.
+    """
     table, check = table_rows(kind, machine), Check(kind, device)
     judged = check.judge(table)
     if judged.verdict == "wrong":

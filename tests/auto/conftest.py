@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 import pretended_gpu
 
 from fusedrnn import FusedGRU
-from fusedrnn.auto import settings, settle
+from fusedrnn.auto import known, settings
 from fusedrnn.kernels import launch
 
 if not launch.INTERPRETED:
@@ -24,9 +24,9 @@ def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
     for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
         monkeypatch.setattr(settings, name, value)
-    settle.forget()
+    known.forget()
     yield folder
-    settle.forget()
+    known.forget()
 
 
 @pytest.fixture

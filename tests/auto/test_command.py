@@ -11,7 +11,7 @@ import torch
 
 from fusedrnn import __main__
 from fusedrnn.__main__ import main
-from fusedrnn.auto import report, settle, store, terminal
+from fusedrnn.auto import report, store, terminal
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.backends import rules
 from fusedrnn.kernels import sweeps
@@ -166,7 +166,6 @@ def test_tune_with_wrong_kernels(pretended, wrong, capsys):
 
 
 def test_tune_where_nothing_can_be_kept(pretended, fresh, capsys):
-    settle._say_once.cache_clear()
     fresh.write_text("")
     assert main(["tune", *SMALL, "--cell", "gru", "--mode", "inference"]) == 0
     out, err = capsys.readouterr()

@@ -11,6 +11,7 @@ from fusedrnn.__main__ import main
 from fusedrnn.auto import choose, options
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.options import device_of, kinds, parser
+from fusedrnn.precision import allow_rnn_tf32
 
 CPU = torch.device("cpu")
 SMALL = ("--hidden", "5", "--batch", "2", "--steps", "2", "--dtype", "float32")
@@ -158,7 +159,7 @@ def test_options_name_the_kinds_of_calls(speeds, arguments, module, example):
     assert named(*SMALL, *arguments) == [kind for _, kind in found]
 
 
-def test_more_options_name_the_kinds_of_calls(speeds, monkeypatch):
+def test_more_options_name_the_kinds_of_calls(speeds):
     module, x = FusedGRU(8, 5), torch.zeros(2, 2, 8)
     with choose.noticed() as found:
         module(x, lengths=torch.tensor([2, 1]))
@@ -168,8 +169,7 @@ def test_more_options_name_the_kinds_of_calls(speeds, monkeypatch):
     with choose.noticed() as found:
         module(x, return_all_states=True)
     assert named(*given, "--all-states") == [kind for _, kind in found if not kind.training]
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    with choose.noticed() as found:
+    with allow_rnn_tf32(False), choose.noticed() as found:
         module(x)
     assert named(*given, "--no-tf32") == [kind for _, kind in found if not kind.training]
 

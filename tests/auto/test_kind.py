@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fusedrnn.auto.kind import DTYPES, Kind, kind_of, rounded_up
-from fusedrnn.auto.problem import exactly, problem, results, spec_of
+from fusedrnn.auto.kind import DTYPES, Kind, exact, kind_of, rounded_up
+from fusedrnn.auto.problem import bytes_of, exactly, problem, results, spec_of
 from fusedrnn.backends import reference, unrolled
 from fusedrnn.call import Call, Spec, Weights
 
@@ -68,10 +68,10 @@ def test_two_engines_agree_on_a_problem_and_the_truth_is_the_same_in_float64(var
     states = [name for name, _ in one if name.startswith("states of layer")]
     assert states == (["states of layer 0"] * 2 + ["states of layer 1"] * 2 if wanted.all_states else [])
     tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-11}[wanted.dtype]
-    for (_, a), (_, b), (_, exact) in zip(one, other, truth, strict=True):
-        assert exact.dtype == torch.float64
+    for (_, a), (_, b), (_, c) in zip(one, other, truth, strict=True):
+        assert c.dtype == torch.float64
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
-        torch.testing.assert_close(a.double(), exact, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(a.double(), c, rtol=tolerance, atol=tolerance)
 
 
 def test_a_problem_is_the_same_every_time_and_takes_nothing_of_the_generators():
@@ -115,3 +115,58 @@ def test_training_may_be_asked_for():
     assert (kind_of(deep).training, kind_of(deep).dropout) == (False, "")
     assert (kind_of(deep, training=True).training, kind_of(deep, training=True).dropout) == (True, "shared")
     assert spec_of(kind_of(deep, training=True)).variational
+
+
+def test_one_layer_has_no_dropout_between_layers():
+    single = call()._replace(spec=Spec("gru", 3, 5, 5, dropout=0.5))
+    assert kind_of(single, training=True).dropout == ""
+
+
+@pytest.mark.parametrize("needed", ["input", "a state", "a weight"])
+def test_any_gradient_makes_it_training(needed):
+    frozen = call()
+    assert not kind_of(frozen).training
+    assert not exact(frozen)[6]
+    tensor = {"input": frozen.input, "a state": frozen.states[0], "a weight": frozen.weights.flat[3]}[needed]
+    tensor.requires_grad_()
+    assert kind_of(frozen).training
+    assert exact(frozen)[6]
+    with torch.no_grad():
+        assert not kind_of(frozen).training
+
+
+def test_every_way_in_which_calls_differ_is_in_the_exact_key(monkeypatch):
+    """Also where it takes a second device to see it."""
+    plain, key = call(), exact(call())
+    seeded = plain._replace(seeds=torch.zeros(0, dtype=torch.int64))
+    weights = Weights(plain.weights.flat, 1, bias=True, projected=True)
+
+    class Sub(torch.Tensor):
+        pass
+
+    of_subclass = [plain.weights.flat[0], plain.weights.flat[1].as_subclass(Sub), *plain.weights.flat[2:]]
+    others = [
+        seeded,
+        plain._replace(weights=weights),
+        plain._replace(states=(plain.states[0].as_subclass(Sub),)),
+        plain._replace(weights=Weights(of_subclass, 1, bias=True, projected=False)),
+    ]
+    assert len({key, *map(exact, others)}) == 1 + 3  # both subclasses make it a call that is left to torch
+    monkeypatch.setattr(torch.Tensor, "get_device", lambda tensor: 1)
+    assert exact(plain) != key
+
+
+def test_ids_and_lengths_of_a_problem_are_spread():
+    ids = problem(kind("ids")._replace(input_size=64), CPU, 8, 8).call.input
+    assert len(ids.unique()) > 10
+    for layout in ("lengths", "packed"):
+        given = problem(kind(layout), CPU, 8, 4).call
+        assert given.steps == 8
+        if given.lengths is not None:
+            assert given.lengths.max() == 8
+            assert given.lengths.min() < 8
+
+
+def test_token_ids_need_no_memory_for_their_one_hot_rows():
+    wide = kind("ids")._replace(input_size=1 << 16, steps=1024, batch=64)
+    assert bytes_of(wide, 1024, 64) < bytes_of(wide._replace(ids=False), 1024, 64) / 10

@@ -90,7 +90,7 @@ def test_what_is_far_off_is_not_wrong_where_torchs_own_is_nearly_as_far(exact):
 
 
 def test_nothing_is_held_to_results_that_are_wrong_themselves(exact):
-    named = [("a", exact.float()), ("b", noisy(exact, 1e-2, torch.float32)), ("c", torch.zeros(0))]
+    named = [("a", exact.float()), ("b", noisy(exact, 1e-1, torch.float32)), ("c", torch.zeros(0))]
     truth = [("a", exact), ("b", exact), ("c", torch.zeros(0).double())]
     assert parity.sound(named[:1] + named[2:], truth[:1] + truth[2:], tf32=True) is None
-    assert parity.sound(named, truth, tf32=True) == "b: expected a relative error up to 0.004, got 0.01"
+    assert parity.sound(named, truth, tf32=True) == "b: expected a relative error up to 0.02, got 0.1"

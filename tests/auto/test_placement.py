@@ -10,15 +10,16 @@ from torch.utils.checkpoint import checkpoint
 
 import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM
-from fusedrnn.auto import choose, settle
+from fusedrnn.auto import choose, known
 from fusedrnn.auto.kind import exact, kind_of
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call
+from fusedrnn.precision import allow_rnn_tf32
 
 
 def decisions():
     """By kind, what this process knows."""
-    return {str(kind): decision for (_, kind), decision in settle.by_kind.items()}
+    return {str(kind): decision for (_, kind), decision in known.by_kind.items()}
 
 
 def ran(speeds, run):
@@ -40,7 +41,7 @@ def test_the_first_call_measures_and_the_next_ones_remember(interpreted, net, ca
     assert (decision.ours_ms, decision.torch_ms) == (1000, 2000)
     assert decision.error < 1
     (line,) = caplog.messages
-    assert line.startswith(f"auto: triton for {kind}: the kernels are 2.00 times as fast as torch's own; measured in ")
+    assert line.startswith(f"auto: triton for {kind}: the kernels are 2.00 times as fast as torch's own (measured in ")
     counted, second = ran(speeds, lambda: module(x))
     assert counted == {"kernels": 1}
     expected, _ = FusedGRU.forward(module, x)
@@ -100,13 +101,13 @@ def test_calls_of_another_kind_are_measured_too(speeds, net, other):
     assert list(decisions()) == kinds
 
 
-def test_autocast_and_the_setting_of_tf32_make_another_kind(speeds, net, monkeypatch):
+def test_autocast_and_the_setting_of_tf32_make_another_kind(speeds, net):
     module, x = net
     module(x)
     with torch.autocast("cpu", torch.bfloat16):
         module(x)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    module(x)
+    with allow_rnn_tf32(False):
+        module(x)
     ends = [kind.split("training")[1] for kind in decisions()]
     assert ends == [" tf32", "", ""]
     assert [kind.split()[1] for kind in decisions()] == ["float32", "bfloat16", "float32"]
@@ -137,6 +138,11 @@ def dual(module, x):
         module(forward_ad.make_dual(x, x))
 
 
+def anomaly(module, x):
+    with torch.autograd.detect_anomaly(check_nan=False):
+        module(x)
+
+
 def in_a_backward(module, x):
     class Late(torch.autograd.Function):
         @staticmethod
@@ -164,11 +170,12 @@ NEVER = {
         dict(module.named_parameters())
     ),
     "inside a backward": in_a_backward,
+    "anomaly mode": anomaly,
     "an empty batch": lambda module, x: module(x[:, :0]),
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:Anomaly Detection")
 @pytest.mark.parametrize("where", NEVER)
 def test_nothing_is_measured_where_that_would_disturb(speeds, net, where):
     module, x = net
@@ -258,10 +265,10 @@ def test_a_call_that_is_known_is_not_looked_at_again(speeds, net, monkeypatch):
 
 def test_the_memory_of_calls_is_bounded(speeds, net, monkeypatch):
     module, _ = net
-    monkeypatch.setattr(choose, "MOST_KNOWN", 2)
+    monkeypatch.setattr(known, "MOST_EXACT", 2)
     for T in (5, 6, 7, 8):
         module(torch.randn(T, 2, 3))
-        assert len(settle.by_exact) <= 2
+        assert len(known.by_exact) <= 2
     assert len(decisions()) == 1
 
 

@@ -68,6 +68,16 @@ def test_ranks_take_the_same_decision_and_wait_for_none(tmp_path):
     assert one["third"] == {"backend": "aten", "reason": "the kernels are wrong on this card: this one", "ran": 0}
 
 
+def test_cards_of_two_types_do_not_share_decisions(monkeypatch):
+    table, here = torch.distributed.HashStore(), machine_of(torch.device("cpu"))
+    monkeypatch.setattr(agree, "_store", lambda: table)
+    mine = Decision("triton", "mine", ours_ms=1.0, torch_ms=2.0, error=0.5)
+    assert agree.offer(here, "a kind", mine) == mine
+    assert agree.offer(here, "a kind", Decision("aten", "later")) == agree.agreed(here, "a kind") == mine
+    assert agree.agreed(here._replace(card="NVIDIA H100"), "a kind") is None
+    assert agree.agreed(here, "another kind") is None
+
+
 class Gone:
     """A store whose server is gone."""
 

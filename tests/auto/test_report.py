@@ -105,8 +105,8 @@ def test_wrong_kernels_and_measurements_that_did_not_end(cards):
     keep(begun={"one": 1, "other": store.ATTEMPTS}, wrong={"one": "h_n: relative error 3, allowed 0.1"})
     lines = report.info().splitlines()
     assert "  the kernels are wrong on this card and are not used: one: h_n: relative error 3, allowed 0.1" in lines
-    assert "  a measurement did not end, 1 of at most 2 times: one" in lines
-    ended = "  a measurement did not end, 2 of at most 2 times: other"
+    assert "  a measurement did not end, 1 of at most 3 times: one" in lines
+    ended = "  a measurement did not end, 3 of at most 3 times: other"
     assert f"{ended}; `python -m fusedrnn tune --again` tries again" in lines
 
 

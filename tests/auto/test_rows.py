@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fusedrnn
-from fusedrnn.auto import settle, store, trial
+from fusedrnn.auto import known, settle, store, trial
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import NotMeasuredError
 from fusedrnn.auto.kind import Kind
@@ -25,7 +25,7 @@ H100 = Machine("NVIDIA H100", (9, 0), 132, "", "", "", "", "")
 
 def decision():
     """The only one that this process knows."""
-    (found,) = settle.by_kind.values()
+    (found,) = known.by_kind.values()
     return found
 
 
@@ -108,9 +108,12 @@ def test_a_row_whose_results_change_from_run_to_run_is_wrong(speeds, net, monkey
 def test_a_time_out_that_is_reported_after_the_launches_is_wrong(speeds, net, monkeypatch):
     """Here nothing is launched, so that nobody else asks."""
     module, x = net
+    asked = []
 
     def late(device):
-        raise launch.SweepTimeoutError("late")
+        asked.append(device)
+        if len(asked) > 1:  # before the measurement nothing had timed out
+            raise launch.SweepTimeoutError("late")
 
     monkeypatch.setattr(launch, "check", late)
     with pytest.warns(UserWarning, match="SweepTimeoutError: late"):
@@ -161,7 +164,7 @@ def launches(monkeypatch):
 def test_forward_and_backward_of_a_call_are_launched_with_the_rows_of_its_decision(interpreted, monkeypatch, case):
     sizes, options = (3, 5, 2), {"dropout": {"dropout": 0.5}, "projection": {"proj_size": 2}}.get(case, {})
     module, x = fusedrnn.FusedLSTM(*sizes, **options), torch.randn(2, 2, 3)
-    monkeypatch.setattr(settle, "kept", lambda kind, machine: Decision("triton", "for this test", (2, 3)))
+    monkeypatch.setattr(settle, "kept", lambda kind, machine, alone: Decision("triton", "for this test", (2, 3)))
     launched = launches(monkeypatch)
     torch.manual_seed(1)
     output, _ = module(x)

@@ -8,13 +8,14 @@ import torch
 
 import fusedrnn
 from fusedrnn import FusedGRU
-from fusedrnn.auto import settings, settle, store
-from fusedrnn.auto.machine import machine_of
+from fusedrnn.auto import known, settings, settle, store
+from fusedrnn.auto.machine import Machine, machine_of
+from fusedrnn.backends import triton
 
 
 def decision():
     """The only one that this process knows."""
-    (found,) = settle.by_kind.values()
+    (found,) = known.by_kind.values()
     return found
 
 
@@ -30,7 +31,7 @@ def by_function(monkeypatch, mode):
 def test_off_is_torchs_own_whatever_is_kept(speeds, net, monkeypatch, how):
     module, x = net
     module(x)
-    settle.forget()
+    known.forget()
     how(monkeypatch, "off")
     kernels = speeds.ran["kernels"]
     module(x)
@@ -47,7 +48,7 @@ def test_cached_takes_what_is_kept_and_never_measures(speeds, net, monkeypatch, 
     assert decision().reason.startswith("nothing is kept for this kind of call")
     fusedrnn.set_auto("measure")
     module(x)
-    settle.forget()
+    known.forget()
     fusedrnn.set_auto("cached")
     before = speeds.ran.copy()
     module(x)
@@ -84,12 +85,12 @@ def test_what_is_spent_counts_and_kept_decisions_cost_nothing(speeds, net, monke
     passed = time.monotonic() - before
     assert 0.5 * passed < 100 - settings.budget_left() < passed
     left = settings.budget_left()
-    settle.forget()
+    known.forget()
     module(x)
     assert left - settings.budget_left() < 0.1
     monkeypatch.setenv("FUSEDRNN_AUTO_BUDGET", str(100 - left))
     FusedGRU(3, 7)(x)
-    assert [made.backend for made in settle.by_kind.values()] == ["triton", "aten"]
+    assert [made.backend for made in known.by_kind.values()] == ["triton", "aten"]
 
 
 def test_by_default_it_measures_for_30_seconds(fresh):
@@ -135,15 +136,31 @@ def test_decisions_are_told_at_level_info_and_nothing_is_printed(speeds, net, ca
 def test_tuning_in_mode_off_keeps_decisions_and_runs_torchs_own(speeds, net):
     module, x = net
     module(x)
-    ((device, kind),) = settle.by_kind
+    ((_, kind),) = known.by_kind
     fusedrnn.set_auto("off")
-    assert settle.tuned(kind, device, again=True).backend == "triton"
+    assert settle.tuned(kind, torch.device("cpu"), again=True).backend == "triton"
     counted = speeds.ran.copy()
     module(x)
     assert speeds.ran - counted == {"torch": 1}
 
 
-def test_the_interpreter_decides_nothing_for_a_card(fresh):
-    """On a machine with a GPU; a CPU stands for one in these tests only."""
-    assert settle.interpreted_on(torch.device("cuda", 0)).startswith("TRITON_INTERPRET=1: ")
-    assert settle.interpreted_on(torch.device("cpu")) is None
+H100 = Machine("NVIDIA H100", (9, 0), 132, "", "", "", "", "")
+
+
+@pytest.mark.parametrize("variable", ["TRITON_INTERPRET", "CUDA_LAUNCH_BLOCKING"])
+def test_nothing_is_decided_for_a_card_where_times_mean_nothing(fresh, monkeypatch, variable):
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(triton, "missing", lambda: None)
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert settle.unable(device, H100) is None
+    monkeypatch.setenv(variable, "1")
+    assert settle.unable(device, H100).startswith(f"{variable}=1: ")
+    assert settle.unable(torch.device("cpu"), machine_of(torch.device("cpu"))) is None
+
+
+def test_nothing_is_measured_where_the_kernels_cannot_run(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setattr(settle, "unserved", lambda capability: "too old")
+    module(x)
+    assert decision().reason == "too old"
+    assert speeds.ran == {"torch": 1}

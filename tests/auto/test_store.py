@@ -11,7 +11,7 @@ import torch
 
 import fusedrnn
 from fusedrnn import FusedLSTM
-from fusedrnn.auto import machine, settings, settle, store
+from fusedrnn.auto import known, machine, measuring, settings, settle, store
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.store import Decisions
@@ -31,11 +31,10 @@ def here():
 def said():
     """What is said once is said again in the next test."""
     store._say_once.cache_clear()
-    settle._say_once.cache_clear()
 
 
 def decision():
-    (found,) = settle.by_kind.values()
+    (found,) = known.by_kind.values()
     return found
 
 
@@ -76,6 +75,12 @@ def test_a_decision_does_not_hold_for_another_machine_or_version(fresh, here, wh
     assert store.load(other) == Decisions()
     store.path_of(here).rename(store.path_of(other))  # and not by its name alone
     assert store.load(other) == Decisions()
+
+
+def test_a_card_of_any_name_has_a_file(here):
+    assert here._replace(card="NVIDIA H100 80GB/MIG 1g.10gb (R)").name.startswith(
+        "nvidia-h100-80gb-mig-1g-10gb-r-sm00-"
+    )
 
 
 def test_the_digest_of_the_sources_changes_with_them(tmp_path, monkeypatch):
@@ -134,7 +139,7 @@ def test_a_file_that_is_none_is_not_used_and_is_replaced(speeds, net, here, capl
     module(x)
     path = store.path_of(here)
     SPOILED[how](path)
-    settle.forget()
+    known.forget()
     before = speeds.ran.copy()
     with caplog.at_level(logging.WARNING, logger="fusedrnn"):
         module(x)
@@ -145,7 +150,7 @@ def test_a_file_that_is_none_is_not_used_and_is_replaced(speeds, net, here, capl
     else:
         assert str(path) in caplog.messages[0]
     if how != "a folder":
-        assert store.load(here).decisions[str(next(iter(settle.by_kind))[1])] == decision()
+        assert store.load(here).decisions[str(next(iter(known.by_kind))[1])] == decision()
 
 
 def test_a_folder_that_cannot_be_written_is_said_once_and_decisions_hold_for_the_process(speeds, net, fresh, caplog):
@@ -155,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_decisions_hold_for_the
     with caplog.at_level(logging.WARNING, logger="fusedrnn"):
         module(x)
         FusedLSTM(3, 5)(x)
-    assert [made.backend for made in settle.by_kind.values()] == ["triton", "triton"]
+    assert [made.backend for made in known.by_kind.values()] == ["triton", "triton"]
     assert [message for message in caplog.messages if "decisions are not kept" in message] == [caplog.messages[-1]]
     counted = speeds.ran.copy()
     module(x)
@@ -193,19 +198,19 @@ def test_a_full_disk_does_not_reach_the_user(speeds, net, monkeypatch, caplog):
 def test_shipped_decisions_come_first_the_user_s_file_wins(speeds, net, here, tmp_path, monkeypatch):
     module, x = net
     module(x)
-    kind = str(next(iter(settle.by_kind))[1])
+    kind = str(next(iter(known.by_kind))[1])
     store.path_of(here).unlink()
     monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
     with monkeypatch.context() as patched:
         patched.setenv(settings.FOLDER_VARIABLE, str(tmp_path / "shipped"))
         store.end(here, kind, OTHER)
-    settle.forget()
+    known.forget()
     before = speeds.ran.copy()
     module(x)
     assert decision().reason == OTHER.reason
     assert speeds.ran - before == {"torch": 1}
     store.end(here, kind, MINE)
-    settle.forget()
+    known.forget()
     module(x)
     assert decision() == MINE
 
@@ -218,22 +223,40 @@ def test_what_is_shipped_holds_for_the_kernels_of_this_checkout():
         assert told["fusedrnn"] == fusedrnn.__version__, path.name
 
 
-def test_a_measurement_that_did_not_end_is_tried_once_more_and_then_left(speeds, net, here):
+def test_a_measurement_that_did_not_end_is_tried_twice_more_and_then_left(speeds, net, here, caplog):
     module, x = net
     module(x)
-    kind = next(iter(settle.by_kind))[1]
+    ((_, kind),) = known.by_kind
     store.path_of(here).unlink()
-    for attempt in (1, 2):
-        store.begin(here, kind)  # and the process ended
-        settle.forget()
+    for ended in (1, 2):
+        known.forget()
+        for _ in range(ended):
+            store.begin(here, kind)  # and the process ended
         module(x)
-        if attempt == 1:
-            assert decision().backend == "triton"
-            store.path_of(here).unlink()
-            store.begin(here, kind)
-    assert decision().reason.startswith("a measurement did not end 2 times")
+        assert decision().backend == "triton"
+        store.path_of(here).unlink()
+    for _ in range(store.ATTEMPTS):
+        store.begin(here, kind)
+    known.forget()
+    module(x)
+    assert decision().reason.startswith("a measurement did not end 3 times")
+    assert caplog.messages[-1].startswith(
+        f"auto: a measurement of {kind} did not end 3 times; `python -m fusedrnn tune"
+    )
     assert settle.tuned(kind, CPU, again=True).backend == "triton"
     assert store.load(here).begun == {}
+
+
+def test_a_measurement_that_is_running_elsewhere_is_no_reason_to_give_up(speeds, net, here):
+    """Without the lock, which says that nobody measures, notes say nothing."""
+    module, x = net
+    module(x)
+    ((_, kind),) = known.by_kind
+    store.path_of(here).unlink()
+    for _ in range(store.ATTEMPTS):
+        store.begin(here, kind)
+    assert settle.kept(kind, here, alone=False) is None
+    assert settle.kept(kind, here, alone=True).backend == "aten"
 
 
 def test_an_interrupted_measurement_leaves_no_note(speeds, net, here, monkeypatch):
@@ -243,11 +266,11 @@ def test_an_interrupted_measurement_leaves_no_note(speeds, net, here, monkeypatc
         assert store.load(here).begun != {}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(settle, "isolated", interrupted)
+    monkeypatch.setattr(measuring, "isolated", interrupted)
     with pytest.raises(KeyboardInterrupt):
         module(x)
     assert store.load(here) == Decisions()
-    assert settle.by_kind == {}
+    assert known.by_kind == {}
     monkeypatch.undo()
 
 
@@ -282,9 +305,9 @@ def test_without_a_home_folder_decisions_hold_for_the_process(speeds, net, here,
 def test_what_was_wrong_disables_the_card_until_that_kind_is_measured_again(speeds, net, here):
     module, x = net
     module(x)
-    ((_, kind),) = settle.by_kind
+    ((_, kind),) = known.by_kind
     store.end(here, "another kind", None, "h_n: relative error 3")
-    settle.forget()
+    known.forget()
     for again in (False, True):
         assert (
             settle.tuned(kind, CPU, again=again).reason == "the kernels are wrong on this card: h_n: relative error 3"

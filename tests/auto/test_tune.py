@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM, use_backend
-from fusedrnn.auto import choose, settle, tune
+from fusedrnn.auto import choose, known, settle, tune
 from fusedrnn.auto.decision import Decision
 
 
@@ -71,7 +71,7 @@ def test_what_is_kept_is_measured_again_only_on_demand(speeds, net):
     first = fusedrnn.tune(*net)
     counted = speeds.ran["kernels"]
     assert fusedrnn.tune(*net) == first
-    settle.forget()
+    known.forget()
     assert fusedrnn.tune(*net) == first
     assert speeds.ran["kernels"] == counted
     speeds.torch = 0.5

@@ -18,7 +18,7 @@ from benchmarks.measuring.cases import Case
 from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
 from benchmarks.measuring.plots import records
 from benchmarks.measuring.records import DECISIONS, Record, load
-from fusedrnn.auto import choose, settings, settle, trial
+from fusedrnn.auto import choose, known, settings, settle, trial
 from fusedrnn.auto.decision import Decision, torchs
 from fusedrnn.auto.errors import NotMeasuredError, WrongResultError
 from fusedrnn.modules import base
@@ -76,9 +76,9 @@ def test_the_kind_of_a_case_is_that_of_its_call(case, monkeypatch):
     monkeypatch.setattr(choose, "on_gpu", lambda call: True)
     monkeypatch.setattr(base, "run_directly", lambda *_: None)
     monkeypatch.setattr(settle, "settle", lambda kind, device: found.append(kind) or torchs("a test"))
-    settle.forget()
+    known.forget()
     decisions.call(case, torch.device("cpu"))
-    settle.forget()
+    known.forget()
     assert found == [decisions.kind_of(case)]
 
 
@@ -117,14 +117,14 @@ def test_what_is_in_the_file_is_not_measured_again(tmp_path, measures):
 
 def test_a_file_that_says_something_else_later_is_an_error(tmp_path, measures, monkeypatch):
     measures(FASTER)
-    forget = settle.forget
+    forget = known.forget
 
     def changed():
         forget()
         for path in tmp_path.glob("*.json"):
             path.write_text(path.read_text().replace("twice as fast", "another"))
 
-    monkeypatch.setattr(settle, "forget", changed)
+    monkeypatch.setattr(known, "forget", changed)
     row = decide(tmp_path)
     assert (row["verdict"], row["error"]) == ("failed", "expected the decision that was kept, got another: another")
 
@@ -181,7 +181,7 @@ def test_the_settings_hold_for_the_job_alone(tmp_path, measures, monkeypatch):
     assert len(asked) == 1
     assert os.environ[settings.MODE_VARIABLE] == "off"
     assert settings.FOLDER_VARIABLE not in os.environ
-    assert not settle.by_kind
+    assert not known.by_kind
 
 
 def test_the_jobs_are_given_what_the_records_know(session, monkeypatch):

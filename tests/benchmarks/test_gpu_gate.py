@@ -68,9 +68,11 @@ def test_one_sample_of_one_step_that_is_wrong_fails_however_many_are_right():
 
 
 def test_the_budget_is_half_as_much_again_as_torchs_error_and_one_rounding():
-    assert allowed(0.0, torch.float32, tf32=False) == UNIT[torch.float32]
-    assert allowed(1e-3, torch.bfloat16, tf32=True) == 1.5e-3 + UNIT[torch.bfloat16]
-    assert allowed(1e-3, torch.float32, tf32=True) == 1.5e-3 + 2.0**-11
+    MANY = 1 << 40
+    assert allowed(0.0, torch.float32, MANY, tf32=False) == UNIT[torch.float32]
+    assert allowed(1e-3, torch.bfloat16, MANY, tf32=True) == pytest.approx(1.5e-3 + UNIT[torch.bfloat16])
+    assert allowed(1e-3, torch.float32, MANY, tf32=True) == pytest.approx(1.5e-3 + 2.0**-11)
+    assert allowed(1e-3, torch.float32, 16, tf32=True) == pytest.approx(3e-3 + 2.0**-11)
 
 
 def test_the_budget_grows_with_torchs_own_error(truth):

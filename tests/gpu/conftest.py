@@ -9,8 +9,8 @@ def empty_folder(monkeypatch, tmp_path):
     pytest.importorskip("triton")
     from auto_cases import fresh
 
-    from fusedrnn.auto import settle
+    from fusedrnn.auto import known
 
     fresh(monkeypatch, tmp_path / "decisions")
     yield
-    settle.forget()
+    known.forget()

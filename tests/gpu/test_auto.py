@@ -19,7 +19,7 @@ from auto_cases import (
 )
 from gpu_cases import DEVICE, results
 
-from fusedrnn.auto import settle
+from fusedrnn.auto import known, settle
 from fusedrnn.backends import rules, triton
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("empty_folder")]
@@ -37,7 +37,7 @@ def test_the_first_call_measures_and_a_process_that_knows_nothing_finds_it(caplo
     assert found.ours_ms > 0
     assert found.torch_ms > 0
     results(net, x, up)
-    settle.forget()
+    known.forget()
     forbid_measurements(monkeypatch)
     results(net, x, up)
     (again,) = decisions()
@@ -207,7 +207,7 @@ def test_a_wrong_kernel_is_found_told_and_not_used(monkeypatch):
         forbid_measurements(monkeypatch)
         other, *more = given("gru")
         results(other, *more)  # another kind of call: the card is known
-        settle.forget()
+        known.forget()
         results(other, *more)  # and so it is to another process
     assert {found.backend for found in decisions()} == {"aten"}
     net.backend = "aten"

@@ -13,7 +13,7 @@ import auto_cases
 import bare_machine
 from gpu_cases import CELLS
 
-from fusedrnn.auto import settle
+from fusedrnn.auto import known
 from fusedrnn.kernels import launch
 from tests.gpu import test_auto as auto
 from tests.gpu import test_auto_caller as caller
@@ -118,7 +118,7 @@ def test_auto_and_the_default_device(default, pretended, monkeypatch):
 
 def test_auto_and_the_settings_of_the_process(pretended):
     caller.test_torchs_random_numbers_are_not_used()
-    settle.forget()
+    known.forget()
     caller.deterministically()
 
 

@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.gpu import decisions, gate, micro, steps, tuning
 from benchmarks.gpu.kernels import distinct, machine_of, of_case, of_kind, of_sweep, of_tune
-from benchmarks.gpu.precision import allow_tf32
 from benchmarks.gpu.tuning import Tune
 from benchmarks.machine_code import absent
 from benchmarks.measuring.cases import Case
@@ -21,6 +20,7 @@ from fusedrnn.auto.check import kernels_engine
 from fusedrnn.auto.problem import problem, results
 from fusedrnn.backends import triton as backend_triton
 from fusedrnn.operators.layer import BY_TABLE
+from fusedrnn.precision import allow_tf32
 
 CHIP = absent.Chip((9, 0), 132)
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from gpu_cases import DEVICE, module
 
-from fusedrnn.auto import choose, clock, parity, settings, settle, trial
+from fusedrnn.auto import choose, clock, known, parity, settings, trial
 from fusedrnn.modules import base
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def fresh(monkeypatch, folder):
     monkeypatch.delenv(settings.MODE_VARIABLE, raising=False)
     monkeypatch.setenv(settings.BUDGET_VARIABLE, "300")
     monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
-    settle.forget()
+    known.forget()
 
 
 def force(monkeypatch, backend, *, more_rows=0):
@@ -53,12 +53,12 @@ def pretend_a_gpu(monkeypatch):
 
 def decisions():
     """What this process knows."""
-    return list(settle.by_kind.values())
+    return list(known.by_kind.values())
 
 
 def only_kind():
     """The one kind of call that this process knows a decision for."""
-    ((_, kind),) = settle.by_kind
+    ((_, kind),) = known.by_kind
     return kind
 
 

@@ -15,7 +15,7 @@ import torch
 from pretended_gpu import pretend
 
 from fusedrnn import FusedGRU, FusedLSTM
-from fusedrnn.auto import settle, trial
+from fusedrnn.auto import known, settle, trial
 
 SPEEDS = pretend(pytest.MonkeyPatch())
 
@@ -30,9 +30,9 @@ def meet(asked):
 
 def decided(cell=FusedGRU):
     """Run a call; the decision of its kind, and how many calls of the kernels it took."""
-    before, known = SPEEDS.ran["kernels"], set(settle.by_kind)
+    before, old = SPEEDS.ran["kernels"], set(known.by_kind)
     cell(3, 5)(torch.randn(2, 2, 3))
-    new = [settle.by_kind[key] for key in settle.by_kind if key not in known]
+    new = [known.by_kind[key] for key in known.by_kind if key not in old]
     return {"backend": new[0].backend, "reason": new[0].reason, "ran": SPEEDS.ran["kernels"] - before}
 
 
@@ -64,7 +64,7 @@ def rank(asked):
         third = decided(lambda *sizes: FusedGRU(*sizes, bidirectional=True))
     torch.distributed.barrier()
     if asked["rank"] == 1:
-        settle.wrong[settle.machine_of(torch.device("cpu"))] = {"a kind": "this one"}
+        known.wrong[settle.machine_of(torch.device("cpu"))] = {"a kind": "this one"}
         third = decided(lambda *sizes: FusedGRU(*sizes, bidirectional=True))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

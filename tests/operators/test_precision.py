@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.gpu.precision import allow_tf32
+from fusedrnn.precision import allow_tf32
 
 
 def switches():
