@@ -46,7 +46,9 @@ def error_word(device: torch.device) -> torch.Tensor:
                 f"expected a call of the kernels on {device} before the first one that a CUDA graph captures, got none: run the "
                 "model once outside the capture, as torch.cuda.graph's documentation does"
             )
-        _error_words[device] = torch.zeros(1, dtype=torch.int32, device="cpu", pin_memory=device.type == "cuda")
+        with torch.inference_mode(mode=False):  # an inference tensor could not be cleared outside of that mode
+            word = torch.zeros(1, dtype=torch.int32, device="cpu", pin_memory=device.type == "cuda")
+        _error_words[device] = word
     return _error_words[device]
 
 

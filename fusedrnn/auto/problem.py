@@ -38,7 +38,7 @@ def problem(kind: Kind, device: torch.device, steps: int, batch: int) -> Problem
         lengths = torch.randint(1, T + 1, (B,), generator=random, device=device)
         lengths[0] = T
     if kind.layout == "packed" and lengths is not None:
-        batch_sizes = (lengths.cpu() > torch.arange(T).unsqueeze(1)).sum(1)
+        batch_sizes = (lengths.cpu() > torch.arange(T, device="cpu").unsqueeze(1)).sum(1)
         rows, lengths = (int(batch_sizes.sum()),), None
     ids = torch.randint(0, kind.input_size, rows, generator=random, device=device)
     input = ids if kind.ids else draw(*rows, kind.input_size)

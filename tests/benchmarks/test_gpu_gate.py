@@ -68,17 +68,18 @@ def test_one_sample_of_one_step_that_is_wrong_fails_however_many_are_right():
 
 
 def test_the_budget_is_half_as_much_again_as_torchs_error_and_one_rounding():
-    MANY = 1 << 40
-    assert allowed(0.0, torch.float32, MANY, tf32=False) == UNIT[torch.float32]
-    assert allowed(1e-3, torch.bfloat16, MANY, tf32=True) == pytest.approx(1.5e-3 + UNIT[torch.bfloat16])
-    assert allowed(1e-3, torch.float32, MANY, tf32=True) == pytest.approx(1.5e-3 + 2.0**-11)
+    many = 1 << 40
+    assert allowed(0.0, torch.float32, many, tf32=False) == UNIT[torch.float32]
+    assert allowed(1e-3, torch.bfloat16, many, tf32=True) == pytest.approx(1.5e-3 + UNIT[torch.bfloat16], rel=1e-4)
+    assert allowed(1e-3, torch.float32, many, tf32=True) == pytest.approx(1.5e-3 + 2.0**-11, rel=1e-4)
     assert allowed(1e-3, torch.float32, 16, tf32=True) == pytest.approx(3e-3 + 2.0**-11)
 
 
 def test_the_budget_grows_with_torchs_own_error(truth):
     got, theirs = (truth * (1 + 1.4e-4)).float(), (truth * (1 - 1e-4)).float()
     assert judge(got, truth, theirs=theirs)["verdict"] == "passed"
-    assert judge((truth * (1 + 1.6e-4)).float(), truth, theirs=theirs)["verdict"] != "passed"
+    more = 1.5 * (1 + 4 / truth.numel() ** 0.5) + 0.1
+    assert judge((truth * (1 + more * 1e-4)).float(), truth, theirs=theirs)["verdict"] != "passed"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -25,6 +25,17 @@ def capturing(monkeypatch, answer):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: answer)
 
 
+def test_the_error_word_is_cleared_outside_inference_mode_too(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(launch, "_error_words", {})
+    with torch.inference_mode():
+        launch.error_word(cpu)
+    launch.error_word(cpu).fill_(3)
+    with pytest.raises(launch.SweepTimeoutError, match="launch 3"):
+        launch.check(cpu)
+    launch.check(cpu)
+
+
 def test_a_first_call_inside_a_capture_is_refused_before_anything_is_allocated(allocated, monkeypatch):
     capturing(monkeypatch, True)
     with pytest.raises(
