@@ -61,7 +61,7 @@ def counted(mode, most):
 STATES = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "autocast": lambda: torch.autocast("cpu", torch.float16),
     "hooks of saved tensors": hooks,
     "save_on_cpu": save_on_cpu,
     "no hooks of saved tensors": lambda: torch.autograd.graph.disable_saved_tensors_hooks("none"),
