@@ -55,15 +55,11 @@ def tuned(kind: Kind, device: torch.device, *, again: bool) -> Decision:
 
 
 def unable(device: torch.device, machine: Machine) -> str | None:
-    """Why the kernels cannot run on a device, or their times there would mean nothing; else None."""
+    """Why the kernels do not run on a device, or None."""
     reason = unserved(machine.chip[0]) or triton.missing()
-    if reason is not None or device.type != "cuda":
-        return reason
-    if triton.interpreted():
-        return "TRITON_INTERPRET=1: the times of the interpreter say nothing about the card"
-    if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
-        return "CUDA_LAUNCH_BLOCKING=1: every launch is waited for"
-    return None
+    if reason is None and device.type == "cuda" and triton.interpreted():
+        return "TRITON_INTERPRET=1: the interpreter says nothing about the card"
+    return reason
 
 
 def wrong_on(device: torch.device) -> str | None:
@@ -104,14 +100,24 @@ def _settled(kind: Kind, device: torch.device, machine: Machine) -> tuple[Decisi
     found, source = agree.agreed(machine, kind), "from another rank"
     if found is None:
         found, source = kept(kind, machine, alone=False), "kept"
-        if found is None and mode == "cached":
-            found = torchs("nothing is kept for this kind of call, and FUSEDRNN_AUTO or set_auto says cached")
+        blocked = None if found is not None else _not_now(mode)
+        if blocked is not None:
+            found, source = torchs(f"nothing is kept for this kind of call, and {blocked}"), "not measured"
         if found is None:
             begun = time.monotonic()
             found, source = _measured(kind, device, machine, settings.budget_left())
             settings.spend(time.monotonic() - begun)
         found = agree.offer(machine, kind, found)
     return _of_this_card(found, machine), source
+
+
+def _not_now(mode: str) -> str | None:
+    """Why this process does not measure, or None."""
+    if mode == "cached":
+        return "FUSEDRNN_AUTO or set_auto says cached"
+    if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+        return "CUDA_LAUNCH_BLOCKING=1 changes all times"
+    return None
 
 
 def _measured(

@@ -147,15 +147,27 @@ def test_tuning_in_mode_off_keeps_decisions_and_runs_torchs_own(speeds, net):
 H100 = Machine("NVIDIA H100", (9, 0), 132, "", "", "", "", "")
 
 
-@pytest.mark.parametrize("variable", ["TRITON_INTERPRET", "CUDA_LAUNCH_BLOCKING"])
-def test_nothing_is_decided_for_a_card_where_times_mean_nothing(fresh, monkeypatch, variable):
+def test_the_interpreter_decides_nothing_for_a_card(fresh, monkeypatch):
     device = torch.device("cuda", 0)
     monkeypatch.setattr(triton, "missing", lambda: None)
+    assert settle.unable(device, H100).startswith("TRITON_INTERPRET=1: ")
+    assert settle.unable(torch.device("cpu"), machine_of(torch.device("cpu"))) is None
     monkeypatch.delenv("TRITON_INTERPRET")
     assert settle.unable(device, H100) is None
-    monkeypatch.setenv(variable, "1")
-    assert settle.unable(device, H100).startswith(f"{variable}=1: ")
-    assert settle.unable(torch.device("cpu"), machine_of(torch.device("cpu"))) is None
+
+
+def test_launches_that_are_waited_for_are_not_measured_but_decisions_hold(speeds, net, monkeypatch):
+    module, x = net
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    module(x)
+    assert decision().reason == "nothing is kept for this kind of call, and CUDA_LAUNCH_BLOCKING=1 changes all times"
+    monkeypatch.delenv("CUDA_LAUNCH_BLOCKING")
+    known.forget()
+    module(x)
+    known.forget()
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    module(x)
+    assert decision().backend == "triton"
 
 
 def test_nothing_is_measured_where_the_kernels_cannot_run(speeds, net, monkeypatch):
