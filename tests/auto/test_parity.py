@@ -94,3 +94,15 @@ def test_nothing_is_held_to_results_that_are_wrong_themselves(exact):
     truth = [("a", exact), ("b", exact), ("c", torch.zeros(0).double())]
     assert parity.sound(named[:1] + named[2:], truth[:1] + truth[2:], tf32=True) is None
     assert parity.sound(named, truth, tf32=True) == "b: expected a relative error up to 0.02, got 0.1"
+
+
+def test_results_of_few_numbers_have_a_wider_budget_and_are_not_called_wrong():
+    """Their errors vary, and as a whole they may be near zero."""
+    exact = torch.tensor([1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
+    theirs, twice, far = (exact * (1 + error) for error in (1e-2, 2.9e-2, 0.5))
+    assert judge(twice.bfloat16(), theirs.bfloat16(), exact).verdict == "right"
+    assert judge(far.bfloat16(), theirs.bfloat16(), exact).verdict == "inexact"
+    many = [value.repeat(100) for value in (exact, theirs, twice, far)]
+    assert judge(many[2].bfloat16(), many[1].bfloat16(), many[0]).verdict == "inexact"
+    assert judge(many[3].bfloat16(), many[1].bfloat16(), many[0]).verdict == "wrong"
+    assert judge((exact * float("nan")).bfloat16(), theirs.bfloat16(), exact).verdict == "wrong"
