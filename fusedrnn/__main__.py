@@ -83,7 +83,7 @@ if __name__ == "__main__":
     try:
         status = main()
         sys.stdout.flush()
-    except KeyboardInterrupt:  # end as the signal does, at once: a measurement may still run in its thread
+    except KeyboardInterrupt:  # end as the signal does
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except BrokenPipeError:  # the reader has enough

@@ -39,8 +39,8 @@ def test_every_dtype_equals_the_textbook(cell, form, dtype):
 @pytest.mark.parametrize(("cell", "form"), served("streamed"))
 @pytest.mark.usefixtures("poisoned")
 def test_float32_without_tf32_equals_the_textbook(cell, form, monkeypatch):
-    monkeypatch.setattr(sweeps, "tf32", lambda: False)
-    assert not sweeps.tiles_of(FORMS[form](19), 19, torch.float32, tf32=sweeps.tf32()).tensor
+    monkeypatch.setattr(sweeps, "rnn_tf32", lambda: False)
+    assert not sweeps.tiles_of(FORMS[form](19), 19, torch.float32, tf32=sweeps.rnn_tf32()).tensor
     check(cell, FORMS[form](19), problem(cell, 2, 3, 19, 1, True, True, torch.float32), torch.float32)
 
 
