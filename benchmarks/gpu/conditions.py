@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.gate import DROPOUT
 from benchmarks.gpu.kernels import Kernel, Pointwise, Sweep
-from benchmarks.gpu.waiting import wait
+from benchmarks.gpu.waiting import wait, warm_up
 from benchmarks.machine_code.absent import NOT_RUN
 from benchmarks.measuring.peers import module
 from benchmarks.measuring.records import Row
@@ -43,12 +43,7 @@ def graph(device: str) -> str | None:
         output, _ = net(given)
         return output, torch.autograd.grad(output, given, up)[0]
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
+    warm_up(step)
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         output, gradient = step()

@@ -1,4 +1,7 @@
-"""Waiting for the device, so that an error that the GPU reports late is charged to the launch that caused it."""
+"""Waiting for the device, so that an error that the GPU reports late is charged to the launch that caused it; warming up."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -19,6 +22,16 @@ def late_error(device: torch.device) -> str | None:
     except Exception as failure:
         return f"{type(failure).__name__}: {failure}"
     return None
+
+
+def warm_up(step: Callable[[], Any]) -> None:
+    """Run a step three times on another stream, before a CUDA graph captures it, as torch.cuda.graph's documentation does."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
 
 
 def usable(device: torch.device | str) -> bool:

@@ -8,7 +8,7 @@ pytest.importorskip("triton")
 import pretended_gpu
 
 from fusedrnn import FusedGRU
-from fusedrnn.auto import known, settings
+from fusedrnn.auto import known
 from fusedrnn.kernels import launch
 
 if not launch.INTERPRETED:
@@ -19,12 +19,7 @@ if not launch.INTERPRETED:
 def fresh(monkeypatch, tmp_path):
     """No settings, nothing known, an empty folder of decisions; returns that folder."""
     folder = tmp_path / "cache"
-    for variable in (settings.MODE_VARIABLE, settings.BUDGET_VARIABLE):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
-    for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
-        monkeypatch.setattr(settings, name, value)
-    known.forget()
+    pretended_gpu.reset(monkeypatch, folder)
     yield folder
     known.forget()
 

@@ -11,6 +11,7 @@ import weakref
 import filelock
 import pytest
 import torch
+from pretended_gpu import decision, raising
 from torch.utils.checkpoint import checkpoint
 
 import fusedrnn
@@ -25,24 +26,9 @@ from fusedrnn.operators.layer import BY_TABLE
 CPU = torch.device("cpu")
 
 
-def decision():
-    """The only one that this process knows."""
-    (found,) = known.by_kind.values()
-    return found
-
-
 def wrong():
     """What the file says is wrong."""
     return store.load(machine_of(CPU)).wrong
-
-
-def raising(error):
-    """A function that raises it."""
-
-    def fail(*arguments, **options):
-        raise error
-
-    return fail
 
 
 def spoiled(original):

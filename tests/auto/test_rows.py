@@ -2,31 +2,20 @@
 
 import pytest
 import torch
+from pretended_gpu import KIND, decision, time_out
 
 import fusedrnn
-from fusedrnn.auto import known, settle, store, trial
+from fusedrnn.auto import settle, store, trial
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import NotMeasuredError
-from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import Machine, machine_of
 from fusedrnn.backends import cost, triton
 from fusedrnn.backends.chips import chip_of
-from fusedrnn.kernels import launch, sweeps
+from fusedrnn.kernels import sweeps
 from fusedrnn.operators.layer import BY_TABLE
 
 CPU = torch.device("cpu")
-KIND = Kind(
-    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2,
-    training=True, layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False,
-    tf32=True,
-)  # fmt: skip
 H100 = Machine("NVIDIA H100", (9, 0), 132, "", "", "", "", "")
-
-
-def decision():
-    """The only one that this process knows."""
-    (found,) = known.by_kind.values()
-    return found
 
 
 @pytest.fixture
@@ -108,14 +97,7 @@ def test_a_row_whose_results_change_from_run_to_run_is_wrong(speeds, net, monkey
 def test_a_time_out_that_is_reported_after_the_launches_is_wrong(speeds, net, monkeypatch):
     """Here nothing is launched, so that nobody else asks."""
     module, x = net
-    asked = []
-
-    def late(device):
-        asked.append(device)
-        if len(asked) > 1:  # before the measurement nothing had timed out
-            raise launch.SweepTimeoutError("late")
-
-    monkeypatch.setattr(launch, "check", late)
+    time_out(monkeypatch, after=1)  # before the measurement nothing had timed out
     with pytest.warns(UserWarning, match="SweepTimeoutError: late"):
         module(x)
 

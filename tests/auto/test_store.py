@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended_gpu import decision
 
 import fusedrnn
 from fusedrnn import FusedLSTM
@@ -31,11 +32,6 @@ def here():
 def said():
     """What is said once is said again in the next test."""
     store._say_once.cache_clear()
-
-
-def decision():
-    (found,) = known.by_kind.values()
-    return found
 
 
 def test_a_decision_is_kept_as_it_was(fresh, here):

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from pretended_gpu import KIND, decision, raising, time_out
 
 import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.auto import check, known, race, settings, store, trial
 from fusedrnn.auto.errors import NotMeasuredError
-from fusedrnn.auto.kind import Kind
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.auto.problem import bytes_of
 from fusedrnn.backends import reference, rules
@@ -20,11 +20,6 @@ from fusedrnn.operators.layer import BY_TABLE
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
 """Of triton 3.6's interpreter; `pytest.warns` raises again what it was not asked for."""
 CPU = torch.device("cpu")
-KIND = Kind(
-    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2,
-    training=True, layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False,
-    tf32=True,
-)  # fmt: skip
 ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*; torch's own RNN is used on this card"
 
 
@@ -32,12 +27,6 @@ ON_CARD = r"fusedrnn: the Triton kernels gave a wrong result on interpreter: .*;
 def speeds(interpreted):
     """The kernels themselves."""
     return interpreted
-
-
-def decision():
-    """The only one that this process knows."""
-    (found,) = known.by_kind.values()
-    return found
 
 
 def spoil(monkeypatch, sweep, change):
@@ -120,30 +109,18 @@ def test_results_that_are_wrong_only_beyond_the_short_problem_are_found(speeds, 
         FusedGRU(3, 5)(long)
 
 
-def raising(monkeypatch, error):
-    def fail(*args, **options):
-        raise error
-
-    monkeypatch.setattr(sweeps, "forward", fail)
-
-
 def test_kernels_that_time_out_are_wrong(speeds, net, monkeypatch):
     module, x = net
-    raising(monkeypatch, launch.SweepTimeoutError("forward sweep of gru: expected every program to arrive"))
+    monkeypatch.setattr(
+        sweeps, "forward", raising(launch.SweepTimeoutError("forward sweep of gru: expected every program to arrive"))
+    )
     with pytest.warns(UserWarning, match="SweepTimeoutError: forward sweep of gru"):
         module(x)
 
 
 def test_a_time_out_that_is_reported_late_is_charged_to_the_measurement(speeds, net, monkeypatch):
     module, x = net
-    checks = []
-
-    def check(device):
-        checks.append(device)
-        if len(checks) > 2:  # those before the launches of forward and backward pass
-            raise launch.SweepTimeoutError("late")
-
-    monkeypatch.setattr(launch, "check", check)
+    time_out(monkeypatch, after=2)  # the checks before the launches of forward and backward pass
     with pytest.warns(UserWarning, match="SweepTimeoutError: late"):
         module(x)
 
@@ -151,7 +128,7 @@ def test_a_time_out_that_is_reported_late_is_charged_to_the_measurement(speeds, 
 def test_kernels_that_raise_leave_the_kind_to_torch_and_the_card_alone(speeds, net, monkeypatch):
     module, x = net
     with monkeypatch.context() as patched:
-        raising(patched, RuntimeError("out of resource: shared memory\nmore"))
+        patched.setattr(sweeps, "forward", raising(RuntimeError("out of resource: shared memory\nmore")))
         module(x)
     assert decision().reason == "the kernels raise RuntimeError: out of resource: shared memory"
     FusedLSTM(3, 7)(x)
@@ -160,7 +137,9 @@ def test_kernels_that_raise_leave_the_kind_to_torch_and_the_card_alone(speeds, n
 
 def test_a_broken_device_is_no_failure_of_one_kind(speeds, net, monkeypatch):
     module, x = net
-    raising(monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    monkeypatch.setattr(
+        sweeps, "forward", raising(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    )
     with pytest.warns(UserWarning, match="illegal memory access"):
         module(x)
 
@@ -168,7 +147,7 @@ def test_a_broken_device_is_no_failure_of_one_kind(speeds, net, monkeypatch):
 def test_without_memory_nothing_is_decided_or_kept(speeds, net, monkeypatch):
     module, x = net
     with monkeypatch.context() as patched:
-        raising(patched, torch.OutOfMemoryError("CUDA out of memory"))
+        patched.setattr(sweeps, "forward", raising(torch.OutOfMemoryError("CUDA out of memory")))
         module(x)
     assert decision().reason.startswith("not measured: expected memory for a measurement, got none")
     assert store.load(machine_of(CPU)) == store.Decisions()

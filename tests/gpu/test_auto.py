@@ -19,6 +19,7 @@ from auto_cases import (
 )
 from gpu_cases import DEVICE, results
 
+from benchmarks.gpu.waiting import warm_up
 from fusedrnn.auto import known, settle
 from fusedrnn.backends import rules, triton
 
@@ -131,21 +132,11 @@ def captured(step):
     return graph, out
 
 
-def warmed_up(step):
-    """Run a step three times on another stream, as torch.cuda.graph's documentation does."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-
-
 def test_in_the_capture_of_a_graph_nothing_is_measured(monkeypatch):
     net, x, _ = given()
     net.backend = "aten"
     with torch.no_grad():
-        warmed_up(lambda: net(x))
+        warm_up(lambda: net(x))
         expected = net(x)[0]
         net.backend = None
         forbid_measurements(monkeypatch)
@@ -165,7 +156,7 @@ def test_a_graph_that_is_captured_after_a_warm_up_replays_what_was_chosen(monkey
         output, _ = net(leaf)
         return output, torch.autograd.grad(output, leaf, up)[0]
 
-    warmed_up(step)
+    warm_up(step)
     (found,) = decisions()
     assert found.backend == "triton", found.reason
     graph, got = captured(step)

@@ -13,6 +13,8 @@ pytest.importorskip("triton")
 
 from gpu_cases import CELLS, DEVICE, module, results
 
+from benchmarks.gpu.waiting import warm_up
+
 pytestmark = pytest.mark.gpu
 
 
@@ -58,12 +60,7 @@ def test_a_graph_replays_forward_and_backward(cell):
         output.backward(up)
         return output, given.grad
 
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
+    warm_up(step)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output, gradient = step()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 from gpu_cases import DEVICE, module
+from pretended_gpu import reset, take_a_cpu_for_a_gpu
 
-from fusedrnn.auto import choose, clock, known, parity, settings, trial
-from fusedrnn.modules import base
+from fusedrnn.auto import known, parity, settings, trial
 
 ROOT = Path(__file__).parents[2]
 SIZES = (32, 64, 8, 16)
@@ -23,12 +23,8 @@ FORCED = {"triton": 0.0, "aten": 1e9}
 
 def fresh(monkeypatch, folder):
     """Forget all decisions and settings; new decisions are kept in `folder`, and a measurement may take its time."""
-    for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
-        monkeypatch.setattr(settings, name, value)
-    monkeypatch.delenv(settings.MODE_VARIABLE, raising=False)
+    reset(monkeypatch, folder)
     monkeypatch.setenv(settings.BUDGET_VARIABLE, "300")
-    monkeypatch.setenv(settings.FOLDER_VARIABLE, str(folder))
-    known.forget()
 
 
 def force(monkeypatch, backend, *, more_rows=0):
@@ -45,10 +41,7 @@ def pretend_a_gpu(monkeypatch):
     here = sys.modules[__name__]
     monkeypatch.setattr(here, "SIZES", (3, 5, 3, 2))
     monkeypatch.setattr(here, "DTYPE", torch.float32)
-    monkeypatch.setattr(choose, "on_gpu", lambda call: True)
-    monkeypatch.setattr(base, "run_directly", lambda *_: None)
-    monkeypatch.setattr(clock, "FEWEST", 1)
-    monkeypatch.setattr(clock, "MOST", 1)
+    take_a_cpu_for_a_gpu(monkeypatch)
 
 
 def decisions():

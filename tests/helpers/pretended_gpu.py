@@ -2,10 +2,65 @@
 
 from collections import Counter
 
-from fusedrnn.auto import choose, clock, trial
+from fusedrnn.auto import choose, clock, known, settings, trial
+from fusedrnn.auto.kind import Kind
 from fusedrnn.backends import rules, triton, unrolled
 from fusedrnn.modules import base
 from fusedrnn.operators.layer import BY_TABLE
+
+KIND = Kind(
+    cell="gru", dtype="float32", input_size=4, hidden_size=5, output_size=5, layers=1, directions=1, batch=2, steps=2,
+    training=True, layout="padded", dropout="", bias=True, projected=False, ids=False, all_states=False, recompute=False,
+    tf32=True,
+)  # fmt: skip
+"""That of a call of FusedGRU(3, 5) on two steps of two samples."""
+
+
+def reset(patch, folder):
+    """Forget all decisions and settings; new decisions are kept in `folder`."""
+    for name, value in (("_mode", None), ("_budget", None), ("_spent", 0.0)):
+        patch.setattr(settings, name, value)
+    for variable in (settings.MODE_VARIABLE, settings.BUDGET_VARIABLE):
+        patch.delenv(variable, raising=False)
+    patch.setenv(settings.FOLDER_VARIABLE, str(folder))
+    known.forget()
+
+
+def take_a_cpu_for_a_gpu(patch):
+    """Have "auto" decide calls on a CPU too; times are taken once."""
+    patch.setattr(choose, "on_gpu", lambda call: True)
+    patch.setattr(base, "run_directly", lambda *_: None)
+    patch.setattr(clock, "MOST", 1)
+    patch.setattr(clock, "FEWEST", 1)
+
+
+def decision():
+    """The only one that this process knows."""
+    (found,) = known.by_kind.values()
+    return found
+
+
+def raising(error):
+    """A function that raises it."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    return fail
+
+
+def time_out(patch, *, after):
+    """Let every check of a device but the first `after` ones find that a sweep has timed out."""
+    from fusedrnn.kernels import launch
+
+    asked = []
+
+    def check(device):
+        asked.append(device)
+        if len(asked) > after:
+            raise launch.SweepTimeoutError("late")
+
+    patch.setattr(launch, "check", check)
 
 
 class Speeds:
@@ -33,11 +88,8 @@ def pretend(patch, *, interpreted=False):
     """
     found = Speeds()
     found.on_gpu = choose.on_gpu  # what it is without the pretence
-    patch.setattr(choose, "on_gpu", lambda call: True)
-    patch.setattr(base, "run_directly", lambda *_: None)
+    take_a_cpu_for_a_gpu(patch)
     patch.setattr(clock, "seconds", found.seconds)
-    patch.setattr(clock, "MOST", 1)
-    patch.setattr(clock, "FEWEST", 1)
     patch.setattr(trial, "MORE_ROWS", 0)
     kernels = triton.run if interpreted else lambda call, rows: unrolled.run(call)
 
