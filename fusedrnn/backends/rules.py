@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn import Parameter
 
 from fusedrnn.auto import choose
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
+from fusedrnn.backends.cpu import cost
+from fusedrnn.backends.cpu.ids import width as features
 from fusedrnn.call import Call, Result
-from fusedrnn.context import autocast_dtype, exporting_onnx, readable, transformed
+from fusedrnn.context import exporting_onnx, readable, transformed
 
 
 class Rule(NamedTuple):
@@ -36,7 +36,9 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
-    if call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS or call.input.dtype == torch.int64:
+    if call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS:
+        return True
+    if call.is_ids and not ids_become_features(call):
         return True
     return call.weights.projected and spec.output_size == spec.hidden_size  # torch tells a projection by its size
 
@@ -56,27 +58,26 @@ def unreadable_lengths(call: Call) -> bool:
     return call.lengths is not None and not readable(call.lengths)
 
 
-def small_steps(T: int, B: int, H: int) -> bool:
-    """Whether these sizes are those of `many_small_steps`."""
-    return (T >= 32 or H >= 256) and (B <= 8 or B * H <= 1024)
+def ids_become_features(call: Call) -> bool:
+    """Whether torch's function runs token ids as features, faster than our operators gather their columns of w_ih."""
+    if not torch_rnn.has_forms(call):
+        return False
+    spec, dtype = call.spec, call.weights.flat[0].dtype
+    width = features(call.input.numel(), spec.input_size)
+    return cost.features_are_faster(spec.cell, dtype, call.batch, spec.hidden_size, width)
 
 
-def many_small_steps(call: Call) -> bool:
-    """Whether a float32 or float64 GRU is trained on a CPU with many small steps and samples of equal length.
-
-    torch differentiates its CPU GRU step by step; the hand-derived backward does part of the work for all steps at once, which is
-    1.1 to 2 times faster for these sizes (measured by benchmarks/measuring/cpu_pairs.py). oneDNN's LSTM is faster than both.
-    """
-    spec, input = call.spec, call.input
-    if spec.cell != "gru" or not input.is_cpu or call.batch_sizes is not None or call.lengths is not None:
+def loop_trains_faster(call: Call) -> bool:
+    """Whether torch would differentiate the call step by step on a CPU, and our operators train it faster."""
+    spec, weights = call.spec, call.weights.flat
+    if not torch.is_grad_enabled() or weights[0].dtype not in (torch.float32, torch.float64) or call.weights.projected:
         return False
-    if any(type(weight) not in (Tensor, Parameter) for weight in call.weights.flat):  # such as torch's ExpandedWeight
+    if not torch_rnn.has_forms(call) or not any(t.requires_grad for t in (call.input, *call.states, *weights)):
         return False
-    if not small_steps(input.shape[0], input.shape[1], spec.hidden_size):
-        return False
-    if not torch.is_grad_enabled() or input.dtype not in (torch.float32, torch.float64) or autocast_dtype(input.device):
-        return False
-    return input.requires_grad or any(t is not None and t.requires_grad for t in (*call.states, *call.weights.flat))
+    rows = None if call.lengths is None else int(call.lengths.sum())
+    rows = len(call.input) if call.batch_sizes is not None else rows
+    sizes = (call.steps, call.batch, spec.hidden_size, spec.directions)
+    return cost.loop_is_faster(spec.cell, weights[0].dtype, *sizes, rows=rows)
 
 
 ENGINES: dict[str, Callable[[Call], Result]] = {
@@ -100,7 +101,7 @@ RULES = (
         traced_off_cuda,
         "torch's RNN would be traced as T steps, and no rule may fix a symbolic size",
     ),
-    Rule(TORCH, "unrolled", many_small_steps, "measured to be faster"),
+    Rule(TORCH, "unrolled", loop_trains_faster, "torch would differentiate step by step"),
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
     Rule(TORCH, "unrolled", without_torch, "torch's RNN needs kernels that the device does not have"),

@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn import Parameter
 from torch.utils import backend_registration
 
 from fusedrnn.backends import triton
+from fusedrnn.backends.cpu.network import Network
+from fusedrnn.backends.cpu.run import run_form, run_sorted
 from fusedrnn.backends.stack import dropout_between, run_stack
 from fusedrnn.call import Call, Result, States, Weights
-from fusedrnn.operators.packing import sort_and_pack
+from fusedrnn.context import autocast_dtype, recording
 from fusedrnn.reference.stack import Layer, LayerWeights
 
 
 def run(call: Call) -> Result:
-    """Run `call`: the whole stack in one call of torch's function, or with dropout layer by layer. No states are zeros.
+    """Run `call`: the whole stack in one call of torch's function, or layer by layer if the dropout masks are not torch's.
 
-    The dropout masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
+    With seeds the masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
     masks (it keeps their state in a cache that `torch.manual_seed` does not reset). On a CPU torch runs layer by layer too; on a
     GPU cuDNN no longer runs layers in parallel.
     """
-    if call.seeds is not None:
+    spec = call.spec
+    if call.seeds is not None or (call.drops and spec.variational):
         return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
-    if call.lengths is not None:
-        return _with_lengths(call, call.lengths)
-    spec, weights, states = call.spec, call.weights, call.states or call.zeros()
-    options = (weights.bias, spec.num_layers, 0.0, call.training, spec.directions == 2)
-    output, finals = call_torch(spec.cell, call.input, call.batch_sizes, states, weights.flat, options)
-    return output, finals, ()
+    network = Network(
+        spec.cell,
+        call.weights.flat,
+        call.weights.bias,
+        spec.num_layers,
+        spec.dropout if call.drops else 0.0,
+        call.training,
+        spec.directions == 2,
+    )
+    states = call.states or call.zeros()
+    if has_forms(call):
+        found = run_form(network, call.input, states, call.batch_sizes, call.lengths)
+    elif call.lengths is not None:
+        found = run_sorted(network, call.input, call.lengths, states)
+    else:
+        found = network.call(call.input, states, call.batch_sizes)
+    return *found, ()
+
+
+def has_forms(call: Call) -> bool:
+    """Whether `run` may choose the form of a call: on a CPU, without autocast, of plain tensors, with numbers that can be read."""
+    input = call.input
+    if not input.is_cpu or autocast_dtype(input.device) or recording() or torch.compiler.is_compiling():
+        return False
+    return all(type(tensor) in (Tensor, Parameter) for tensor in (input, *call.states, *call.weights.flat))
 
 
 def runs_on(device: torch.device, cell: str) -> bool:
@@ -46,43 +67,6 @@ def runs_on(device: torch.device, cell: str) -> bool:
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     step, function = f"aten::_thnn_fused_{cell}_cell", f"aten::{cell}.input"
     return has(step, "PrivateUse1") or has(function, "PrivateUse1") or has(function, "AutogradPrivateUse1")
-
-
-def call_torch(
-    cell: str,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    states: States,
-    flat: list[Tensor],
-    options: tuple[bool, int, float, bool, bool],
-    batch_first: bool = False,
-) -> tuple[Tensor, States]:
-    """Call torch's function. Returns the output and the final states.
-
-    `options` are has_biases, num_layers, dropout, train (which tells cuDNN whether a backward may follow) and bidirectional.
-    `batch_first` is not for packed input.
-    """
-    function: Any = torch.lstm if cell == "lstm" else torch.gru
-    hx = states if cell == "lstm" else states[0]
-    if batch_sizes is None:
-        output, *finals = function(input, hx, flat, *options, batch_first)
-    else:
-        output, *finals = function(input, batch_sizes, hx, flat, *options)
-    return output, tuple(finals)
-
-
-def _with_lengths(call: Call, lengths: Tensor) -> Result:
-    """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
-    packed = sort_and_pack(call.input, lengths)
-    order, inverse = packed.sorted_indices, packed.unsorted_indices
-    assert order is not None
-    assert inverse is not None
-    states = tuple(state.index_select(1, order) for state in call.states)
-    one = call._replace(input=packed.data, batch_sizes=packed.batch_sizes, lengths=None, states=states)
-    output, finals, _ = run(one)
-    packed = PackedSequence(output, packed.batch_sizes, order, inverse)
-    padded, _ = pad_packed_sequence(packed, total_length=call.steps)
-    return padded, tuple(state.index_select(1, inverse) for state in finals), ()
 
 
 def _layer(call: Call) -> Layer:

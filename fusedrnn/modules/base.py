@@ -109,8 +109,8 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         Returns:
             The output, a tuple of final states and, with `all_states`, for each layer a tuple of its states at every step.
         """
-        if lengths is None and not all_states:
-            found = run_directly(self, input, states)
+        if not all_states:
+            found = run_directly(self, input, states, None, lengths)
             if found is not None:
                 return found
         if isinstance(input, PackedSequence):

@@ -15,22 +15,28 @@ import torch
 from torch import Tensor
 from torch._C import _is_tracing
 
+from fusedrnn.backends.choice import requested
+from fusedrnn.backends.cpu.cost import features_are_faster, loop_is_faster
+from fusedrnn.backends.cpu.ids import width
+from fusedrnn.backends.cpu.network import Network
+from fusedrnn.backends.cpu.run import run_form
 from fusedrnn.backends.dispatch import left_to_torch
-from fusedrnn.backends.rules import small_steps
-from fusedrnn.backends.torch_rnn import call_torch
+from fusedrnn.backends.rules import AUTO
 from fusedrnn.call import Spec, States, zeros
+from fusedrnn.reference.loop import active_steps
 
 
 def run_directly(
-    module: Any, input: Any, states: States, batch_sizes: Tensor | None = None
+    module: Any, input: Any, states: States, batch_sizes: Tensor | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, States] | None:
     """Run `module` by torch's function; returns None if `dispatch.run` has to run it.
 
     Args:
         module: a FusedRNNBase.
-        input: in the layout of the module, or packed.
+        input: in the layout of the module, or packed; features or token ids.
         states: the initial states; () for zeros.
         batch_sizes: those of packed input, else None.
+        lengths: those of padded input, or None.
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
@@ -40,26 +46,30 @@ def run_directly(
         cell, sizes, dtype = module._cell, input.shape, input.dtype
     except RuntimeError:  # a nested tensor of layout torch.strided has no shape
         return None
-    if len(sizes) != (3 if batch_sizes is None else 2):
+    ids = dtype == torch.int64
+    if len(sizes) != (3 if batch_sizes is None else 2) - ids:
         return None
-    if module.training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
+    dropout = module.dropout if module.training and module.num_layers > 1 else 0.0
+    if module.training and (module.input_dropout != 0 or module.weight_dropout != 0):
+        return None
+    if dropout and (module.variational or requested(module.backend, eager=True) != AUTO):
         return None
     if not left_to_torch(cell, module.backend, eager=True):
         return None
+    batch_first = bool(module.batch_first) and batch_sizes is None
     if batch_sizes is not None:
         steps = len(batch_sizes)
         batch = int(batch_sizes[0]) if steps else 0
     else:
-        batch, steps = sizes[:2] if module.batch_first else (sizes[1], sizes[0])
-        if cell == "gru" and torch.is_grad_enabled() and small_steps(steps, batch, module.hidden_size):
-            return None
+        batch, steps = sizes[:2] if batch_first else (sizes[1], sizes[0])
+    hidden_size, bidirectional = module.hidden_size, bool(module.bidirectional)
     weight_shapes, state_shapes = _shapes(
         cell,
         module.input_size,
-        module.hidden_size,
+        hidden_size,
         module.proj_size,
         module.num_layers,
-        bool(module.bidirectional),
+        bidirectional,
         bool(module.bias),
         batch,
     )
@@ -69,16 +79,60 @@ def run_directly(
         fit = fit and flat[0].is_cpu
     except (KeyError, AttributeError, RuntimeError):  # parametrized, an attribute, None, or torch's ExpandedWeight
         return None
-    if not fit or flat[0].dtype != dtype or steps < 1 or sizes[-1] != module.input_size:
+    if not fit or steps < 1 or batch < 1:
         return None
+    if ids:
+        dtype = flat[0].dtype
+        if not features_are_faster(cell, dtype, batch, hidden_size, width(input.numel(), module.input_size)):
+            return None
+    elif flat[0].dtype != dtype or sizes[-1] != module.input_size:
+        return None
+    plain = batch_sizes is None and lengths is None and not ids
+    if not plain and torch.is_autocast_enabled("cpu"):
+        return None
+    rows = None
+    if lengths is not None:
+        rows = _rows(lengths, batch, steps)
+        if rows is None:
+            return None
+    elif batch_sizes is not None:
+        rows = sizes[0]
+    if torch.is_grad_enabled() and module.proj_size == 0:
+        directions = 2 if bidirectional else 1
+        if loop_is_faster(cell, dtype, steps, batch, hidden_size, directions, rows=rows):
+            return None
     if states:
         for state, shape in zip(states, state_shapes, strict=True):
-            if state.shape != shape or state.dtype != dtype or not state.is_cpu:
+            if type(state) is not Tensor or state.shape != shape or state.dtype != dtype or not state.is_cpu:
                 return None
     else:
-        states = zeros(input, state_shapes)
-    options = (bool(module.bias), module.num_layers, 0.0, module.training, bool(module.bidirectional))
-    return call_torch(cell, input, batch_sizes, states, flat, options, bool(module.batch_first))
+        states = zeros(flat[0] if ids else input, state_shapes)
+    if ids and not _in_vocabulary(input, module.input_size, lengths, batch_first):
+        return None
+    network = Network(cell, flat, bool(module.bias), module.num_layers, dropout, module.training, bidirectional)
+    if lengths is None or not batch_first:
+        return run_form(network, input, states, batch_sizes, lengths, batch_first)
+    output, finals = run_form(network, input.transpose(0, 1), states, None, lengths)
+    return output.transpose(0, 1), finals
+
+
+def _rows(lengths: Any, batch: int, steps: int) -> int | None:
+    """The steps of all samples together; None if `lengths` are none that torch can take, which `dispatch.run` explains."""
+    if type(lengths) is not Tensor or not lengths.is_cpu or lengths.dtype not in (torch.int64, torch.int32):
+        return None
+    if lengths.shape != (batch,):
+        return None
+    values = lengths.tolist()
+    return sum(values) if min(values) >= 1 and max(values) <= steps else None
+
+
+def _in_vocabulary(ids: Tensor, input_size: int, lengths: Tensor | None, batch_first: bool) -> bool:
+    """Whether all ids within `lengths` are from 0 to input_size - 1."""
+    if lengths is not None:
+        time = ids.transpose(0, 1) if batch_first else ids
+        ids = torch.where(active_steps(lengths, len(time)), time, 0)
+    low, high = torch.aminmax(ids)
+    return int(low) >= 0 and int(high) < input_size
 
 
 _SHAPE = attrgetter("shape")

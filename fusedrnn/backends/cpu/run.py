@@ -1,0 +1,98 @@
+"""Choose the form of a call of torch's functions on a CPU, and run it.
+
+Every input may be token ids, without the dimension of features. Results are the output and the final states.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from fusedrnn.backends.cpu import cost
+from fusedrnn.backends.cpu.ids import with_features
+from fusedrnn.backends.cpu.network import Network
+from fusedrnn.backends.cpu.one_step import run_one_step
+from fusedrnn.backends.cpu.padded import passes_padding, run_padded
+from fusedrnn.call import States
+from fusedrnn.operators.packing import sort_and_pack
+from fusedrnn.reference.loop import active_steps
+
+
+def run_form(
+    network: Network,
+    input: Tensor,
+    states: States,
+    batch_sizes: Tensor | None = None,
+    lengths: Tensor | None = None,
+    batch_first: bool = False,
+) -> tuple[Tensor, States]:
+    """Run dense input, packed rows with `batch_sizes`, or padded input with `lengths`; `batch_first` is for dense input."""
+    if lengths is not None:
+        return run_lengths(network, input, lengths, states)
+    if batch_sizes is not None:
+        return run_packed(network, input, batch_sizes, states)
+    return run_dense(network, input, states, batch_first)
+
+
+def run_dense(network: Network, x: Tensor, states: States, batch_first: bool = False) -> tuple[Tensor, States]:
+    """Run samples of equal length, (T, B, I) or, with `batch_first`, (B, T, I)."""
+    grad = network.needs_grad(x, states)
+    if not x.is_floating_point():
+        network, x = with_features(network, x, grad=grad)
+    time = 1 if batch_first else 0
+    if not network.projected and cost.steps_alone_are_faster(network.cell, x.shape[time], x.shape[1 - time], grad=grad):
+        output, finals = run_one_step(network, x.squeeze(time), states)
+        return output.unsqueeze(time), finals
+    return network.call(x, states, batch_first=batch_first)
+
+
+def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: States) -> tuple[Tensor, States]:
+    """Run packed rows (N, I); the output is packed too."""
+    T, B, rows = len(batch_sizes), states[0].shape[1], len(data)
+    grad = network.needs_grad(data, states)
+    if not data.is_floating_point():
+        network, data = with_features(network, data, grad=grad)
+    if rows == T * B:
+        output, finals = run_dense(network, data.view(T, B, -1), states)
+        return output.flatten(0, 1), finals
+    if _padded(network, T, B, data, states, rows=rows, grad=grad):
+        x, _ = pad_packed_sequence(PackedSequence(data, batch_sizes))
+        active = torch.arange(B, device=data.device) < batch_sizes.unsqueeze(-1)
+        output, finals = run_padded(network, x, states, active)
+        return output[active], finals
+    return network.call(data, states, batch_sizes)
+
+
+def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) -> tuple[Tensor, States]:
+    """Run samples of `lengths` (B,) in any order, padded to (T, B, I); the output is zero in the padding."""
+    (T, B), rows = x.shape[:2], int(lengths.sum())
+    if rows == T * B:
+        return run_dense(network, x, states)
+    grad = network.needs_grad(x, states)
+    active = active_steps(lengths, T)
+    if not x.is_floating_point():
+        network, x = with_features(network, torch.where(active, x, 0), grad=grad)
+    if _padded(network, T, B, x, states, rows=rows, grad=grad):
+        return run_padded(network, x, states, active)
+    return run_sorted(network, x, lengths, states)
+
+
+def run_sorted(network: Network, x: Tensor, lengths: Tensor, states: States) -> tuple[Tensor, States]:
+    """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
+    packed = sort_and_pack(x, lengths)
+    order, inverse = packed.sorted_indices, packed.unsorted_indices
+    assert order is not None
+    assert inverse is not None
+    states = tuple([state.index_select(1, order) for state in states])
+    output, finals = network.call(packed.data, states, packed.batch_sizes)
+    output, _ = pad_packed_sequence(PackedSequence(output, packed.batch_sizes, order, inverse), total_length=len(x))
+    return output, tuple([state.index_select(1, inverse) for state in finals])
+
+
+def _padded(network: Network, T: int, B: int, x: Tensor, states: States, *, rows: int, grad: bool) -> bool:
+    """Whether to run samples of several lengths padded."""
+    sizes = (T, B, x.shape[-1], network.hidden_size)
+    return passes_padding(network, states) and cost.padded_is_faster(
+        network.cell, x.dtype, *sizes, rows=rows, grad=grad
+    )
