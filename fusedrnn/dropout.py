@@ -74,8 +74,6 @@ def dropout(
     if exporting_onnx() or (recording() and not shared_dims):
         return _recorded(input, p, shared_dims, inplace=inplace)
     engine = pointwise_engine(backend, input)
-    if engine == "torch":
-        return dropout_ops.torch_dropout(input, p, shared_dims, inplace=inplace)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)
 
 
@@ -117,8 +115,6 @@ def bias_relu_dropout(
         bias = bias.to(input.dtype)
     validation.check_bias(bias, input)
     engine = pointwise_engine(backend, input)
-    if engine == "torch":
-        return torch.dropout(torch.relu(input.contiguous() + bias), p, p > 0)
     seed = None if p == 0 else seed_for(p, input.device)
     if transformed():
         seed = input.new_zeros(1, dtype=torch.int64) if seed is None else seed

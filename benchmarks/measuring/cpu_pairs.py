@@ -1,10 +1,11 @@
-"""Our modules beside torch.nn's on a CPU, in interleaved pairs: a table, and records in JSON.
+"""Our modules beside what a user would write with torch.nn on a CPU, in interleaved rounds: a table, and records in JSON.
 
-    python -m benchmarks.measuring.cpu_pairs --out FILE [--threads 1 2] [--seconds 1.5]
+    python -m benchmarks.measuring.cpu_pairs --out FILE [--threads 1 2] [--seconds 0.4] [--paths ids lengths=]
 
-A row is one shape. Each pair times one call of torch.nn's module and one of ours on `backend="auto"`, in alternating order; the
-row's ratio is the median over the pairs of theirs / ours: above 1, ours is faster. A cell is called in a loop of T steps. On one
-thread the clock is the thread's CPU time, which other processes hardly disturb; on several it is wall time.
+A row is one case of `cpu_cases`. Each round times one call of every rival and one of ours on `backend="auto"`, in turning order;
+the row has, for each rival, the median over the rounds of its time / ours: above 1, ours is faster. On one thread the clock is the
+thread's CPU time, which other processes hardly disturb; on several it is wall time. A row with a ratio below `GOAL` is measured
+twice more, and has the median of the three.
 """
 
 import argparse
@@ -13,101 +14,107 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.measuring.cpu_cases import PATHS, Sizes, cases
 from benchmarks.measuring.records import write
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
 
-PAIRS = {
-    "gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM), "gru cell": (nn.GRUCell, FusedGRUCell),
-    "lstm cell": (nn.LSTMCell, FusedLSTMCell),
-}  # fmt: skip
-HIDDEN = (16, 64, 128, 256, 512)
-SHAPES = {"layer": ((1, 100), (8, 64), (32, 32), (64, 16)), "cell": ((1, 16), (32, 16))}  # B, T
+GOAL = 0.98
+"""From this ratio on ours is no slower."""
+Calls = dict[str, Callable[[], None]]
+Clock = Callable[[], float]
 
 
-def output(module: nn.Module, x: Tensor) -> Tensor:
-    """The states of every step; a cell is called step by step."""
-    if not isinstance(module, nn.RNNCellBase):
-        states: Tensor = module(x)[0]
-        return states
-    found, hx = [], None
-    for row in x:
-        hx = module(row, hx)
-        found.append(hx if isinstance(hx, Tensor) else hx[0])
-    return torch.stack(found)
+def calls(path: str, sizes: Sizes) -> Calls:
+    """The calls of a case: whole steps of training, or inference."""
 
+    def whole(call: Callable[[], Tensor]) -> Callable[[], None]:
+        output = call()
+        grad, given = torch.randn_like(output), leaves(output)
 
-def calls(kind: str, H: int, B: int, T: int, training: bool) -> list[Callable[[], None]]:
-    """A call of torch.nn's module and one of ours, on the same weights, input and gradient."""
-    theirs, ours = (module(H, H) for module in PAIRS[kind])
-    for name, weight in theirs.named_parameters():
-        setattr(ours, name, weight)  # the same memory: another may lie better or worse in the caches
-    x, grad = torch.randn(T, B, H, requires_grad=training), torch.randn(T, B, H)
-
-    def call(module: nn.Module) -> Callable[[], None]:
         def train() -> None:
-            output(module, x).backward(grad)
-            module.zero_grad()
-            x.grad = None
+            call().backward(grad)
+            for leaf in given:
+                leaf.grad = None
 
         def infer() -> None:
             with torch.inference_mode():
-                output(module, x)
+                call()
 
-        return train if training else infer
+        return train if sizes.training else infer
 
-    return [call(theirs), call(ours)]
+    return {name: whole(call) for name, call in PATHS[path](sizes).items()}
 
 
-def pairs(both: list[Callable[[], None]], seconds: float, clock: Callable[[], float]) -> list[tuple[float, float]]:
-    """Times of (theirs, ours), at least fifteen pairs and as many as fit."""
-    for call in both * 2:
-        call()
-    found: list[tuple[float, float]] = []
-    spent = 0.0
-    while (spent < seconds and len(found) < 400) or len(found) < 15:
-        times = [0.0, 0.0]
-        for k in (0, 1) if len(found) % 2 else (1, 0):
-            begin = clock()
-            both[k]()
-            times[k] = clock() - begin
-        spent += sum(times)
-        found.append((times[0], times[1]))
+def leaves(output: Tensor) -> list[Tensor]:
+    """The tensors that a backward from `output` gives gradients."""
+    found, left, seen = [], [output.grad_fn], set()
+    while left:
+        node: Any = left.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        left += [following for following, _ in node.next_functions]
     return found
 
 
-def measure(threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
+def rounds(each: Calls, seconds: float, clock: Clock) -> dict[str, list[float]]:
+    """Times of all calls by round: at least nine rounds, and as many as fit into `seconds` a call."""
+    names = list(each)
+    for _ in range(2):
+        for call in each.values():
+            call()
+    times: dict[str, list[float]] = {name: [] for name in names}
+    spent, count = 0.0, 0
+    while (spent < seconds * len(names) and count < 300) or count < 9:
+        first = count % len(names)
+        for name in names[first:] + names[:first]:
+            begin = clock()
+            each[name]()
+            took = clock() - begin
+            times[name].append(took)
+            spent += took
+        count += 1
+    return times
+
+
+def ratios(times: dict[str, list[float]]) -> dict[str, float]:
+    """The median of rival / ours, by rival."""
+    ours = times["ours"]
+    return {
+        name: statistics.median(a / b for a, b in zip(each, ours, strict=True))
+        for name, each in times.items()
+        if name != "ours"
+    }
+
+
+def measure(paths: Iterable[str], threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
     """One record a row, printed as it is found."""
-    for count, kind, H in product(threads, PAIRS, HIDDEN):
+    for count in threads:
         torch.set_num_threads(count)
         clock = time.thread_time if count == 1 else time.perf_counter
-        for (B, T), training in product(SHAPES["cell" if "cell" in kind else "layer"], (False, True)):
-            found = pairs(calls(kind, H, B, T, training), seconds, clock)
-            row = {
-                "threads": count, "module": kind, "H": H, "B": B, "T": T, "mode": "training" if training else "inference",
-                "pairs": len(found), "torch_ms": 1e3 * statistics.median(a for a, _ in found),
-                "ratio": statistics.median(a / b for a, b in found),
-            }  # fmt: skip
-            print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-            yield row
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Smallest ratio and geometric mean, by threads, kind of module and mode."""
-    groups: dict[str, list[float]] = {}
-    for row, all_kinds in product(rows, (False, True)):
-        kind = "all" if all_kinds else row["module"]
-        groups.setdefault(f"{row['threads']} threads, {kind}, {row['mode']}", []).append(row["ratio"])
-    return {
-        name: {"min": min(ratios), "geometric_mean": statistics.geometric_mean(ratios)}
-        for name, ratios in sorted(groups.items())
-    }
+        for path in paths:
+            for sizes in cases(path):
+                each = calls(path, sizes)
+                times = rounds(each, seconds, clock)
+                found = ratios(times)
+                if min(found.values()) < GOAL:
+                    again = [found, *(ratios(rounds(each, seconds, clock)) for _ in range(2))]
+                    found = {name: statistics.median(one[name] for one in again) for name in found}
+                sized = sizes._asdict()
+                del sized["training"]
+                row = {
+                    "threads": count, "path": path, **sized, "mode": "training" if sizes.training else "inference",
+                    "ours_ms": 1e3 * statistics.median(times["ours"]), "ratios": found,
+                }  # fmt: skip
+                print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+                yield row
 
 
 def main() -> None:
@@ -115,14 +122,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=1.5, help="of measured time a row")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of measured time a call in a row")
+    parser.add_argument("--paths", nargs="+", choices=list(PATHS), default=list(PATHS))
     args = parser.parse_args()
     torch.manual_seed(0)
-    rows = list(measure(args.threads, args.seconds))
-    found = summary(rows)
-    for name, numbers in found.items():
-        print(f"{name}: min {numbers['min']:.2f}, geometric mean {numbers['geometric_mean']:.2f}")
-    record = {"torch": torch.__version__, "machine": platform.machine(), "rows": rows, "summary": found}
+    rows = list(measure(args.paths, args.threads, args.seconds))
+    record = {"torch": torch.__version__, "machine": platform.machine(), "rows": rows}
     write(args.out, json.dumps(record, indent=1) + "\n")
 
 

@@ -1,8 +1,4 @@
-"""The engine of dropout: which masks, and who applies them.
-
-Backends that are asked for by name have the same masks, to the bit. Left to "auto", a CPU draws those of torch.nn, which are
-cheaper there: the same as torch.nn's modules with the same seed.
-"""
+"""The engine of pointwise operations, which every backend computes alike, to the bit."""
 
 from __future__ import annotations
 
@@ -18,14 +14,14 @@ class BackendUnavailableError(RuntimeError):
 
 
 def pointwise_engine(backend: str | None, input: Tensor) -> str:
-    """The engine of a pointwise operation on `input`: "torch", or "triton" or "plain", whose results are bit-identical.
+    """The engine of a pointwise operation on `input`, "triton" or "plain"; results are bit-identical.
 
     Raises:
         BackendUnavailableError: "triton" was requested and cannot run.
     """
     wanted = requested(backend)
     if wanted == AUTO:
-        return "torch" if input.is_cpu else triton.pointwise_engine(input)
+        return triton.pointwise_engine(input)
     if wanted == "triton":
         refuse_for(triton.refuse_input(input))
     return "triton" if wanted == "triton" else "plain"

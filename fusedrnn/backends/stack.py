@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusedrnn.call import Call, Result
-from fusedrnn.operators.dropout import drop, torch_dropout
+from fusedrnn.operators.dropout import drop
 from fusedrnn.operators.packing import pack, unpack
 from fusedrnn.reference.stack import Between, Layer, run_layers
 
@@ -37,10 +37,8 @@ def run_operators(call: Call, layer: Layer, between: Between | None) -> Result:
 
 
 def dropout_between(call: Call, engine: str) -> Between | None:
-    """A `Between` that applies the dropout of `call` to the output of a layer; None without dropout. With seeds, by `engine`."""
+    """A `Between` that applies the dropout of `call` to the output of a layer with `engine`; None without dropout."""
     spec, seeds = call.spec, call.seeds
-    if not call.drops:
-        return None
     if seeds is None:
-        return lambda depth, output: torch_dropout(output, spec.dropout, spec.shared_dims)
+        return None
     return lambda depth, output: drop(engine, output, spec.dropout, seeds[depth : depth + 1], spec.shared_dims)

@@ -19,21 +19,20 @@ from fusedrnn.reference.stack import Layer, LayerWeights
 
 
 def run(call: Call) -> Result:
-    """Run `call`: the whole stack in one call of torch's function, or layer by layer if the dropout masks are not torch's.
+    """Run `call`: the whole stack in one call of torch's function, or with dropout layer by layer. No states are zeros.
 
-    With seeds the masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
+    The dropout masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
     masks (it keeps their state in a cache that `torch.manual_seed` does not reset). On a CPU torch runs layer by layer too; on a
     GPU cuDNN no longer runs layers in parallel.
     """
     spec = call.spec
-    if call.seeds is not None or (call.drops and spec.variational):
+    if call.seeds is not None:
         return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
     network = Network(
         spec.cell,
         call.weights.flat,
         call.weights.bias,
         spec.num_layers,
-        spec.dropout if call.drops else 0.0,
         call.training,
         spec.directions == 2,
     )
@@ -48,9 +47,11 @@ def run(call: Call) -> Result:
 
 
 def has_forms(call: Call) -> bool:
-    """Whether `run` may choose the form of a call: on a CPU, without autocast, of plain tensors, with numbers that can be read."""
+    """Whether `run` may choose the form of a call: of plain tensors of real numbers on a CPU, without autocast or tracing."""
     input = call.input
-    if not input.is_cpu or autocast_dtype(input.device) or recording() or torch.compiler.is_compiling():
+    if not input.is_cpu or input.numel() == 0 or input.is_complex() or autocast_dtype(input.device):
+        return False
+    if recording() or torch.compiler.is_compiling():
         return False
     return all(type(tensor) in (Tensor, Parameter) for tensor in (input, *call.states, *call.weights.flat))
 

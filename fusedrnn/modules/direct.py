@@ -15,13 +15,11 @@ import torch
 from torch import Tensor
 from torch._C import _is_tracing
 
-from fusedrnn.backends.choice import requested
 from fusedrnn.backends.cpu.cost import features_are_faster, loop_is_faster
 from fusedrnn.backends.cpu.ids import width
 from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.run import run_form
 from fusedrnn.backends.dispatch import left_to_torch
-from fusedrnn.backends.rules import AUTO
 from fusedrnn.call import Spec, States, zeros
 from fusedrnn.reference.loop import active_steps
 
@@ -49,10 +47,7 @@ def run_directly(
     ids = dtype == torch.int64
     if len(sizes) != (3 if batch_sizes is None else 2) - ids:
         return None
-    dropout = module.dropout if module.training and module.num_layers > 1 else 0.0
-    if module.training and (module.input_dropout != 0 or module.weight_dropout != 0):
-        return None
-    if dropout and (module.variational or requested(module.backend, eager=True) != AUTO):
+    if module.training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
         return None
     if not left_to_torch(cell, module.backend, eager=True):
         return None
@@ -109,7 +104,7 @@ def run_directly(
         states = zeros(flat[0] if ids else input, state_shapes)
     if ids and not _in_vocabulary(input, module.input_size, lengths, batch_first):
         return None
-    network = Network(cell, flat, bool(module.bias), module.num_layers, dropout, module.training, bidirectional)
+    network = Network(cell, flat, bool(module.bias), module.num_layers, module.training, bidirectional)
     if lengths is None or not batch_first:
         return run_form(network, input, states, batch_sizes, lengths, batch_first)
     output, finals = run_form(network, input.transpose(0, 1), states, None, lengths)

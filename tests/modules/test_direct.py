@@ -68,10 +68,8 @@ def test_other_calls_take_the_general_way(kind, ways):
     kind(3, 4, memory="recompute")(x)
     with use_backend("reference"):
         kind(3, 4)(x)
-    kind(3, 4)(torch.zeros(5, 2, dtype=torch.int64))
     kind(3, 4, device="meta")(x.to("meta"))
     torch.vmap(kind(3, 4))(x.unsqueeze(0))
-    kind(3, 4)(pack_sequence([torch.tensor([0, 1, 2])]))
     assert not any(ways)
     kind(3, 4, 2, dropout=0.5).eval()(x)
     assert ways.pop()
@@ -147,9 +145,9 @@ def test_a_gru_of_many_small_steps_trains_by_the_sweeps_and_runs_by_torchs(ways)
     gru = FusedGRU(3, 4)
 
     def by_hand(spec, x):
-        return rules.many_small_steps(Call(spec, Weights(list(gru.parameters()), 1, bias=True, projected=False), x))
+        return rules.loop_trains_faster(Call(spec, Weights(list(gru.parameters()), 1, bias=True, projected=False), x))
 
-    for steps, batch, wins in ((32, 2, True), (31, 2, False), (32, 257, False)):
+    for steps, batch, wins in ((32, 2, True), (15, 2, False), (32, 700, False)):
         x = torch.randn(steps, batch, 3)
         output, _ = gru(x)
         assert any("sweep" in name for name in behind(output.grad_fn)) == wins

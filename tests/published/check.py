@@ -15,7 +15,7 @@ from tests.published.model import Published
 SAME_OUTPUT = 0.0
 """In inference on a CPU our modules call the functions that torch.nn's call, with the same arguments: no bit may differ."""
 SAME_GRADIENT = 1e-9
-"""In float64, relative. Ours differentiate some GRUs in another order (`many_small_steps` in fusedrnn/backends/rules.py), so
+"""In float64, relative. Ours differentiate some GRUs in another order (`loop_trains_faster` in fusedrnn/backends/rules.py), so
 gradients agree to rounding only. In float32 that is 1e-4 here, torch's as well as ours (medaka): too near to a mistake."""
 SAME_ONNX = 0.0
 """A restored model is exported as the same graph with the same weights."""

@@ -34,6 +34,11 @@ def _wasted(B: int) -> float:
     return B / (B + 32)
 
 
+def too_sparse(T: int, B: int, rows: int | None) -> bool:
+    """Whether padding would take more than four times the memory of the `rows` steps of all samples; None for all steps."""
+    return rows is not None and 4 * rows < T * B
+
+
 def padded_is_faster(
     cell: str, dtype: torch.dtype, T: int, B: int, width: int, H: int, *, rows: int, grad: bool
 ) -> bool:
@@ -43,6 +48,8 @@ def padded_is_faster(
     `width`: I.
     """
     N, macs, passes = T * B, H * (H + width), 3 if grad else 1
+    if too_sparse(T, B, rows):
+        return False
     if cell == "lstm" and fused_lstm(dtype):
         wasted = (N - rows) * 4 * macs * product() * _wasted(B)
         stepwise = rows * H * (100 if grad else 17) + T * (80_000 if grad else 9_000)
@@ -73,7 +80,7 @@ def loop_is_faster(cell: str, dtype: torch.dtype, T: int, B: int, H: int, D: int
     That is where torch differentiates step by step. Each step saves torch's entries of operators and its addition to the
     gradient of w_hh, and costs time by its elements. `rows`: steps of all samples together, if their lengths differ.
     """
-    if cell not in ("gru", "lstm") or (cell == "lstm" and fused_lstm(dtype)):
+    if cell not in ("gru", "lstm") or (cell == "lstm" and fused_lstm(dtype)) or too_sparse(T, B, rows):
         return False
     wasted = 0.0 if rows is None else (T * B - rows) * H * 18 * H * product() * _wasted(B) / 16
     per_element = 1.0 if rows is None else 0.3

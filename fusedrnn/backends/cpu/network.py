@@ -18,7 +18,6 @@ class Network(NamedTuple):
         flat: the weights in the order of torch.nn.
         bias: whether there are biases.
         num_layers: L.
-        dropout: probability of dropping an element between layers, with torch's masks; 0 outside training.
         training: tells torch whether a backward may follow.
         bidirectional: whether there are two directions.
     """
@@ -27,7 +26,6 @@ class Network(NamedTuple):
     flat: list[Tensor]
     bias: bool
     num_layers: int
-    dropout: float
     training: bool
     bidirectional: bool
 
@@ -60,7 +58,7 @@ class Network(NamedTuple):
     def layer(self, depth: int) -> Network:
         """One layer alone."""
         each = self.per_direction * self.directions
-        return self._replace(flat=self.flat[depth * each : (depth + 1) * each], num_layers=1, dropout=0.0)
+        return self._replace(flat=self.flat[depth * each : (depth + 1) * each], num_layers=1)
 
     def with_input_weights(self, change: Any) -> Network:
         """This network with every w_ih of its first layer changed."""
@@ -73,7 +71,7 @@ class Network(NamedTuple):
         """Call torch's function on dense or packed input; returns the output and the final states."""
         function: Any = torch.lstm if self.cell == "lstm" else torch.gru
         hx = states if self.cell == "lstm" else states[0]
-        options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        options = (self.bias, self.num_layers, 0.0, self.training, self.bidirectional)
         if batch_sizes is None:
             output, *finals = function(input, hx, self.flat, *options, batch_first)
         else:

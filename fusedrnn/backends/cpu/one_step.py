@@ -14,8 +14,6 @@ def run_one_step(network: Network, x: Tensor, states: States) -> tuple[Tensor, S
     found: list[States] = []
     directions, count = network.directions, network.per_direction
     for depth in range(network.num_layers):
-        if depth and network.dropout:
-            x = torch.dropout(x, network.dropout, True)
         for k in range(depth * directions, (depth + 1) * directions):
             weights = network.flat[k * count : (k + 1) * count]
             if network.cell == "lstm":

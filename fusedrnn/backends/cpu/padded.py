@@ -44,8 +44,6 @@ def run_padded(network: Network, x: Tensor, states: States, active: Tensor) -> t
     every = zip(*(state.split(D) for state in states), strict=True)
     finals: list[States] = []
     for depth, state in enumerate(every):
-        if depth and network.dropout:
-            x = torch.dropout(x, network.dropout, True)
         layer = network.layer(depth).with_input_weights(lambda w: torch.cat([w, column], 1))
         x, final = layer.call(torch.cat([torch.where(active, x, 0), ended], -1), state)
         x = torch.where(active, x, 0)

@@ -38,7 +38,7 @@ def run_form(
 def run_dense(network: Network, x: Tensor, states: States, batch_first: bool = False) -> tuple[Tensor, States]:
     """Run samples of equal length, (T, B, I) or, with `batch_first`, (B, T, I)."""
     grad = network.needs_grad(x, states)
-    if not x.is_floating_point():
+    if x.dtype == torch.int64:
         network, x = with_features(network, x, grad=grad)
     time = 1 if batch_first else 0
     if not network.projected and cost.steps_alone_are_faster(network.cell, x.shape[time], x.shape[1 - time], grad=grad):
@@ -51,7 +51,7 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
     """Run packed rows (N, I); the output is packed too."""
     T, B, rows = len(batch_sizes), states[0].shape[1], len(data)
     grad = network.needs_grad(data, states)
-    if not data.is_floating_point():
+    if data.dtype == torch.int64:
         network, data = with_features(network, data, grad=grad)
     if rows == T * B:
         output, finals = run_dense(network, data.view(T, B, -1), states)
@@ -71,7 +71,7 @@ def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) ->
         return run_dense(network, x, states)
     grad = network.needs_grad(x, states)
     active = active_steps(lengths, T)
-    if not x.is_floating_point():
+    if x.dtype == torch.int64:
         network, x = with_features(network, torch.where(active, x, 0), grad=grad)
     if _padded(network, T, B, x, states, rows=rows, grad=grad):
         return run_padded(network, x, states, active)
