@@ -1,47 +1,70 @@
-"""The pairs beside torch.nn on a CPU: what the script writes, and what the committed record says."""
+"""The comparison with torch.nn on a CPU: what the script measures and writes, and what the committed record has."""
 
 import json
 
 import pytest
+import torch
 
-from benchmarks.measuring import cpu_pairs
+from benchmarks.measuring import cpu_cases, cpu_pairs
 from benchmarks.measuring.records import RESULTS
 
-RECORD = RESULTS / "cpu_pairs.json"
+
+@pytest.fixture
+def small(monkeypatch):
+    """One small shape a path."""
+    monkeypatch.setattr(cpu_cases, "HIDDEN", (4,))
+    for name in ("SHAPES", "STEPWISE"):
+        monkeypatch.setattr(cpu_cases, name, ((2, 3),))
+    monkeypatch.setattr(cpu_cases, "LONG", (1, 4))
 
 
-def test_a_run_writes_a_row_a_shape_and_the_summary(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cpu_pairs, "HIDDEN", (4,))
-    monkeypatch.setattr(cpu_pairs, "SHAPES", dict.fromkeys(("layer", "cell"), ((2, 3), (1, 40))))
+def test_a_run_writes_a_row_a_case(small, tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
     monkeypatch.setattr(
         "sys.argv", ["cpu_pairs", "--out", str(tmp_path / "r.json"), "--threads", "1", "--seconds", "0.001"]
     )
-    cpu_pairs.main()
-    record = json.loads((tmp_path / "r.json").read_text())
-    assert [(r["module"], r["B"], r["T"], r["mode"]) for r in record["rows"]] == [
-        (module, B, T, mode)
-        for module in ("gru", "lstm", "gru cell", "lstm cell")
-        for B, T in ((2, 3), (1, 40))
-        for mode in ("inference", "training")
+    try:
+        cpu_pairs.main()
+    finally:
+        torch.set_num_threads(threads)
+    rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+    expected = [
+        (path, s.cell, s.B, s.T, "training" if s.training else "inference")
+        for path in cpu_cases.PATHS
+        for s in cpu_cases.cases(path)
     ]
-    assert all(r["pairs"] >= 15 and r["ratio"] > 0 for r in record["rows"])
-    assert record["summary"] == cpu_pairs.summary(record["rows"])
-    assert "1 threads, gru, training: min" in capsys.readouterr().out
+    assert [(r["path"], r["cell"], r["B"], r["T"], r["mode"]) for r in rows] == expected
+    assert all(ratio > 0 for r in rows for ratio in r["ratios"].values())
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
-def test_ratios_are_of_a_pair_and_their_mean_is_geometric():
+@pytest.mark.parametrize("path", [p for p in cpu_cases.PATHS if p not in ("dropout between layers", "AWD-LSTM")])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_both_sides_of_a_case_compute_the_same(path, cell):
+    each = cpu_cases.PATHS[path](cpu_cases.Sizes(cell, 4, 3, 5, training=False))
+    results = [call() for name, call in each.items() if name != "embedding"]  # which has weights of its own
+    for other in results[1:]:
+        torch.testing.assert_close(results[0], other)
+
+
+def test_a_ratio_is_the_median_of_the_rounds():
     clock = iter(range(1000))
-    found = cpu_pairs.pairs([lambda: None, lambda: next(clock)], 0.0, lambda: float(next(clock)))
-    assert len(found) == 15
-    assert set(found) == {(1.0, 2.0)}  # the second takes one tick more
-    rows = [{"threads": 1, "module": "gru", "mode": "training", "ratio": r} for r in (0.5, 2.0)]
-    assert cpu_pairs.summary(rows)["1 threads, gru, training"] == {"min": 0.5, "geometric_mean": pytest.approx(1.0)}
+    each = {"torch.nn": lambda: next(clock), "ours": lambda: None}  # the first takes one tick more
+    times = cpu_pairs.rounds(each, 0.0, lambda: float(next(clock)))
+    assert times == {"torch.nn": [2.0] * 9, "ours": [1.0] * 9}
+    assert cpu_pairs.ratios(times) == {"torch.nn": 2.0}
+    assert cpu_pairs.ratios({"a": [1.0, 9.0, 2.0], "ours": [1.0, 1.0, 1.0]}) == {"a": 2.0}
 
 
-def test_the_record_says_that_no_shape_is_five_per_cent_slower_on_one_thread_or_two():
-    record = json.loads(RECORD.read_text())
-    assert record["summary"] == cpu_pairs.summary(record["rows"])
-    assert min(row["ratio"] for row in record["rows"]) >= 0.95
-    for threads in (1, 2):
-        assert record["summary"][f"{threads} threads, gru, training"]["geometric_mean"] >= 1.3
+def test_the_leaves_of_a_backward_are_found():
+    a, b, c = (torch.ones(2, requires_grad=True) for _ in range(3))
+    found = cpu_pairs.leaves((a * b + a).sum() * c.detach().sum())
+    assert {id(t) for t in found} == {id(a), id(b)}
+
+
+def test_the_record_has_every_rival_of_its_paths():
+    rows = json.loads((RESULTS / "cpu_pairs.json").read_text())["rows"]
+    assert {row["path"] for row in rows} <= set(cpu_cases.PATHS)
+    for row in rows:
+        of_ids = "ids" in row["path"] or row["path"] == "generation"
+        assert set(row["ratios"]) == ({"one-hot", "embedding"} if of_ids else {"torch.nn"})

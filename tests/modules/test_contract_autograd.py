@@ -150,7 +150,14 @@ def test_gradients_accumulate_and_a_graph_is_used_once(kind, path):
 
 
 CHANGES = [(path, what) for path in PATHS for what in ("x", "x without gradient", "hx", *NAMES[:2])]
-CHANGES.remove((("reference", "ids"), "weight_ih_l0"))  # selects columns: its gradient reads no weight
+COPIED = [
+    (("aten", "ids"), what) for what in ("x", "x without gradient", "weight_ih_l0")
+]  # into features of torch's function
+for change in (
+    (("reference", "ids"), "weight_ih_l0"),
+    *COPIED,
+):  # the reference selects columns: no gradient reads the weight
+    CHANGES.remove(change)
 
 
 @pytest.mark.parametrize(("path", "what"), CHANGES, ids=lambda p: p if isinstance(p, str) else "-".join(p))
@@ -164,6 +171,23 @@ def test_a_change_in_place_before_the_backward_is_an_error(kind, path, what):
     message = r"modified (by an )?inplace" if what == "hx" else "modified by an inplace operation"
     with pytest.raises(RuntimeError, match=message):
         loss.backward()
+
+
+@pytest.mark.parametrize("what", ["x", "weight_ih_l0"])
+def test_a_change_in_place_of_what_was_copied_is_an_error_or_changes_no_gradient(kind, what):
+    module, x = built(kind, ("aten", "ids"))
+    names = ("weight_ih_l0", "weight_hh_l0")
+    expected = torch.autograd.grad(total(module(x)), [getattr(module, name) for name in names])
+    loss = total(module(x))
+    with torch.no_grad():
+        (x if what == "x" else module.weight_ih_l0).add_(1)
+    try:
+        found = torch.autograd.grad(loss, [getattr(module, name) for name in names])
+    except RuntimeError as error:
+        message = str(error)
+    else:
+        message = "inplace" if all(map(torch.equal, found, expected)) else "other gradients"
+    assert "inplace" in message
 
 
 @pytest.mark.parametrize("steps", [2, 33], ids=["short", "long"])

@@ -53,8 +53,9 @@ def test_ids_past_the_length_of_a_sample_are_not_read(kind, backend):
         padded[1:, 1] = padding
         for call in (module, *([torch.compile(module, backend="eager")] if backend == "aten" else [])):
             got = call(padded, lengths=lengths)
-            assert all(torch.equal(a, b) for a, b in zip(flat(got[1]), flat(expected[1]), strict=True))
-            assert torch.equal(got[0], expected[0])
+            exact = {"rtol": 0, "atol": 0} if call is module else {}
+            for a, b in zip(flat(got), flat(expected), strict=True):
+                torch.testing.assert_close(a, b, **exact)
     with pytest.raises(IndexError, match="got -1 to 3"):
         module(torch.tensor([[1, 2], [-1, 0], [3, 0]]), lengths=lengths)
 
@@ -139,7 +140,7 @@ def test_every_state_and_the_output_share_no_memory_after_a_change_in_place(kind
 
 def test_without_gradients_the_output_is_not_copied(kind):
     """It is a view of what the sweep returned."""
-    module, ids = kind(4, 8), torch.tensor([[0, 3], [1, 2], [3, 3]])
+    module, ids = kind(4, 8, memory="recompute"), torch.tensor([[0, 3], [1, 2], [3, 3]])
     with torch.no_grad():
         assert module(ids)[0]._is_view()
     assert not module(ids)[0]._is_view()
