@@ -15,13 +15,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.measuring import timing
 from benchmarks.measuring.cpu_cases import PATHS, Sizes, cases
 from benchmarks.measuring.records import write
+from benchmarks.measuring.timing import paired
 
 GOAL = 0.98
 """From this ratio on ours is no slower."""
@@ -64,34 +66,28 @@ def leaves(output: Tensor) -> list[Tensor]:
     return found
 
 
+class Once(NamedTuple):
+    """Seconds of one call by `now`."""
+
+    now: Clock
+
+    def sample(self, call: Callable[[], Any]) -> float:
+        """One call."""
+        begin = self.now()
+        call()
+        return self.now() - begin
+
+
 def rounds(each: Calls, seconds: float, clock: Clock) -> dict[str, list[float]]:
-    """Times of all calls by round: at least nine rounds, and as many as fit into `seconds` a call."""
-    names = list(each)
-    for _ in range(2):
-        for call in each.values():
-            call()
-    times: dict[str, list[float]] = {name: [] for name in names}
-    spent, count = 0.0, 0
-    while (spent < seconds * len(names) and count < 300) or count < 9:
-        first = count % len(names)
-        for name in names[first:] + names[:first]:
-            begin = clock()
-            each[name]()
-            took = clock() - begin
-            times[name].append(took)
-            spent += took
-        count += 1
-    return times
+    """Times of all calls by round: 9 to 300 rounds, as many as fit into `seconds` a call."""
+    first = paired(each, Once(clock), rounds=1, warmup=2)
+    fitting = int(seconds * len(each) / sum(times[0] for times in first.values()))
+    return paired(each, Once(clock), rounds=min(max(fitting, 9), 300), warmup=0)
 
 
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     """The median of rival / ours, by rival."""
-    ours = times["ours"]
-    return {
-        name: statistics.median(a / b for a, b in zip(each, ours, strict=True))
-        for name, each in times.items()
-        if name != "ours"
-    }
+    return {name: timing.ratios(each, times["ours"]).median for name, each in times.items() if name != "ours"}
 
 
 def measure(paths: Iterable[str], threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:

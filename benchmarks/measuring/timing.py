@@ -8,7 +8,7 @@ import statistics
 import time
 import timeit
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -54,10 +54,14 @@ class CudaClock:
         return float(start.elapsed_time(end)) * 1e-3
 
 
-Clock = CpuClock | CudaClock
+class Clock(Protocol):
+    """What times a call."""
+
+    def sample(self, call: Call) -> float:
+        """Seconds of the call."""
 
 
-def clock_for(device: torch.device) -> Clock:
+def clock_for(device: torch.device) -> CpuClock | CudaClock:
     """Events on a GPU, processor time on a CPU."""
     return CudaClock() if device.type == "cuda" else CpuClock()
 

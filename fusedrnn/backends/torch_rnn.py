@@ -28,14 +28,7 @@ def run(call: Call) -> Result:
     spec = call.spec
     if call.seeds is not None:
         return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
-    network = Network(
-        spec.cell,
-        call.weights.flat,
-        call.weights.bias,
-        spec.num_layers,
-        call.training,
-        spec.directions == 2,
-    )
+    network = Network(spec.cell, call.weights, call.training)
     states = call.states or call.zeros()
     if has_forms(call):
         found = run_form(network, call.input, states, call.batch_sizes, call.lengths)

@@ -1,7 +1,7 @@
 """A short way to torch's function for common calls of FusedGRU and FusedLSTM on a CPU.
 
 A small call takes torch some tens of microseconds, and every Python function entered adds about one: `dispatch.run` and what it
-calls are some twenty. The short way is a few, and checks in one. Options beyond torch's and the errors of `validation` are left to
+calls are some twenty. The short way is a few, and checks in one. Options beyond torch's and most errors of `validation` are left to
 `dispatch.run`.
 """
 
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch._C import _is_tracing
 
+from fusedrnn import validation
 from fusedrnn.backends.cpu.cost import features_are_faster, loop_is_faster
 from fusedrnn.backends.cpu.ids import width
 from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.run import run_form
 from fusedrnn.backends.dispatch import left_to_torch
-from fusedrnn.call import Spec, States, zeros
-from fusedrnn.reference.loop import active_steps
+from fusedrnn.call import Spec, States, Weights, zeros
 
 
 def run_directly(
@@ -87,9 +87,10 @@ def run_directly(
         return None
     rows = None
     if lengths is not None:
-        rows = _rows(lengths, batch, steps)
-        if rows is None:
+        if type(lengths) is not Tensor:
             return None
+        validation.check_lengths(lengths, input.transpose(0, 1) if batch_first else input)
+        rows = int(lengths.sum())
     elif batch_sizes is not None:
         rows = sizes[0]
     if torch.is_grad_enabled() and module.proj_size == 0:
@@ -102,32 +103,15 @@ def run_directly(
                 return None
     else:
         states = zeros(flat[0] if ids else input, state_shapes)
-    if ids and not _in_vocabulary(input, module.input_size, lengths, batch_first):
-        return None
-    network = Network(cell, flat, bool(module.bias), module.num_layers, module.training, bidirectional)
-    if lengths is None or not batch_first:
-        return run_form(network, input, states, batch_sizes, lengths, batch_first)
-    output, finals = run_form(network, input.transpose(0, 1), states, None, lengths)
-    return output.transpose(0, 1), finals
-
-
-def _rows(lengths: Any, batch: int, steps: int) -> int | None:
-    """The steps of all samples together; None if `lengths` are none that torch can take, which `dispatch.run` explains."""
-    if type(lengths) is not Tensor or not lengths.is_cpu or lengths.dtype not in (torch.int64, torch.int32):
-        return None
-    if lengths.shape != (batch,):
-        return None
-    values = lengths.tolist()
-    return sum(values) if min(values) >= 1 and max(values) <= steps else None
-
-
-def _in_vocabulary(ids: Tensor, input_size: int, lengths: Tensor | None, batch_first: bool) -> bool:
-    """Whether all ids within `lengths` are from 0 to input_size - 1."""
-    if lengths is not None:
-        time = ids.transpose(0, 1) if batch_first else ids
-        ids = torch.where(active_steps(lengths, len(time)), time, 0)
-    low, high = torch.aminmax(ids)
-    return int(low) >= 0 and int(high) < input_size
+    turned = batch_first and lengths is not None
+    if turned:
+        input = input.transpose(0, 1)
+    if ids:
+        validation.check_ids(input, module.input_size, lengths)
+    weights = Weights(flat, 2 if bidirectional else 1, bias=bool(module.bias), projected=module.proj_size > 0)
+    network = Network(cell, weights, module.training)
+    output, finals = run_form(network, input, states, batch_sizes, lengths, batch_first and not turned)
+    return output.transpose(0, 1) if turned else output, finals
 
 
 _SHAPE = attrgetter("shape")

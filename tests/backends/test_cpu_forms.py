@@ -6,6 +6,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.backends.cpu import cost, run
+from fusedrnn.backends.cpu.network import Network
+from fusedrnn.call import Weights
 
 I, H, T, B = 5, 4, 6, 3
 LENGTHS = torch.tensor([2, 6, 3])
@@ -137,14 +139,12 @@ def test_ids_become_the_narrower_features(forms, rows, grad):
         network, features = run.with_features(_network(module), x, grad=grad)
     width = vocabulary if rows == "one-hot" else 18
     assert features.shape == (6, 3, width)
-    assert [w.shape[1] for w in network.flat[::4]] == [width, width, 2 * H, 2 * H]
+    assert [w.shape[1] for w in network.weights.flat[::4]] == [width, width, 2 * H, 2 * H]
     same(module, x)
 
 
 def _network(module):
-    from fusedrnn.backends.cpu.network import Network
-
-    return Network("lstm", list(module.parameters()), True, 2, False, True)
+    return Network("lstm", Weights(list(module.parameters()), 2, bias=True, projected=False), False)
 
 
 @pytest.mark.parametrize("backend", ["auto", "aten"])

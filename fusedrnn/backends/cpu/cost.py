@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import torch
 
+from fusedrnn.kernels.cell import NUMBERS
+
 PRODUCT = 0.021
 """A multiplication and an addition of a large product, on one thread."""
 REORDER = 0.9
@@ -47,14 +49,13 @@ def padded_is_faster(
     A packed batch does no work past the end of a sample, but torch runs it step by step. `rows`: steps of all samples together.
     `width`: I.
     """
-    N, macs, passes = T * B, H * (H + width), 3 if grad else 1
+    N, macs, passes, gates = T * B, H * (H + width), 3 if grad else 1, NUMBERS[cell].gates
     if too_sparse(T, B, rows):
         return False
     if cell == "lstm" and fused_lstm(dtype):
-        wasted = (N - rows) * 4 * macs * product() * _wasted(B)
+        wasted = (N - rows) * gates * macs * product() * _wasted(B)
         stepwise = rows * H * (100 if grad else 17) + T * (80_000 if grad else 9_000)
-        return 1.1 * passes * (wasted + REORDER * 4 * macs) < stepwise
-    gates = 4 if cell == "lstm" else 3
+        return 1.1 * passes * (wasted + REORDER * gates * macs) < stepwise
     wasted = (N - rows) * (8 * H + gates * macs * product() * _wasted(B))
     return passes * (wasted + COPY * gates * H * width) < (200_000 if grad else 50_000)
 

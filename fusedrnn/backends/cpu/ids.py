@@ -19,7 +19,7 @@ def with_features(network: Network, ids: Tensor, *, grad: bool) -> tuple[Network
     Either one-hot rows of the I ids, or, for few ids of a large vocabulary, rows of an identity matrix: then w_ih has one column
     for each place, which is the column of its id. The gradient of a column is added to w_ih by autograd.
     """
-    like, rows = network.flat[0], ids.numel()
+    like, rows = network.weights.flat[0], ids.numel()
     input_size = like.shape[1]
     if rows < input_size and (not grad or 8 * rows <= input_size):
         flat = ids.reshape(-1)

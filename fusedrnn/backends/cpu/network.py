@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fusedrnn.call import States
+from fusedrnn.call import States, Weights
+from fusedrnn.kernels.cell import NUMBERS
 
 
 class Network(NamedTuple):
@@ -15,55 +17,45 @@ class Network(NamedTuple):
 
     Attributes:
         cell: "gru" or "lstm".
-        flat: the weights in the order of torch.nn.
-        bias: whether there are biases.
-        num_layers: L.
+        weights: the weights, which say the number of layers too.
         training: tells torch whether a backward may follow.
-        bidirectional: whether there are two directions.
     """
 
     cell: str
-    flat: list[Tensor]
-    bias: bool
-    num_layers: int
+    weights: Weights
     training: bool
-    bidirectional: bool
 
     @property
-    def directions(self) -> int:
-        """D."""
-        return 2 if self.bidirectional else 1
-
-    @property
-    def per_direction(self) -> int:
-        """Weights of one direction of one layer."""
-        return len(self.flat) // (self.num_layers * self.directions)
-
-    @property
-    def projected(self) -> bool:
-        """Whether h is a projection."""
-        return self.per_direction % 2 == 1
+    def num_layers(self) -> int:
+        """L."""
+        return len(self.weights.flat) // (self.weights.count * self.weights.directions)
 
     @property
     def hidden_size(self) -> int:
         """H."""
-        return self.flat[0].shape[0] // (4 if self.cell == "lstm" else 3)
+        return self.weights.flat[0].shape[0] // NUMBERS[self.cell].gates
 
     def needs_grad(self, input: Tensor, states: States) -> bool:
         """Whether autograd records a call."""
         if not torch.is_grad_enabled():
             return False
-        return input.requires_grad or any(t.requires_grad for t in (*states, *self.flat))
+        return input.requires_grad or any(t.requires_grad for t in (*states, *self.weights.flat))
+
+    def with_flat(self, flat: list[Tensor]) -> Network:
+        """This network with other weights of the same kinds, and as many layers as they are for."""
+        own = self.weights
+        return self._replace(weights=Weights(flat, own.directions, bias=own.bias, projected=own.projected))
 
     def layer(self, depth: int) -> Network:
         """One layer alone."""
-        each = self.per_direction * self.directions
-        return self._replace(flat=self.flat[depth * each : (depth + 1) * each], num_layers=1)
+        each = self.weights.count * self.weights.directions
+        return self.with_flat(self.weights.flat[depth * each : (depth + 1) * each])
 
-    def with_input_weights(self, change: Any) -> Network:
+    def with_input_weights(self, change: Callable[[Tensor], Tensor]) -> Network:
         """This network with every w_ih of its first layer changed."""
-        first = range(0, self.per_direction * self.directions, self.per_direction)
-        return self._replace(flat=[change(w) if k in first else w for k, w in enumerate(self.flat)])
+        count = self.weights.count
+        first = range(0, count * self.weights.directions, count)
+        return self.with_flat([change(w) if k in first else w for k, w in enumerate(self.weights.flat)])
 
     def call(
         self, input: Tensor, states: States, batch_sizes: Tensor | None = None, batch_first: bool = False
@@ -71,9 +63,10 @@ class Network(NamedTuple):
         """Call torch's function on dense or packed input; returns the output and the final states."""
         function: Any = torch.lstm if self.cell == "lstm" else torch.gru
         hx = states if self.cell == "lstm" else states[0]
-        options = (self.bias, self.num_layers, 0.0, self.training, self.bidirectional)
+        flat, both = self.weights.flat, self.weights.directions == 2
+        options = (self.weights.bias, self.num_layers, 0.0, self.training, both)
         if batch_sizes is None:
-            output, *finals = function(input, hx, self.flat, *options, batch_first)
+            output, *finals = function(input, hx, flat, *options, batch_first)
         else:
-            output, *finals = function(input, batch_sizes, hx, self.flat, *options)
+            output, *finals = function(input, batch_sizes, hx, flat, *options)
         return output, tuple(finals)

@@ -12,10 +12,10 @@ from fusedrnn.call import States
 def run_one_step(network: Network, x: Tensor, states: States) -> tuple[Tensor, States]:
     """Run the step on x (B, I); returns the output (B, D*H) and the final states."""
     found: list[States] = []
-    directions, count = network.directions, network.per_direction
+    flat, directions, count = network.weights.flat, network.weights.directions, network.weights.count
     for depth in range(network.num_layers):
         for k in range(depth * directions, (depth + 1) * directions):
-            weights = network.flat[k * count : (k + 1) * count]
+            weights = flat[k * count : (k + 1) * count]
             if network.cell == "lstm":
                 found.append(torch.lstm_cell(x, (states[0][k], states[1][k]), *weights))
             else:

@@ -24,10 +24,10 @@ def passes_padding(network: Network, states: States) -> bool:
 
     In the padding an LSTM has h = 0, so that a reversed direction can start from no other. A projected h is not o tanh(c).
     """
-    if network.projected:
+    if network.weights.projected:
         return False
     h = states[0]
-    return network.cell == "gru" or not network.bidirectional or not (h.requires_grad or bool(h.any()))
+    return network.cell == "gru" or network.weights.directions == 1 or not (h.requires_grad or bool(h.any()))
 
 
 def run_padded(network: Network, x: Tensor, states: States, active: Tensor) -> tuple[Tensor, States]:
@@ -39,7 +39,7 @@ def run_padded(network: Network, x: Tensor, states: States, active: Tensor) -> t
     active = active.unsqueeze(-1)
     ended = (~active).to(x.dtype)
     last = active.sum(0).sub_(1)  # (B, 1)
-    H, D = network.hidden_size, network.directions
+    H, D = network.hidden_size, network.weights.directions
     column = x.new_tensor(COLUMN[network.cell]).repeat_interleave(H).unsqueeze(-1)
     every = zip(*(state.split(D) for state in states), strict=True)
     finals: list[States] = []

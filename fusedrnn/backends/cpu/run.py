@@ -15,7 +15,7 @@ from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.one_step import run_one_step
 from fusedrnn.backends.cpu.padded import passes_padding, run_padded
 from fusedrnn.call import States
-from fusedrnn.operators.packing import sort_and_pack
+from fusedrnn.operators.packing import pack, sort_and_pack, unpack
 from fusedrnn.reference.loop import active_steps
 
 
@@ -41,7 +41,9 @@ def run_dense(network: Network, x: Tensor, states: States, batch_first: bool = F
     if x.dtype == torch.int64:
         network, x = with_features(network, x, grad=grad)
     time = 1 if batch_first else 0
-    if not network.projected and cost.steps_alone_are_faster(network.cell, x.shape[time], x.shape[1 - time], grad=grad):
+    if not network.weights.projected and cost.steps_alone_are_faster(
+        network.cell, x.shape[time], x.shape[1 - time], grad=grad
+    ):
         output, finals = run_one_step(network, x.squeeze(time), states)
         return output.unsqueeze(time), finals
     return network.call(x, states, batch_first=batch_first)
@@ -57,10 +59,9 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
         output, finals = run_dense(network, data.view(T, B, -1), states)
         return output.flatten(0, 1), finals
     if _padded(network, T, B, data, states, rows=rows, grad=grad):
-        x, _ = pad_packed_sequence(PackedSequence(data, batch_sizes))
-        active = torch.arange(B, device=data.device) < batch_sizes.unsqueeze(-1)
-        output, finals = run_padded(network, x, states, active)
-        return output[active], finals
+        x, lengths, places = unpack(data, batch_sizes, B)
+        output, finals = run_padded(network, x, states, active_steps(lengths, T))
+        return pack(output, places), finals
     return network.call(data, states, batch_sizes)
 
 
@@ -70,11 +71,10 @@ def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) ->
     if rows == T * B:
         return run_dense(network, x, states)
     grad = network.needs_grad(x, states)
-    active = active_steps(lengths, T)
     if x.dtype == torch.int64:
-        network, x = with_features(network, torch.where(active, x, 0), grad=grad)
+        network, x = with_features(network, torch.where(active_steps(lengths, T), x, 0), grad=grad)
     if _padded(network, T, B, x, states, rows=rows, grad=grad):
-        return run_padded(network, x, states, active)
+        return run_padded(network, x, states, active_steps(lengths, T))
     return run_sorted(network, x, lengths, states)
 
 
