@@ -16,7 +16,9 @@ from benchmarks.measuring.records import Record
 from fusedrnn.operators import unrolled
 
 ROOT = Path(__file__).parents[2]
-CASE = Case("cpu", "gru", "fp32", T=24, B=64, I=256, H=64, input="ids")  # ids of so many rows run on the unrolled sweeps
+CASE = Case(
+    "cpu", "gru", "fp32", T=24, B=16, I=256, H=64, input="ids"
+)  # ids of so many rows run on the unrolled sweeps
 
 
 def record(tmp_path, name, **change):
