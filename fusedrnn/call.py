@@ -138,7 +138,8 @@ class Call(NamedTuple):
         lengths: steps of each sample, (B,) integers on the input's device; or None. Never set together with `batch_sizes`.
         training: whether to apply dropout.
         all_states: whether to return the states of every layer and step.
-        seeds: dropout seeds of all layers but the last, (L - 1,) int64 on the input's device; None without dropout.
+        seeds: dropout seeds of all layers but the last, (L - 1,) int64 on the input's device; None without dropout, or
+            for the masks of `torch.dropout`.
     """
 
     spec: Spec
@@ -150,6 +151,11 @@ class Call(NamedTuple):
     training: bool = False
     all_states: bool = False
     seeds: Tensor | None = None
+
+    @property
+    def drops(self) -> bool:
+        """Whether there is dropout between layers."""
+        return self.training and self.spec.dropout > 0 and self.spec.num_layers > 1
 
     @property
     def is_ids(self) -> bool:

@@ -4,6 +4,8 @@ A call draws one 64-bit seed from torch's generator of the device. The mask is a
 (`fusedrnn.reference.counter_dropout`), so all backends drop the same elements, and the mask is reproduced together
 with torch's random numbers: by `torch.manual_seed`, `fork_rng`, activation checkpointing. The seed stays on the device, so that
 there is no synchronisation, and every replay of a CUDA graph draws a new one.
+
+On a CPU torch's own dropout is cheaper than the arithmetic of such masks, so "auto" calls it there.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.fx import Proxy
 
 from fusedrnn import nested, validation
-from fusedrnn.backends.pointwise import pointwise_engine
+from fusedrnn.backends.pointwise import pointwise_engine, torch_masks
 from fusedrnn.context import autocast_dtype, exporting_onnx, recording, traced_as_call, transformed
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.dropout import seed_for
@@ -31,7 +33,8 @@ def dropout(
 ) -> Tensor:
     """Zero each element with probability `p` and multiply the rest by 1 / (1 - p), as `torch.nn.functional.dropout` does.
 
-    There are two differences: the mask is not stored, and a dropped NaN or infinity becomes 0. Products are computed in float64
+    On a CPU "auto" calls torch's dropout: its masks, with the same random numbers. Otherwise there are two differences: the mask is
+    not stored, and a dropped NaN or infinity becomes 0. Products are computed in float64
     for float64, else in float32, and rounded once. `torch.jit.trace` and `torch.onnx.export` record torch's dropout.
 
     Args:
@@ -42,8 +45,8 @@ def dropout(
         inplace: overwrite `input` and return it; a nested one only with a `p` of 0 or 1, as in torch.
         shared_dims: number of leading dimensions that share one mask; 1 for a time-major sequence is variational dropout (Gal &
             Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016). 0 for nested input.
-        backend: "reference" and "aten" use plain PyTorch operators, "triton" a kernel, "auto" a kernel on a GPU; the results are
-            bit-identical. None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        backend: "reference" and "aten" use plain PyTorch operators, "triton" a kernel, "auto" a kernel on a GPU, all with
+            bit-identical results, and on a CPU torch's dropout. None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
 
     Returns:
         A tensor with the shape, dtype and strides of `input`; a jagged one with its offsets, a strided nested one contiguous.
@@ -73,6 +76,8 @@ def dropout(
         validation.check_writable("dropout", input)
     if exporting_onnx() or (recording() and not shared_dims):
         return _recorded(input, p, shared_dims, inplace=inplace)
+    if torch_masks(backend, input):
+        return dropout_ops.torch_dropout(input, p, shared_dims, inplace=inplace)
     engine = pointwise_engine(backend, input)
     return dropout_ops.drop(engine, input, p, seed_for(p, input.device), shared_dims, inplace=inplace)
 
@@ -92,7 +97,7 @@ def bias_relu_dropout(
     """Compute dropout of max(input + bias, 0) in one read and one write, for use after the product of a hidden linear layer.
 
     The backward needs only the result, which the next layer saves anyway: where it is zero, so is the gradient. The sum and the
-    product with 1 / (1 - p) are rounded once, together.
+    product with 1 / (1 - p) are rounded once, together. On a CPU "auto" calls torch's functions one after the other instead.
 
     Args:
         input: (*, F), floating point; copied if not contiguous.
@@ -114,6 +119,8 @@ def bias_relu_dropout(
     if autocast_dtype(input.device) is not None:
         bias = bias.to(input.dtype)
     validation.check_bias(bias, input)
+    if torch_masks(backend, input):
+        return torch.dropout(torch.relu(input.contiguous() + bias), p, p > 0)
     engine = pointwise_engine(backend, input)
     seed = None if p == 0 else seed_for(p, input.device)
     if transformed():

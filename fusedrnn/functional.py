@@ -62,7 +62,7 @@ def gru(
             is zero. Default: None, T steps for all.
         dropout: probability of dropping an element of the output of every layer but the last, when `training`. The mask is that of
             `functional.dropout` on the padded (T, B, D*P), also for packed input; torch's generator gives one seed per layer.
-            Default: 0.
+            With the backend "auto" on a CPU it is torch.nn's, for packed input that of the rows (N, D*P). Default: 0.
         variational: whether all time steps share one mask (Gal & Ghahramani 2016). Default: False.
         training: whether to apply dropout. Default: False.
         return_all_states: whether to return the states of every layer and step. Default: False.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fusedrnn.functional import bias_relu_dropout
 from fusedrnn.reference.counter_dropout import counter_dropout
+from fusedrnn.reference.dropout import dropout
 
 HIDDEN, CLASSES = 256, 10
 
@@ -14,16 +15,16 @@ HIDDEN, CLASSES = 256, 10
 class Scratch(nn.Module):
     """Two hidden layers of 256 units, each followed by ReLU and dropout, then ten scores.
 
-    Every call of dropout draws a seed from torch's generator, which determines the mask, as in the fused function; so
-    both drop the same units.
+    Dropout has the masks of the fused function on `backend`, so both drop the same units. On a CPU "auto" draws a
+    number for each element, as torch.nn does; elsewhere a call draws a seed, which determines the mask.
     """
 
-    def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
+    def __init__(self, inputs: int, drop: tuple[float, float], backend: str) -> None:
         super().__init__()
         sizes = [inputs, HIDDEN, HIDDEN, CLASSES]
         self.weights = nn.ParameterList(torch.empty(o, i) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(torch.empty(o) for o in sizes[1:])
-        self.drop = drop
+        self.drop, self.backend = drop, backend
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images, (n, inputs), to scores, (n, 10)."""
@@ -37,6 +38,8 @@ class Scratch(nn.Module):
         x = (product + b).relu()  # not clamp, whose gradient is not zero where the sum is exactly 0
         if not self.training or p == 0:
             return x
+        if self.backend == "auto" and x.is_cpu:
+            return dropout(x, p)
         seed = torch.randint(-(1 << 63), (1 << 63) - 1, (1,), dtype=torch.int64, device=x.device)
         return counter_dropout(x, p, seed)
 
@@ -44,17 +47,13 @@ class Scratch(nn.Module):
 class Fused(Scratch):
     """The same network with bias, ReLU and dropout of a hidden layer in one fused call."""
 
-    def __init__(self, inputs: int, drop: tuple[float, float], backend: str) -> None:
-        super().__init__(inputs, drop)
-        self.backend = backend
-
     def hidden(self, product: Tensor, b: Tensor, p: float) -> Tensor:
         """Apply bias, ReLU and dropout; in one pass if the backend has a kernel."""
         return bias_relu_dropout(product, b, p, self.training, backend=self.backend)
 
 
 class Torch(nn.Sequential):
-    """The same network with torch.nn, whose dropout draws other random numbers."""
+    """The same network with torch.nn."""
 
     def __init__(self, inputs: int, drop: tuple[float, float]) -> None:
         one, two = drop
@@ -72,7 +71,7 @@ def build(way: str, inputs: int, drop: tuple[float, float], backend: str, seed: 
     elif way == "torch.nn":
         model = Torch(inputs, drop)
     else:
-        model = Scratch(inputs, drop)
+        model = Scratch(inputs, drop, backend)
     generator = torch.Generator().manual_seed(seed)
     matrices = [p for p in model.parameters() if p.dim() == 2]
     for parameter in model.parameters():

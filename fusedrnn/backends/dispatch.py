@@ -11,7 +11,7 @@ from fusedrnn.backends import triton
 from fusedrnn.backends.argument_dropout import drop_arguments
 from fusedrnn.backends.autocast import with_dtypes
 from fusedrnn.backends.choice import requested
-from fusedrnn.backends.pointwise import refuse_for
+from fusedrnn.backends.pointwise import refuse_for, torch_masks
 from fusedrnn.backends.rules import BY_NAME, ENGINES, NAMES, TORCH, TORCH_CELLS, Rule
 from fusedrnn.call import Call, Result
 from fusedrnn.context import transformed
@@ -45,7 +45,7 @@ def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
     spec = call.spec
     if not call.states:
         call = call._replace(states=call.zeros())
-    if call.training and spec.dropout > 0 and spec.num_layers > 1:
+    if call.drops and not torch_masks(backend, call.input):
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
     return with_dtypes(call, ENGINES[decide(call, backend).engine](call), step=step)
 

@@ -35,7 +35,7 @@ def run(call: Call) -> Result:
     finals: list[States] = []
     every: list[States] = []
     for depth, directions in enumerate(call.weights.layers):
-        if depth > 0 and call.seeds is not None:
+        if depth > 0 and call.drops:
             x = torch.dropout(x, spec.dropout, True)
         rows = slice(depth * D, (depth + 1) * D)  # a Slice, alike in all versions of ONNX, which Split is not
         states = tuple([state[rows] for state in call.states])
@@ -53,7 +53,7 @@ def refuse(call: Call) -> None:
         wrong = "padded input and lengths, got a PackedSequence"
     elif call.all_states and NUMBERS[call.spec.cell].has_c:
         wrong = "return_all_states=False, for the LSTM of ONNX returns only the last c, got True"
-    elif call.seeds is not None and call.spec.variational:
+    elif call.drops and call.spec.variational:
         wrong = (
             "evaluation mode or variational=False, for the Dropout of ONNX draws every step anew, got variational=True"
         )

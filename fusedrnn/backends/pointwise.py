@@ -1,4 +1,8 @@
-"""The engine of pointwise operations, which every backend computes alike, to the bit."""
+"""The engine of dropout: which masks, and who applies them.
+
+Backends that are asked for by name have the same masks, to the bit. "auto" has the same on a GPU; on a CPU it has torch's, which
+are cheaper there and are those of torch.nn's modules with the same seed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,13 @@ class BackendUnavailableError(RuntimeError):
     """The requested backend cannot run the call; the message says why."""
 
 
+def torch_masks(backend: str | None, input: Tensor) -> bool:
+    """Whether dropout in a call with `input` has the masks of `torch.dropout`."""
+    return input.is_cpu and requested(backend) == AUTO
+
+
 def pointwise_engine(backend: str | None, input: Tensor) -> str:
-    """The engine of a pointwise operation on `input`, "triton" or "plain"; results are bit-identical.
+    """The engine of a pointwise operation on `input` without `torch_masks`, "triton" or "plain"; results are bit-identical.
 
     Raises:
         BackendUnavailableError: "triton" was requested and cannot run.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fusedrnn.call import Call, Result
-from fusedrnn.operators.dropout import drop
-from fusedrnn.operators.packing import pack, unpack
+from fusedrnn.operators.dropout import drop, torch_dropout, torch_dropout_of_rows
+from fusedrnn.operators.packing import pack, places_of, unpack
 from fusedrnn.reference.stack import Between, Layer, run_layers
 
 
 def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
     """Run `call` with `layer` for each of its layers.
 
-    Packed input is padded and gets lengths, so that a dropout mask is indexed by (T, B, D*P) in every layout.
+    Packed input is padded and gets lengths, so that a dropout mask of ours is indexed by (T, B, D*P) in every layout.
     """
     x, lengths, places = call.input, call.lengths, None
     if call.batch_sizes is not None:
@@ -37,8 +37,16 @@ def run_operators(call: Call, layer: Layer, between: Between | None) -> Result:
 
 
 def dropout_between(call: Call, engine: str) -> Between | None:
-    """A `Between` that applies the dropout of `call` to the output of a layer with `engine`; None without dropout."""
+    """A `Between` that applies the dropout of `call` to the output of a layer; None without dropout.
+
+    With seeds, by `engine`. Without, with the masks of torch, which has packed rows where the input is packed.
+    """
     spec, seeds = call.spec, call.seeds
-    if seeds is None:
+    if not call.drops:
         return None
+    if seeds is None and call.batch_sizes is not None and not spec.variational:
+        places = places_of(call.batch_sizes, call.batch, len(call.input))
+        return lambda depth, output: torch_dropout_of_rows(output, spec.dropout, places)
+    if seeds is None:
+        return lambda depth, output: torch_dropout(output, spec.dropout, spec.shared_dims)
     return lambda depth, output: drop(engine, output, spec.dropout, seeds[depth : depth + 1], spec.shared_dims)

@@ -19,16 +19,16 @@ from fusedrnn.reference.stack import Layer, LayerWeights
 
 
 def run(call: Call) -> Result:
-    """Run `call`: the whole stack in one call of torch's function, or with dropout layer by layer. No states are zeros.
+    """Run `call`: the whole stack in one call of torch's function, or layer by layer if the dropout masks are not its own.
 
-    The dropout masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
+    With seeds the masks are this package's: identical on every backend, and reproducible with torch's generators, unlike cuDNN's
     masks (it keeps their state in a cache that `torch.manual_seed` does not reset). On a CPU torch runs layer by layer too; on a
     GPU cuDNN no longer runs layers in parallel.
     """
     spec = call.spec
-    if call.seeds is not None:
+    if call.seeds is not None or (call.drops and spec.variational):
         return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
-    network = Network(spec.cell, call.weights, call.training)
+    network = Network(spec.cell, call.weights, call.training, spec.dropout if call.drops else 0.0)
     states = call.states or call.zeros()
     if has_forms(call):
         found = run_form(network, call.input, states, call.batch_sizes, call.lengths)

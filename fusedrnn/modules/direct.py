@@ -21,6 +21,7 @@ from fusedrnn.backends.cpu.ids import width
 from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.run import run_form
 from fusedrnn.backends.dispatch import left_to_torch
+from fusedrnn.backends.pointwise import torch_masks
 from fusedrnn.call import Spec, States, Weights, zeros
 
 
@@ -47,9 +48,14 @@ def run_directly(
     ids = dtype == torch.int64
     if len(sizes) != (3 if batch_sizes is None else 2) - ids:
         return None
-    if module.training and (module.dropout != 0 or module.input_dropout != 0 or module.weight_dropout != 0):
-        return None
+    dropout = 0.0
+    if module.training:
+        if module.input_dropout != 0 or module.weight_dropout != 0:
+            return None
+        dropout = module.dropout if module.num_layers > 1 else 0.0
     if not left_to_torch(cell, module.backend, eager=True):
+        return None
+    if dropout != 0 and not _torch_drops(dropout, module, input):
         return None
     batch_first = bool(module.batch_first) and batch_sizes is None
     if batch_sizes is not None:
@@ -109,9 +115,14 @@ def run_directly(
     if ids:
         validation.check_ids(input, module.input_size, lengths)
     weights = Weights(flat, 2 if bidirectional else 1, bias=bool(module.bias), projected=module.proj_size > 0)
-    network = Network(cell, weights, module.training)
+    network = Network(cell, weights, module.training, dropout)
     output, finals = run_form(network, input, states, batch_sizes, lengths, batch_first and not turned)
     return output.transpose(0, 1) if turned else output, finals
+
+
+def _torch_drops(p: Any, module: Any, input: Tensor) -> bool:
+    """Whether torch's functions have the dropout masks between layers, of a valid probability."""
+    return type(p) is float and 0 < p <= 1 and not module.variational and torch_masks(module.backend, input)
 
 
 _SHAPE = attrgetter("shape")

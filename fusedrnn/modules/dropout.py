@@ -14,6 +14,8 @@ from fusedrnn.dropout import dropout
 class FusedDropout(nn.Dropout):
     """Drop-in for `torch.nn.Dropout`: `functional.dropout` in training, the identity in evaluation.
 
+    On a CPU, unless a backend is named, the mask is that of `nn.Dropout` with the same seed.
+
     Args:
         p: probability of dropping an element, 0 to 1.
         inplace: overwrite the input.

@@ -154,6 +154,20 @@ def drop(engine: str, x: Tensor, p: float, seed: Tensor, shared_dims: int = 0, *
     return x.copy_(y) if inplace else y
 
 
+def torch_dropout(x: Tensor, p: float, shared_dims: int = 0, *, inplace: bool = False) -> Tensor:
+    """`torch.dropout`; the first `shared_dims` dimensions share one mask."""
+    if not shared_dims:
+        return torch.dropout_(x, p, True) if inplace else torch.dropout(x, p, True)
+    mask = torch.dropout(x.new_ones(x.shape[shared_dims:]), p, True)
+    return x.mul_(mask) if inplace else x * mask
+
+
+def torch_dropout_of_rows(x: Tensor, p: float, places: Tensor) -> Tensor:
+    """`torch.dropout` of the packed rows (N, F) that are at `places` (N,) of x (T, B, F); zeros in the padding."""
+    mask = torch.dropout(x.new_ones(len(places), x.shape[-1]), p, True)
+    return x * torch.zeros_like(x).flatten(0, 1).index_copy(0, places, mask).view(x.shape)
+
+
 def seed_for(p: float, device: torch.device, count: int = 1) -> Tensor:
     """`count` seeds, int64, from torch's generator of `device`; for `p` = 1, where the mask is not random, zeros without a draw."""
     if p == 1:

@@ -13,7 +13,7 @@ def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tenso
     Also returns the lengths (B,), and the positions (N,) of the rows, which `pack` needs; both on the device of `data`.
     """
     lengths = (torch.arange(batch, device=batch_sizes.device) < batch_sizes.unsqueeze(-1)).sum(0)
-    places = _places(batch_sizes, batch, len(data)).to(data.device)
+    places = places_of(batch_sizes, batch, len(data)).to(data.device)
     padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:]).index_copy(0, places, data)
     return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device), places
 
@@ -23,7 +23,7 @@ def pack(padded: Tensor, places: Tensor) -> Tensor:
     return padded.flatten(0, 1).index_select(0, places)
 
 
-def _places(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
+def places_of(batch_sizes: Tensor, batch: int, rows: int) -> Tensor:
     """Position of each packed row in the flattened (T, B): step * B + sample.
 
     With it, one gather or scatter moves all steps, while `pad_packed_sequence` copies step by step.

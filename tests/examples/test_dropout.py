@@ -33,7 +33,9 @@ def test_fused_and_scratch_give_the_same_curve(run):
     assert run["results"]["gap between scratch and fused"] < 1e-4
     published = run["results"]["published"]
     assert published["fused"]["test by epoch"] == pytest.approx(published["from scratch"]["test by epoch"], abs=0.003)
-    assert published["fused"]["test by epoch"] != published["torch.nn"]["test by epoch"]  # which drops other units
+    assert published["torch.nn"]["test by epoch"] == pytest.approx(
+        published["from scratch"]["test by epoch"], abs=0.003
+    )
 
 
 def test_dropout_brings_nothing_on_many_images_and_something_on_few(run):
@@ -55,7 +57,7 @@ def digits():
     return data.digits()
 
 
-@pytest.mark.parametrize("backend", ["reference", "aten", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "aten", "triton"])
 def test_every_backend_trains_as_the_scratch_net_does(digits, backend):
     few = digits.some(75, seed=1)
     plan = Plan(images=75, epochs=2, batch=33)

@@ -63,7 +63,8 @@ def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
 
 def test_other_calls_take_the_general_way(kind, ways):
     x = torch.randn(5, 2, 3)
-    kind(3, 4, 2, dropout=0.5)(x)
+    kind(3, 4, 2, dropout=0.5, backend="aten")(x)
+    kind(3, 4, 2, dropout=0.5, variational=True)(x)
     kind(3, 4, backend="reference")(x)
     kind(3, 4, memory="recompute")(x)
     with use_backend("reference"):
@@ -71,8 +72,9 @@ def test_other_calls_take_the_general_way(kind, ways):
     kind(3, 4, device="meta")(x.to("meta"))
     torch.vmap(kind(3, 4))(x.unsqueeze(0))
     assert not any(ways)
-    kind(3, 4, 2, dropout=0.5).eval()(x)
-    assert ways.pop()
+    for module in (kind(3, 4, 2, dropout=0.5), kind(3, 4, 2, dropout=0.5, backend="aten").eval()):
+        module(x)
+        assert ways.pop()
     kind(3, 4, weight_dropout=0.5)(x)
     kind(3, 4, input_dropout=0.5)(x)
     assert not any(ways)

@@ -71,7 +71,7 @@ def test_the_backward_of_dropout_keeps_the_seed_alone(inplace, compiled):
     x, scale = torch.randn(31, 17, requires_grad=True), torch.tensor(2.0)
 
     def function(x):
-        return functional.dropout(x * scale, 0.5, inplace=inplace)
+        return functional.dropout(x * scale, 0.5, inplace=inplace, backend="aten")
 
     sizes = sizes_saved(torch.compile(function, fullgraph=True, backend="aot_eager") if compiled else function, x)
     assert sizes
@@ -84,7 +84,7 @@ def test_the_backward_of_bias_relu_dropout_keeps_its_result_alone(compiled):
     x, bias = torch.randn(31, 17, requires_grad=True), torch.randn(17, requires_grad=True)
 
     def function(x, bias):
-        return functional.bias_relu_dropout(x, bias, 0.5)
+        return functional.bias_relu_dropout(x, bias, 0.5, backend="aten")
 
     sizes = sizes_saved(torch.compile(function, fullgraph=True, backend="aot_eager") if compiled else function, x, bias)
     assert sum(sizes) <= 31 * 17 + 1

@@ -1,4 +1,4 @@
-"""Dropout in the recurrent modules: the masks of `functional.dropout`, the same on every backend and in every layout."""
+"""Dropout in the recurrent modules: the masks of `functional.dropout`, the same in every layout and on every named backend."""
 
 import pytest
 import torch

@@ -19,11 +19,13 @@ class Network(NamedTuple):
         cell: "gru" or "lstm".
         weights: the weights, which say the number of layers too.
         training: tells torch whether a backward may follow.
+        dropout: probability of dropping an element between layers, with the masks of torch; 0 outside training.
     """
 
     cell: str
     weights: Weights
     training: bool
+    dropout: float = 0.0
 
     @property
     def num_layers(self) -> int:
@@ -49,7 +51,23 @@ class Network(NamedTuple):
     def layer(self, depth: int) -> Network:
         """One layer alone."""
         each = self.weights.count * self.weights.directions
-        return self.with_flat(self.weights.flat[depth * each : (depth + 1) * each])
+        return self.with_flat(self.weights.flat[depth * each : (depth + 1) * each])._replace(dropout=0.0)
+
+    def layer_by_layer(
+        self,
+        run: Callable[[Network, Tensor, States], tuple[Tensor, States]],
+        x: Tensor,
+        states: States,
+        drop: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, States]:
+        """Run every layer by `run`, with `drop`, by default torch's dropout, between layers if there is dropout."""
+        finals: list[States] = []
+        for depth, state in enumerate(zip(*(s.split(self.weights.directions) for s in states), strict=True)):
+            if depth and self.dropout:
+                x = torch.dropout(x, self.dropout, True) if drop is None else drop(x)
+            x, final = run(self.layer(depth), x, state)
+            finals.append(final)
+        return x, tuple([torch.cat(parts) for parts in zip(*finals, strict=True)])
 
     def with_input_weights(self, change: Callable[[Tensor], Tensor]) -> Network:
         """This network with every w_ih of its first layer changed."""
@@ -64,7 +82,7 @@ class Network(NamedTuple):
         function: Any = torch.lstm if self.cell == "lstm" else torch.gru
         hx = states if self.cell == "lstm" else states[0]
         flat, both = self.weights.flat, self.weights.directions == 2
-        options = (self.weights.bias, self.num_layers, 0.0, self.training, both)
+        options = (self.weights.bias, self.num_layers, self.dropout, self.training, both)
         if batch_sizes is None:
             output, *finals = function(input, hx, flat, *options, batch_first)
         else:

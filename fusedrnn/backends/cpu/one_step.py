@@ -14,6 +14,8 @@ def run_one_step(network: Network, x: Tensor, states: States) -> tuple[Tensor, S
     found: list[States] = []
     flat, directions, count = network.weights.flat, network.weights.directions, network.weights.count
     for depth in range(network.num_layers):
+        if depth and network.dropout:
+            x = torch.dropout(x, network.dropout, True)
         for k in range(depth * directions, (depth + 1) * directions):
             weights = flat[k * count : (k + 1) * count]
             if network.cell == "lstm":

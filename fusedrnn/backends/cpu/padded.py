@@ -7,6 +7,8 @@ unchanged, no gradient comes from it, and a reversed direction starts at the end
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,8 +32,12 @@ def passes_padding(network: Network, states: States) -> bool:
     return network.cell == "gru" or network.weights.directions == 1 or not (h.requires_grad or bool(h.any()))
 
 
-def run_padded(network: Network, x: Tensor, states: States, active: Tensor) -> tuple[Tensor, States]:
+def run_padded(
+    network: Network, x: Tensor, states: States, active: Tensor, drop: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, States]:
     """Run `network` on x (T, B, I), where `active` (T, B) is whether a step is before the end of its sample.
+
+    `drop`: as for `Network.layer_by_layer`.
 
     Returns:
         The output, (T, B, D*H), zero in the padding, and the final states.
@@ -41,12 +47,12 @@ def run_padded(network: Network, x: Tensor, states: States, active: Tensor) -> t
     last = active.sum(0).sub_(1)  # (B, 1)
     H, D = network.hidden_size, network.weights.directions
     column = x.new_tensor(COLUMN[network.cell]).repeat_interleave(H).unsqueeze(-1)
-    every = zip(*(state.split(D) for state in states), strict=True)
-    finals: list[States] = []
-    for depth, state in enumerate(every):
-        layer = network.layer(depth).with_input_weights(lambda w: torch.cat([w, column], 1))
+
+    def run(layer: Network, x: Tensor, state: States) -> tuple[Tensor, States]:
+        layer = layer.with_input_weights(lambda w: torch.cat([w, column], 1))
         x, final = layer.call(torch.cat([torch.where(active, x, 0), ended], -1), state)
         x = torch.where(active, x, 0)
         h_n = x[..., :H].gather(0, last.expand(-1, H).unsqueeze(0))  # of the forward direction
-        finals.append((torch.cat([h_n, final[0][1:]]) if D == 2 else h_n, *final[1:]))
-    return x, tuple([torch.cat(parts) for parts in zip(*finals, strict=True)])
+        return x, (torch.cat([h_n, final[0][1:]]) if D == 2 else h_n, *final[1:])
+
+    return network.layer_by_layer(run, x, states, drop)

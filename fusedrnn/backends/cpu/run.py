@@ -5,6 +5,8 @@ Every input may be token ids, without the dimension of features. Results are the
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -15,6 +17,7 @@ from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.one_step import run_one_step
 from fusedrnn.backends.cpu.padded import passes_padding, run_padded
 from fusedrnn.call import States
+from fusedrnn.operators.dropout import torch_dropout_of_rows
 from fusedrnn.operators.packing import pack, sort_and_pack, unpack
 from fusedrnn.reference.loop import active_steps
 
@@ -60,7 +63,8 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
         return output.flatten(0, 1), finals
     if _padded(network, T, B, data, states, rows=rows, grad=grad):
         x, lengths, places = unpack(data, batch_sizes, B)
-        output, finals = run_padded(network, x, states, active_steps(lengths, T))
+        drop = partial(torch_dropout_of_rows, p=network.dropout, places=places)
+        output, finals = run_padded(network, x, states, active_steps(lengths, T), drop)
         return pack(output, places), finals
     return network.call(data, states, batch_sizes)
 
@@ -79,7 +83,9 @@ def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) ->
 
 
 def run_sorted(network: Network, x: Tensor, lengths: Tensor, states: States) -> tuple[Tensor, States]:
-    """Sort by length, pack, run, and put everything back in the caller's order, padded to T."""
+    """Sort by length, pack, run, and put everything back in the caller's order, padded to T; with dropout layer by layer."""
+    if network.dropout:
+        return network.layer_by_layer(lambda layer, x, state: run_sorted(layer, x, lengths, state), x, states)
     packed = sort_and_pack(x, lengths)
     order, inverse = packed.sorted_indices, packed.unsorted_indices
     assert order is not None
