@@ -10,7 +10,7 @@ import torch
 from fusedrnn.auto import choose
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
 from fusedrnn.backends.cpu import cost
-from fusedrnn.backends.cpu.ids import width as features
+from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.call import Call, Result
 from fusedrnn.context import exporting_onnx, readable, transformed
 
@@ -60,24 +60,30 @@ def unreadable_lengths(call: Call) -> bool:
 
 def ids_become_features(call: Call) -> bool:
     """Whether torch's function runs token ids as features, faster than our operators gather their columns of w_ih."""
-    if not torch_rnn.has_forms(call):
-        return False
-    spec, dtype = call.spec, call.weights.flat[0].dtype
-    width = features(call.input.numel(), spec.input_size)
-    return cost.features_are_faster(spec.cell, dtype, call.batch, spec.hidden_size, width)
+    return torch_rnn.has_forms(call) and cost.features_are_faster(_sizes(call), grad=_needs_grad(call))
 
 
 def loop_trains_faster(call: Call) -> bool:
     """Whether torch would differentiate the call step by step on a CPU, and our operators train it faster."""
-    spec, weights = call.spec, call.weights.flat
-    if not torch.is_grad_enabled() or weights[0].dtype not in (torch.float32, torch.float64) or call.weights.projected:
+    if call.weights.flat[0].dtype not in (torch.float32, torch.float64) or call.weights.projected:
         return False
-    if not torch_rnn.has_forms(call) or not any(t.requires_grad for t in (call.input, *call.states, *weights)):
+    if not _needs_grad(call) or not torch_rnn.has_forms(call):
         return False
-    rows = None if call.lengths is None else int(call.lengths.sum())
-    rows = len(call.input) if call.batch_sizes is not None else rows
-    sizes = (call.steps, call.batch, spec.hidden_size, spec.directions)
-    return cost.loop_is_faster(spec.cell, weights[0].dtype, *sizes, rows=rows)
+    return cost.loop_is_faster(_sizes(call), ids=call.is_ids)
+
+
+def _needs_grad(call: Call) -> bool:
+    """Whether autograd records the call."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (call.input, *call.states, *call.weights.flat))
+
+
+def _sizes(call: Call) -> Sizes:
+    """What the cost of a call depends on."""
+    spec, steps, batch = call.spec, call.steps, call.batch
+    together = steps * batch if call.lengths is None else int(call.lengths.sum())
+    together = len(call.input) if call.batch_sizes is not None else together
+    dtype, I = call.weights.flat[0].dtype, spec.input_size
+    return Sizes(spec.cell, dtype, steps, batch, together, I, spec.hidden_size, spec.num_layers, spec.directions)
 
 
 ENGINES: dict[str, Callable[[Call], Result]] = {

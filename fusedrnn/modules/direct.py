@@ -16,10 +16,11 @@ from torch import Tensor
 from torch._C import _is_tracing
 
 from fusedrnn import validation
-from fusedrnn.backends.cpu.cost import features_are_faster, loop_is_faster
-from fusedrnn.backends.cpu.ids import width
-from fusedrnn.backends.cpu.network import Network
-from fusedrnn.backends.cpu.run import run_form
+from fusedrnn.backends.cpu import cost
+from fusedrnn.backends.cpu.cost import Sizes
+from fusedrnn.backends.cpu.ids import one_hot
+from fusedrnn.backends.cpu.network import Network, run_torch
+from fusedrnn.backends.cpu.run import may_run_alone, run_form
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.pointwise import torch_masks
 from fusedrnn.call import Spec, States, Weights, zeros
@@ -84,37 +85,47 @@ def run_directly(
         return None
     if ids:
         dtype = flat[0].dtype
-        if not features_are_faster(cell, dtype, batch, hidden_size, width(input.numel(), module.input_size)):
-            return None
     elif flat[0].dtype != dtype or sizes[-1] != module.input_size:
         return None
     plain = batch_sizes is None and lengths is None and not ids
     if not plain and torch.is_autocast_enabled("cpu"):
         return None
-    rows = None
+    together = steps * batch
     if lengths is not None:
         if type(lengths) is not Tensor:
             return None
         validation.check_lengths(lengths, input.transpose(0, 1) if batch_first else input)
-        rows = int(lengths.sum())
+        together = int(lengths.sum())
     elif batch_sizes is not None:
-        rows = sizes[0]
-    if torch.is_grad_enabled() and module.proj_size == 0:
-        directions = 2 if bidirectional else 1
-        if loop_is_faster(cell, dtype, steps, batch, hidden_size, directions, rows=rows):
+        together = sizes[0]
+    grad, directions = torch.is_grad_enabled(), 2 if bidirectional else 1
+    hot = False
+    trains = grad and steps > cost.NEVER_A_LOOP and module.proj_size == 0
+    if trains or ids:
+        about = Sizes(
+            cell, dtype, steps, batch, together, module.input_size, hidden_size, module.num_layers, directions
+        )
+        if trains and cost.loop_is_faster(about, ids=ids):
             return None
+        if ids and not cost.features_are_faster(about, grad=grad):
+            return None
+        hot = ids and lengths is None and batch_sizes is None and cost.one_hot_is_faster(about, grad=grad)
     if states:
         for state, shape in zip(states, state_shapes, strict=True):
             if type(state) is not Tensor or state.shape != shape or state.dtype != dtype or not state.is_cpu:
                 return None
     else:
         states = zeros(flat[0] if ids else input, state_shapes)
+    bias, projected = bool(module.bias), module.proj_size > 0
+    if hot:
+        input, plain = one_hot(input, module.input_size, flat[0]), True
+    if plain and not may_run_alone(cell, steps, projected=projected):
+        options = (bias, module.num_layers, dropout, module.training, bidirectional, batch_first)
+        return run_torch(cell, input, states, flat, *options)
     turned = batch_first and lengths is not None
     if turned:
         input = input.transpose(0, 1)
-    if ids:
-        validation.check_ids(input, module.input_size, lengths)
-    weights = Weights(flat, 2 if bidirectional else 1, bias=bool(module.bias), projected=module.proj_size > 0)
+    weights = Weights(flat, directions, bias=bias, projected=projected)
     network = Network(cell, weights, module.training, dropout)
     output, finals = run_form(network, input, states, batch_sizes, lengths, batch_first and not turned)
     return output.transpose(0, 1) if turned else output, finals

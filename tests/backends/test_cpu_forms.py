@@ -129,18 +129,31 @@ def test_the_results_of_one_step_share_no_memory(kind):
     assert all(map(torch.equal, flat(finals), before))
 
 
-@pytest.mark.parametrize("rows", ["one-hot", "columns"])
-@pytest.mark.parametrize("grad", [False, True])
-def test_ids_become_the_narrower_features(forms, rows, grad):
-    forms.force(features_are_faster=True, loop_is_faster=False)
-    vocabulary = 5 if rows == "one-hot" else 200
-    module, x = FusedLSTM(vocabulary, H, 2, bidirectional=True, dtype=torch.float64), torch.randint(vocabulary, (6, 3))
-    with torch.set_grad_enabled(grad):
-        network, features = run.with_features(_network(module), x, grad=grad)
-    width = vocabulary if rows == "one-hot" else 18
+@pytest.mark.parametrize(
+    ("rules", "vocabulary", "width"),
+    [((False, False), 5, 5), ((False, True), 200, 18), ((True, False), 200, 2), ((False, True), 18, 18)],
+    ids=["one-hot", "a column for every place", "a column for every id", "as many places as ids"],
+)
+def test_ids_become_features_of_this_width(forms, rules, vocabulary, width):
+    counting, columns = rules
+    forms.force(features_are_faster=True, loop_is_faster=False, counting_is_faster=counting, columns_are_faster=columns)
+    module = FusedLSTM(vocabulary, H, 2, bidirectional=True, dtype=torch.float64)
+    x = torch.tensor([[vocabulary - 1, 0, vocabulary - 1]]).expand(6, 3).clone()
+    network = _network(module)
+    network, features = run.with_features(network, x, network.sizes(6, 3, 18), grad=True)
     assert features.shape == (6, 3, width)
     assert [w.shape[1] for w in network.weights.flat[::4]] == [width, width, 2 * H, 2 * H]
     same(module, x)
+
+
+@pytest.mark.parametrize("form", [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("bad", [-1, 200])
+def test_every_form_refuses_a_bad_id(forms, form, bad):
+    forms.force(features_are_faster=True, counting_is_faster=form[0], columns_are_faster=form[1])
+    x = torch.zeros(6, 3, dtype=torch.int64)
+    x[4, 1] = bad
+    with pytest.raises(IndexError, match=rf"^token ids: expected 0 to 199 \(input_size - 1\), got .*{bad}"):
+        FusedLSTM(200, H)(x)
 
 
 def _network(module):

@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusedrnn import FusedDropout, FusedGRU, FusedLSTM, functional, use_backend
 from fusedrnn.backends.cpu import cost
-from fusedrnn.modules import direct
 
 T, B, I, H, P = 6, 3, 5, 4, 0.4
 LENGTHS = torch.tensor([3, 6, 1])
@@ -31,9 +30,7 @@ FORMS = {
 def form(request, monkeypatch):
     """Decide the rules of `cost` by name."""
     for name, decision in request.param.items():
-        for module in (cost, direct) if name == LOOP else (cost,):
-            decide = functools.partial(lambda given, *args, **kwargs: given, decision)
-            monkeypatch.setattr(module, name, decide)
+        monkeypatch.setattr(cost, name, functools.partial(lambda given, *args, **kwargs: given, decision))
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)

@@ -3,11 +3,12 @@
 Times are in nanoseconds. The constants were measured on a CPU with AVX-512 (`benchmarks/NOTES.md`), but only their ratios matter:
 the cost of entering an operator against that of a multiplication. What differs between machines by more than that is asked:
 whether torch has a fused LSTM (oneDNN) for the call, and the number of threads.
-
-T steps, B samples, N = T B rows, I inputs, H units, G gates, D directions.
 """
 
 from __future__ import annotations
+
+from math import expm1
+from typing import NamedTuple
 
 import torch
 
@@ -19,11 +20,57 @@ REORDER = 0.9
 """Bringing one weight into oneDNN's layout, which a call does for all weights."""
 COPY = 0.33
 """Copying one weight."""
+FETCH = 1.5
+"""Reading or adding to one element of a column of w_ih, which is not contiguous."""
 
 
-def fused_lstm(dtype: torch.dtype) -> bool:
-    """Whether torch runs an LSTM of `dtype` by oneDNN's kernel for whole layers, not step by step."""
-    return dtype == torch.float32 and torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+NEVER_A_LOOP = 4
+"""Up to so many steps a layer without ids never trains faster by our operators; see `loop_is_faster`."""
+
+
+class Sizes(NamedTuple):
+    """What the cost of a call depends on.
+
+    Attributes:
+        cell: "gru" or "lstm".
+        dtype: that of the weights.
+        T: steps.
+        B: samples.
+        N: steps of all samples together; T B where all have T.
+        I: inputs, or ids in the vocabulary.
+        H: units.
+        L: layers.
+        D: directions.
+    """
+
+    cell: str
+    dtype: torch.dtype
+    T: int
+    B: int
+    N: int
+    I: int
+    H: int
+    L: int = 1
+    D: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of w_ih and w_hh: G H."""
+        return NUMBERS[self.cell].gates * self.H
+
+    @property
+    def fused(self) -> bool:
+        """Whether torch runs the call by oneDNN's kernel for whole LSTM layers, not step by step."""
+        return self.cell == "lstm" and self.dtype == torch.float32 and _onednn()
+
+    @property
+    def padding(self) -> int:
+        """Steps past the end of a sample."""
+        return self.T * self.B - self.N
+
+
+def _onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
 
 
 def product() -> float:
@@ -36,54 +83,91 @@ def _wasted(B: int) -> float:
     return B / (B + 32)
 
 
-def too_sparse(T: int, B: int, rows: int | None) -> bool:
-    """Whether padding would take more than four times the memory of the `rows` steps of all samples; None for all steps."""
-    return rows is not None and 4 * rows < T * B
+def too_sparse(s: Sizes) -> bool:
+    """Whether padding would take more than four times the memory of the steps of all samples."""
+    return 4 * s.N < s.T * s.B
 
 
-def padded_is_faster(
-    cell: str, dtype: torch.dtype, T: int, B: int, width: int, H: int, *, rows: int, grad: bool
-) -> bool:
+def padded_is_faster(s: Sizes, *, grad: bool) -> bool:
     """Whether samples of several lengths run faster padded, as a dense batch, than packed.
 
-    A packed batch does no work past the end of a sample, but torch runs it step by step. `rows`: steps of all samples together.
-    `width`: I.
+    A packed batch does no work past the end of a sample, but torch runs it step by step.
     """
-    N, macs, passes, gates = T * B, H * (H + width), 3 if grad else 1, NUMBERS[cell].gates
-    if too_sparse(T, B, rows):
+    macs, passes = s.rows * (s.H + s.I), 3 if grad else 1
+    if too_sparse(s):
         return False
-    if cell == "lstm" and fused_lstm(dtype):
-        wasted = (N - rows) * gates * macs * product() * _wasted(B)
-        stepwise = rows * H * (100 if grad else 17) + T * (80_000 if grad else 9_000)
-        return 1.1 * passes * (wasted + REORDER * gates * macs) < stepwise
-    wasted = (N - rows) * (8 * H + gates * macs * product() * _wasted(B))
-    return passes * (wasted + COPY * gates * H * width) < (200_000 if grad else 50_000)
+    if s.fused:
+        wasted = s.padding * macs * product() * _wasted(s.B)
+        stepwise = s.N * s.H * (100 if grad else 17) + s.T * (80_000 if grad else 9_000)
+        return 1.1 * passes * (wasted + REORDER * macs) < stepwise
+    wasted = s.padding * (8 * s.H + macs * product() * _wasted(s.B))
+    return passes * (wasted + COPY * s.rows * s.I) < (200_000 if grad else 50_000)
 
 
-def features_are_faster(cell: str, dtype: torch.dtype, B: int, H: int, width: int) -> bool:
-    """Whether token ids run faster as features of that width in torch's function than as a gather before our operators.
+def distinct(s: Sizes) -> float:
+    """The expected number of different ids, if all are equally likely; of a text there are fewer."""
+    return -s.I * expm1(-s.N / s.I)
+
+
+def columns_are_faster(s: Sizes, width: float, *, grad: bool) -> bool:
+    """Whether one column of w_ih for each of `width` ids makes a faster product than all columns."""
+    each = (0.3 if s.fused else 0.1) + s.N * product()
+    saved = (3 if grad else 1) * s.rows * (s.I - width) * each
+    return saved > (25_000 if grad else 15_000) + (2 if grad else 1) * s.rows * width * FETCH
+
+
+def counting_is_faster(s: Sizes, *, grad: bool) -> bool:
+    """Whether it repays to find the different ids, and to use the columns of these alone."""
+    if s.N < 8 or s.I < 200:  # a product with few columns takes the time of its result
+        return False
+    spared = min(s.N, s.I) - distinct(s)
+    return (3 if grad else 1) * s.rows * spared * (0.3 + s.N * product()) > 40_000
+
+
+def one_hot_is_faster(s: Sizes, *, grad: bool) -> bool:
+    """Whether all columns of w_ih are multiplied by one-hot rows."""
+    if counting_is_faster(s, grad=grad):
+        return False
+    return s.N >= s.I or not columns_are_faster(s, s.N, grad=grad)
+
+
+def _features(s: Sizes, *, grad: bool) -> float:
+    """Time that ids as features add to torch's function: a product and, in training, one or two for gradients."""
+    width, passes = distinct(s), (3 if s.fused else 2) if grad else 1
+    return s.D * s.rows * width * (passes * s.N * product() + (2 if grad else 1) * FETCH)
+
+
+def features_are_faster(s: Sizes, *, grad: bool) -> bool:
+    """Whether token ids run faster as features in torch's function than as a gather before our operators.
 
     Features cost torch a product; our operators cost a Python loop over the steps.
     """
-    if cell == "lstm" and fused_lstm(dtype):
-        return width < 250 + 200_000 / (B * H)
-    return width < 60 + 130_000 / (B * H)
+    if s.T == 1:
+        return True
+    if grad and not s.fused:
+        return not loop_is_faster(s, ids=True)
+    fixed, step, element, growth = (200e3, 12e3, 10, 0.035) if s.fused else (200e3, 6e3, 5, 0.03)
+    if grad:
+        fixed, step, element, growth = 600e3, 40e3, 18, 0.12
+    loop = fixed + s.L * s.D * (s.T * step + s.N * s.H * (element + growth * s.H))
+    return _features(s, grad=grad) < loop
 
 
-def steps_alone_are_faster(cell: str, T: int, B: int, *, grad: bool) -> bool:
-    """Whether a call runs faster as calls of torch's cells: one step, for which a layer's preparation does not pay."""
-    return T == 1 and (cell == "gru" or B <= 32 or grad)
+def steps_alone_are_faster(s: Sizes, *, grad: bool) -> bool:
+    """Whether a call of one step runs faster by torch's cells: the preparation of oneDNN's layer does not pay for it."""
+    return s.fused and (grad or s.B <= 32 or s.B * s.H <= 8192)
 
 
-def loop_is_faster(cell: str, dtype: torch.dtype, T: int, B: int, H: int, D: int, *, rows: int | None = None) -> bool:
+def loop_is_faster(s: Sizes, *, ids: bool = False) -> bool:
     """Whether a layer trains faster by our operators, with a hand-derived backward, than by torch.
 
     That is where torch differentiates step by step. Each step saves torch's entries of operators and its addition to the
-    gradient of w_hh, and costs time by its elements. `rows`: steps of all samples together, if their lengths differ.
+    gradient of w_hh, and costs time by its elements. With `ids` it also saves the product with features.
     """
-    if cell not in ("gru", "lstm") or (cell == "lstm" and fused_lstm(dtype)) or too_sparse(T, B, rows):
+    if s.cell not in ("gru", "lstm") or s.fused or too_sparse(s):
         return False
-    wasted = 0.0 if rows is None else (T * B - rows) * H * 18 * H * product() * _wasted(B) / 16
-    per_element = 1.0 if rows is None else 0.3
-    saved = T * (5000 - per_element * B * H) + (T - 5) * H * H / 8
-    return D * saved > 75_000 + D * wasted
+    ragged = s.N < s.T * s.B
+    wasted = s.padding * s.H * 18 * s.H * product() * _wasted(s.B) / 16
+    saved = s.T * (5000 - (0.3 if ragged else 1) * s.B * s.H) + (s.T - 5) * s.H * s.H / 8
+    spared = _features(s, grad=True) / 7 if ids else 0.0
+    return s.D * saved + spared > 75_000 + s.D * wasted

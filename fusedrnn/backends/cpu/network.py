@@ -8,8 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.call import States, Weights
 from fusedrnn.kernels.cell import NUMBERS
+
+
+def run_torch(cell: str, input: Tensor, states: States, flat: list[Tensor], *options: Any) -> tuple[Tensor, States]:
+    """Call torch's function on dense input; `options` are its arguments after the weights."""
+    if cell == "lstm":
+        output, h_n, c_n = torch.lstm(input, states, flat, *options)
+        return output, (h_n, c_n)
+    output, h_n = torch.gru(input, states[0], flat, *options)
+    return output, (h_n,)
 
 
 class Network(NamedTuple):
@@ -42,6 +52,13 @@ class Network(NamedTuple):
         if not torch.is_grad_enabled():
             return False
         return input.requires_grad or any(t.requires_grad for t in (*states, *self.weights.flat))
+
+    def sizes(self, T: int, B: int, N: int) -> Sizes:
+        """The `Sizes` of a call of T steps of B samples, N together."""
+        w_ih = self.weights.flat[0]
+        return Sizes(
+            self.cell, w_ih.dtype, T, B, N, w_ih.shape[1], self.hidden_size, self.num_layers, self.weights.directions
+        )
 
     def with_flat(self, flat: list[Tensor]) -> Network:
         """This network with other weights of the same kinds, and as many layers as they are for."""
@@ -79,12 +96,10 @@ class Network(NamedTuple):
         self, input: Tensor, states: States, batch_sizes: Tensor | None = None, batch_first: bool = False
     ) -> tuple[Tensor, States]:
         """Call torch's function on dense or packed input; returns the output and the final states."""
-        function: Any = torch.lstm if self.cell == "lstm" else torch.gru
-        hx = states if self.cell == "lstm" else states[0]
         flat, both = self.weights.flat, self.weights.directions == 2
         options = (self.weights.bias, self.num_layers, self.dropout, self.training, both)
         if batch_sizes is None:
-            output, *finals = function(input, hx, flat, *options, batch_first)
-        else:
-            output, *finals = function(input, batch_sizes, hx, flat, *options)
+            return run_torch(self.cell, input, states, flat, *options, batch_first)
+        function: Any = torch.lstm if self.cell == "lstm" else torch.gru
+        output, *finals = function(input, batch_sizes, states if self.cell == "lstm" else states[0], flat, *options)
         return output, tuple(finals)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fusedrnn.backends.cpu import cost
+from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.backends.cpu.ids import with_features
 from fusedrnn.backends.cpu.network import Network
 from fusedrnn.backends.cpu.one_step import run_one_step
@@ -38,15 +39,22 @@ def run_form(
     return run_dense(network, input, states, batch_first)
 
 
+def may_run_alone(cell: str, T: int, *, projected: bool) -> bool:
+    """Whether a call of T steps is one that `run_one_step` serves, and perhaps faster."""
+    return T == 1 and cell == "lstm" and not projected
+
+
 def run_dense(network: Network, x: Tensor, states: States, batch_first: bool = False) -> tuple[Tensor, States]:
     """Run samples of equal length, (T, B, I) or, with `batch_first`, (B, T, I)."""
-    grad = network.needs_grad(x, states)
-    if x.dtype == torch.int64:
-        network, x = with_features(network, x, grad=grad)
     time = 1 if batch_first else 0
-    if not network.weights.projected and cost.steps_alone_are_faster(
-        network.cell, x.shape[time], x.shape[1 - time], grad=grad
-    ):
+    T, B = x.shape[time], x.shape[1 - time]
+    ids, alone = x.dtype == torch.int64, may_run_alone(network.cell, T, projected=network.weights.projected)
+    if not ids and not alone:
+        return network.call(x, states, batch_first=batch_first)
+    sizes, grad = network.sizes(T, B, T * B), network.needs_grad(x, states)
+    if ids:
+        network, x = with_features(network, x, sizes, grad=grad)
+    if alone and cost.steps_alone_are_faster(sizes, grad=grad):
         output, finals = run_one_step(network, x.squeeze(time), states)
         return output.unsqueeze(time), finals
     return network.call(x, states, batch_first=batch_first)
@@ -57,11 +65,11 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
     T, B, rows = len(batch_sizes), states[0].shape[1], len(data)
     grad = network.needs_grad(data, states)
     if data.dtype == torch.int64:
-        network, data = with_features(network, data, grad=grad)
+        network, data = with_features(network, data, network.sizes(T, B, rows), grad=grad)
     if rows == T * B:
         output, finals = run_dense(network, data.view(T, B, -1), states)
         return output.flatten(0, 1), finals
-    if _padded(network, T, B, data, states, rows=rows, grad=grad):
+    if _padded(network, states, network.sizes(T, B, rows), grad=grad):
         x, lengths, places = unpack(data, batch_sizes, B)
         drop = partial(torch_dropout_of_rows, p=network.dropout, places=places)
         output, finals = run_padded(network, x, states, active_steps(lengths, T), drop)
@@ -76,8 +84,9 @@ def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) ->
         return run_dense(network, x, states)
     grad = network.needs_grad(x, states)
     if x.dtype == torch.int64:
-        network, x = with_features(network, torch.where(active_steps(lengths, T), x, 0), grad=grad)
-    if _padded(network, T, B, x, states, rows=rows, grad=grad):
+        x = torch.where(active_steps(lengths, T), x, 0)
+        network, x = with_features(network, x, network.sizes(T, B, rows), grad=grad)
+    if _padded(network, states, network.sizes(T, B, rows), grad=grad):
         return run_padded(network, x, states, active_steps(lengths, T))
     return run_sorted(network, x, lengths, states)
 
@@ -96,9 +105,6 @@ def run_sorted(network: Network, x: Tensor, lengths: Tensor, states: States) -> 
     return output, tuple([state.index_select(1, inverse) for state in finals])
 
 
-def _padded(network: Network, T: int, B: int, x: Tensor, states: States, *, rows: int, grad: bool) -> bool:
+def _padded(network: Network, states: States, sizes: Sizes, *, grad: bool) -> bool:
     """Whether to run samples of several lengths padded."""
-    sizes = (T, B, x.shape[-1], network.hidden_size)
-    return passes_padding(network, states) and cost.padded_is_faster(
-        network.cell, x.dtype, *sizes, rows=rows, grad=grad
-    )
+    return cost.padded_is_faster(sizes, grad=grad) and passes_padding(network, states)
