@@ -69,7 +69,7 @@ def loop_trains_faster(call: Call) -> bool:
         return False
     if not _needs_grad(call) or not torch_rnn.has_forms(call):
         return False
-    return cost.loop_is_faster(_sizes(call), ids=call.is_ids)
+    return cost.loop_is_faster(_sizes(call), ids=call.is_ids, packed=call.batch_sizes is not None)
 
 
 def _needs_grad(call: Call) -> bool:

@@ -168,11 +168,13 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)
             output, finals, every = self._run(call)
         else:
-            output, finals, every = *found, ()
+            output, finals = found
         if inverse is not None:
-            finals = _each(lambda state: state.index_select(1, inverse), finals)
-        output, every = _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), (output, every))
-        return (output, finals, every) if all_states else (output, finals)
+            finals = tuple([state.index_select(1, inverse) for state in finals])
+        packed = PackedSequence(output, batch_sizes, order, inverse)
+        if not all_states:
+            return packed, finals
+        return packed, finals, _each(lambda rows: PackedSequence(rows, batch_sizes, order, inverse), every)
 
     def _forward_nested(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
         """Run a jagged tensor as packed rows. Output and states of every step are jagged with its offsets."""

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 from torch._C import _is_tracing
 
-from fusedrnn import validation
 from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.backends.cpu.ids import one_hot
 from fusedrnn.backends.cpu.network import Network, run_torch
-from fusedrnn.backends.cpu.run import may_run_alone, run_form
+from fusedrnn.backends.cpu.run import may_run_alone, run_dense, run_lengths, run_packed
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.pointwise import torch_masks
 from fusedrnn.call import Spec, States, Weights, zeros
@@ -87,15 +86,16 @@ def run_directly(
         dtype = flat[0].dtype
     elif flat[0].dtype != dtype or sizes[-1] != module.input_size:
         return None
-    plain = batch_sizes is None and lengths is None and not ids
-    if not plain and torch.is_autocast_enabled("cpu"):
+    if (ids or batch_sizes is not None or lengths is not None) and torch.is_autocast_enabled("cpu"):
         return None
     together = steps * batch
     if lengths is not None:
-        if type(lengths) is not Tensor:
+        if type(lengths) is not Tensor or lengths.dtype != torch.int64 or lengths.shape != (batch,):
             return None
-        validation.check_lengths(lengths, input.transpose(0, 1) if batch_first else input)
-        together = int(lengths.sum())
+        each = lengths.tolist()
+        if min(each) < 1 or max(each) > steps:
+            return None
+        together = sum(each)
     elif batch_sizes is not None:
         together = sizes[0]
     grad, directions = torch.is_grad_enabled(), 2 if bidirectional else 1
@@ -105,7 +105,7 @@ def run_directly(
         about = Sizes(
             cell, dtype, steps, batch, together, module.input_size, hidden_size, module.num_layers, directions
         )
-        if trains and cost.loop_is_faster(about, ids=ids):
+        if trains and cost.loop_is_faster(about, ids=ids, packed=batch_sizes is not None):
             return None
         if ids and not cost.features_are_faster(about, grad=grad):
             return None
@@ -118,17 +118,21 @@ def run_directly(
         states = zeros(flat[0] if ids else input, state_shapes)
     bias, projected = bool(module.bias), module.proj_size > 0
     if hot:
-        input, plain = one_hot(input, module.input_size, flat[0]), True
-    if plain and not may_run_alone(cell, steps, projected=projected):
-        options = (bias, module.num_layers, dropout, module.training, bidirectional, batch_first)
-        return run_torch(cell, input, states, flat, *options)
-    turned = batch_first and lengths is not None
-    if turned:
-        input = input.transpose(0, 1)
+        input, ids = one_hot(input, module.input_size, flat[0]), False
+    if not ids and lengths is None:  # nothing to choose from?
+        rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
+        if batch_sizes is None and not may_run_alone(cell, steps, projected=projected):
+            return run_torch(cell, (input,), states, *rest, batch_first)
+        if batch_sizes is not None and cell == "gru":
+            return run_torch(cell, (input, batch_sizes), states, *rest)
     weights = Weights(flat, directions, bias=bias, projected=projected)
     network = Network(cell, weights, module.training, dropout)
-    output, finals = run_form(network, input, states, batch_sizes, lengths, batch_first and not turned)
-    return output.transpose(0, 1) if turned else output, finals
+    if batch_sizes is not None:
+        return run_packed(network, input, batch_sizes, states)
+    if lengths is None:
+        return run_dense(network, input, states, batch_first)
+    output, finals = run_lengths(network, input.transpose(0, 1) if batch_first else input, lengths, states, together)
+    return output.transpose(0, 1) if batch_first else output, finals
 
 
 def _torch_drops(p: Any, module: Any, input: Tensor) -> bool:

@@ -88,11 +88,14 @@ def too_sparse(s: Sizes) -> bool:
     return 4 * s.N < s.T * s.B
 
 
-def padded_is_faster(s: Sizes, *, grad: bool) -> bool:
-    """Whether samples of several lengths run faster padded, as a dense batch, than packed.
+def padded_is_faster(s: Sizes, *, grad: bool, packed: bool) -> bool:
+    """Whether samples of several lengths run faster padded, as a dense batch, than packed; `packed`: they are packed already.
 
-    A packed batch does no work past the end of a sample, but torch runs it step by step.
+    A packed batch does no work past the end of a sample, but torch runs it step by step. Where it runs a dense batch so too,
+    only the backward of a batch that is not packed gains.
     """
+    if not s.fused and (packed or not grad):
+        return False
     macs, passes = s.rows * (s.H + s.I), 3 if grad else 1
     if too_sparse(s):
         return False
@@ -101,7 +104,7 @@ def padded_is_faster(s: Sizes, *, grad: bool) -> bool:
         stepwise = s.N * s.H * (100 if grad else 17) + s.T * (80_000 if grad else 9_000)
         return 1.1 * passes * (wasted + REORDER * macs) < stepwise
     wasted = s.padding * (8 * s.H + macs * product() * _wasted(s.B))
-    return passes * (wasted + COPY * s.rows * s.I) < (200_000 if grad else 50_000)
+    return passes * (wasted + COPY * s.rows * s.I) < 200_000
 
 
 def distinct(s: Sizes) -> float:
@@ -111,9 +114,9 @@ def distinct(s: Sizes) -> float:
 
 def columns_are_faster(s: Sizes, width: float, *, grad: bool) -> bool:
     """Whether one column of w_ih for each of `width` ids makes a faster product than all columns."""
-    each = (0.3 if s.fused else 0.1) + s.N * product()
+    each = (0.3 if s.fused else 0.05) + s.N * product()
     saved = (3 if grad else 1) * s.rows * (s.I - width) * each
-    return saved > (25_000 if grad else 15_000) + (2 if grad else 1) * s.rows * width * FETCH
+    return saved > (40_000 if grad else 15_000) + (2 if grad else 1) * s.rows * width * FETCH
 
 
 def counting_is_faster(s: Sizes, *, grad: bool) -> bool:
@@ -158,11 +161,12 @@ def steps_alone_are_faster(s: Sizes, *, grad: bool) -> bool:
     return s.fused and (grad or s.B <= 32 or s.B * s.H <= 8192)
 
 
-def loop_is_faster(s: Sizes, *, ids: bool = False) -> bool:
+def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool:
     """Whether a layer trains faster by our operators, with a hand-derived backward, than by torch.
 
     That is where torch differentiates step by step. Each step saves torch's entries of operators and its addition to the
-    gradient of w_hh, and costs time by its elements. With `ids` it also saves the product with features.
+    gradient of w_hh, and costs time by its elements. With `ids` it also saves the product with features. Rows that
+    are `packed` are unpacked first.
     """
     if s.cell not in ("gru", "lstm") or s.fused or too_sparse(s):
         return False
@@ -170,4 +174,4 @@ def loop_is_faster(s: Sizes, *, ids: bool = False) -> bool:
     wasted = s.padding * s.H * 18 * s.H * product() * _wasted(s.B) / 16
     saved = s.T * (5000 - (0.3 if ragged else 1) * s.B * s.H) + (s.T - 5) * s.H * s.H / 8
     spared = _features(s, grad=True) / 7 if ids else 0.0
-    return s.D * saved + spared > 75_000 + s.D * wasted
+    return s.D * saved + spared > (100_000 if packed and ragged else 75_000) + s.D * wasted

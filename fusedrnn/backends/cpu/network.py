@@ -13,13 +13,11 @@ from fusedrnn.call import States, Weights
 from fusedrnn.kernels.cell import NUMBERS
 
 
-def run_torch(cell: str, input: Tensor, states: States, flat: list[Tensor], *options: Any) -> tuple[Tensor, States]:
-    """Call torch's function on dense input; `options` are its arguments after the weights."""
-    if cell == "lstm":
-        output, h_n, c_n = torch.lstm(input, states, flat, *options)
-        return output, (h_n, c_n)
-    output, h_n = torch.gru(input, states[0], flat, *options)
-    return output, (h_n,)
+def run_torch(cell: str, input: tuple[Tensor, ...], states: States, *rest: Any) -> tuple[Tensor, States]:
+    """Call torch's function on `input`: dense, or packed rows and batch_sizes. `rest`: its arguments after the states."""
+    function: Any = torch.lstm if cell == "lstm" else torch.gru
+    output, *finals = function(*input, states if cell == "lstm" else states[0], *rest)
+    return output, tuple(finals)
 
 
 class Network(NamedTuple):
@@ -97,9 +95,7 @@ class Network(NamedTuple):
     ) -> tuple[Tensor, States]:
         """Call torch's function on dense or packed input; returns the output and the final states."""
         flat, both = self.weights.flat, self.weights.directions == 2
-        options = (self.weights.bias, self.num_layers, self.dropout, self.training, both)
+        rest = (flat, self.weights.bias, self.num_layers, self.dropout, self.training, both)
         if batch_sizes is None:
-            return run_torch(self.cell, input, states, flat, *options, batch_first)
-        function: Any = torch.lstm if self.cell == "lstm" else torch.gru
-        output, *finals = function(input, batch_sizes, states if self.cell == "lstm" else states[0], flat, *options)
-        return output, tuple(finals)
+            return run_torch(self.cell, (input,), states, *rest, batch_first)
+        return run_torch(self.cell, (input, batch_sizes), states, *rest)

@@ -24,19 +24,14 @@ from fusedrnn.reference.loop import active_steps
 
 
 def run_form(
-    network: Network,
-    input: Tensor,
-    states: States,
-    batch_sizes: Tensor | None = None,
-    lengths: Tensor | None = None,
-    batch_first: bool = False,
+    network: Network, input: Tensor, states: States, batch_sizes: Tensor | None = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, States]:
-    """Run dense input, packed rows with `batch_sizes`, or padded input with `lengths`; `batch_first` is for dense input."""
+    """Run dense input, packed rows with `batch_sizes`, or padded input with `lengths`."""
     if lengths is not None:
         return run_lengths(network, input, lengths, states)
     if batch_sizes is not None:
         return run_packed(network, input, batch_sizes, states)
-    return run_dense(network, input, states, batch_first)
+    return run_dense(network, input, states)
 
 
 def may_run_alone(cell: str, T: int, *, projected: bool) -> bool:
@@ -66,10 +61,10 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
     grad = network.needs_grad(data, states)
     if data.dtype == torch.int64:
         network, data = with_features(network, data, network.sizes(T, B, rows), grad=grad)
-    if rows == T * B:
+    if rows == T * B and network.cell == "lstm":
         output, finals = run_dense(network, data.view(T, B, -1), states)
         return output.flatten(0, 1), finals
-    if _padded(network, states, network.sizes(T, B, rows), grad=grad):
+    if _padded(network, states, network.sizes(T, B, rows), grad=grad, packed=True):
         x, lengths, places = unpack(data, batch_sizes, B)
         drop = partial(torch_dropout_of_rows, p=network.dropout, places=places)
         output, finals = run_padded(network, x, states, active_steps(lengths, T), drop)
@@ -77,16 +72,18 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
     return network.call(data, states, batch_sizes)
 
 
-def run_lengths(network: Network, x: Tensor, lengths: Tensor, states: States) -> tuple[Tensor, States]:
-    """Run samples of `lengths` (B,) in any order, padded to (T, B, I); the output is zero in the padding."""
-    (T, B), rows = x.shape[:2], int(lengths.sum())
+def run_lengths(
+    network: Network, x: Tensor, lengths: Tensor, states: States, together: int | None = None
+) -> tuple[Tensor, States]:
+    """Run samples of `lengths` (B,) in any order, `together` their sum, padded to (T, B, I); the output is zero in the padding."""
+    (T, B), rows = x.shape[:2], int(lengths.sum()) if together is None else together
     if rows == T * B:
         return run_dense(network, x, states)
     grad = network.needs_grad(x, states)
     if x.dtype == torch.int64:
         x = torch.where(active_steps(lengths, T), x, 0)
         network, x = with_features(network, x, network.sizes(T, B, rows), grad=grad)
-    if _padded(network, states, network.sizes(T, B, rows), grad=grad):
+    if _padded(network, states, network.sizes(T, B, rows), grad=grad, packed=False):
         return run_padded(network, x, states, active_steps(lengths, T))
     return run_sorted(network, x, lengths, states)
 
@@ -105,6 +102,6 @@ def run_sorted(network: Network, x: Tensor, lengths: Tensor, states: States) -> 
     return output, tuple([state.index_select(1, inverse) for state in finals])
 
 
-def _padded(network: Network, states: States, sizes: Sizes, *, grad: bool) -> bool:
+def _padded(network: Network, states: States, sizes: Sizes, *, grad: bool, packed: bool) -> bool:
     """Whether to run samples of several lengths padded."""
-    return cost.padded_is_faster(sizes, grad=grad) and passes_padding(network, states)
+    return cost.padded_is_faster(sizes, grad=grad, packed=packed) and passes_padding(network, states)
