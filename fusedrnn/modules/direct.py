@@ -123,7 +123,7 @@ def run_directly(
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
         if batch_sizes is None and not may_run_alone(cell, steps, projected=projected):
             return run_torch(cell, (input,), states, *rest, batch_first)
-        if batch_sizes is not None and cell == "gru":
+        if batch_sizes is not None and (cell == "gru" or together == steps * batch):
             return run_torch(cell, (input, batch_sizes), states, *rest)
     weights = Weights(flat, directions, bias=bias, projected=projected)
     network = Network(cell, weights, module.training, dropout)

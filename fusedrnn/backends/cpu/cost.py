@@ -101,7 +101,10 @@ def padded_is_faster(s: Sizes, *, grad: bool, packed: bool) -> bool:
         return False
     if s.fused:
         wasted = s.padding * macs * product() * _wasted(s.B)
-        stepwise = s.N * s.H * (100 if grad else 17) + s.T * (80_000 if grad else 9_000)
+        if packed and not grad:
+            stepwise = 4.4 * s.N * s.H + s.T * (8_000 + 0.05 * macs) - 220_000
+        else:
+            stepwise = s.N * s.H * (100 if grad else 17) + s.T * (80_000 if grad else 9_000)
         return 1.1 * passes * (wasted + REORDER * macs) < stepwise
     wasted = s.padding * (8 * s.H + macs * product() * _wasted(s.B))
     return passes * (wasted + COPY * s.rows * s.I) < 200_000
