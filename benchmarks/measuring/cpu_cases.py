@@ -53,6 +53,13 @@ def layer(s: Sizes, **options: Any) -> dict[str, Call]:
     return {"torch.nn": lambda: theirs(x)[0], "ours": lambda: ours(x)[0]}
 
 
+def bfloat16(s: Sizes) -> dict[str, Call]:
+    """A layer in bfloat16."""
+    theirs, ours = modules(LAYERS[s.cell], s.H, s.H, dtype=torch.bfloat16)
+    x = features(s).detach().bfloat16().requires_grad_(s.training)
+    return {"torch.nn": lambda: theirs(x)[0], "ours": lambda: ours(x)[0]}
+
+
 def deep(s: Sizes) -> dict[str, Call]:
     """Two layers of two directions."""
     return layer(s, num_layers=2, bidirectional=True)
@@ -163,6 +170,7 @@ def awd(s: Sizes) -> dict[str, Call]:
 
 PATHS: dict[str, Callable[[Sizes], dict[str, Call]]] = {
     "layer": layer,
+    "layer in bfloat16": bfloat16,
     "two layers, two directions": deep,
     "dropout between layers": between,
     "cell": cell,

@@ -65,9 +65,7 @@ def ids_become_features(call: Call) -> bool:
 
 def loop_trains_faster(call: Call) -> bool:
     """Whether torch would differentiate the call step by step on a CPU, and our operators train it faster."""
-    if call.weights.flat[0].dtype not in (torch.float32, torch.float64) or call.weights.projected:
-        return False
-    if not _needs_grad(call) or not torch_rnn.has_forms(call):
+    if call.weights.projected or not torch_rnn.has_forms(call) or not _needs_grad(call):
         return False
     return cost.loop_is_faster(_sizes(call), ids=call.is_ids, packed=call.batch_sizes is not None)
 

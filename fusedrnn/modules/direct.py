@@ -23,6 +23,7 @@ from fusedrnn.backends.cpu.run import may_run_alone, run_dense, run_lengths, run
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.pointwise import torch_masks
 from fusedrnn.call import Spec, States, Weights, zeros
+from fusedrnn.operators.dropout import torch_dropout
 
 
 def run_directly(
@@ -48,14 +49,17 @@ def run_directly(
     ids = dtype == torch.int64
     if len(sizes) != (3 if batch_sizes is None else 2) - ids:
         return None
-    dropout = 0.0
+    dropout = weight_dropout = 0.0
     if module.training:
-        if module.input_dropout != 0 or module.weight_dropout != 0:
+        if module.input_dropout != 0:
             return None
-        dropout = module.dropout if module.num_layers > 1 else 0.0
+        dropout, weight_dropout = module.dropout if module.num_layers > 1 else 0.0, module.weight_dropout
     if not left_to_torch(cell, module.backend, eager=True):
         return None
-    if dropout != 0 and not _torch_drops(dropout, module, input):
+    variational = dropout != 0 and bool(module.variational)
+    if variational and (module.batch_first or batch_sizes is not None or lengths is not None):
+        return None
+    if (dropout != 0 or weight_dropout != 0) and not _torch_drops(dropout, weight_dropout, module.backend, input):
         return None
     batch_first = bool(module.batch_first) and batch_sizes is None
     if batch_sizes is not None:
@@ -119,7 +123,12 @@ def run_directly(
     bias, projected = bool(module.bias), module.proj_size > 0
     if hot:
         input, ids = one_hot(input, module.input_size, flat[0]), False
-    if not ids and lengths is None:  # nothing to choose from?
+    if weight_dropout != 0:
+        flat = [
+            torch.dropout(w, weight_dropout, True) if k % (2 + 2 * bias + projected) == 1 else w
+            for k, w in enumerate(flat)
+        ]
+    if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
         if batch_sizes is None and not may_run_alone(cell, steps, projected=projected):
             return run_torch(cell, (input,), states, *rest, batch_first)
@@ -129,15 +138,18 @@ def run_directly(
     network = Network(cell, weights, module.training, dropout)
     if batch_sizes is not None:
         return run_packed(network, input, batch_sizes, states)
+    if variational:
+        return network.layer_by_layer(run_dense, input, states, lambda h: torch_dropout(h, dropout, shared_dims=1))
     if lengths is None:
         return run_dense(network, input, states, batch_first)
     output, finals = run_lengths(network, input.transpose(0, 1) if batch_first else input, lengths, states, together)
     return output.transpose(0, 1) if batch_first else output, finals
 
 
-def _torch_drops(p: Any, module: Any, input: Tensor) -> bool:
-    """Whether torch's functions have the dropout masks between layers, of a valid probability."""
-    return type(p) is float and 0 < p <= 1 and not module.variational and torch_masks(module.backend, input)
+def _torch_drops(p: Any, q: Any, backend: str | None, input: Tensor) -> bool:
+    """Whether the dropout masks are torch's, and both probabilities are valid."""
+    valid = type(p) is float and type(q) is float and 0 <= p <= 1 and 0 <= q <= 1
+    return valid and torch_masks(backend, input)
 
 
 _SHAPE = attrgetter("shape")

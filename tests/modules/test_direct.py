@@ -64,7 +64,7 @@ def test_both_ways_give_the_same(kind, ways, monkeypatch, options, given):
 def test_other_calls_take_the_general_way(kind, ways):
     x = torch.randn(5, 2, 3)
     kind(3, 4, 2, dropout=0.5, backend="aten")(x)
-    kind(3, 4, 2, dropout=0.5, variational=True)(x)
+    kind(3, 4, 2, dropout=0.5, variational=True, batch_first=True)(x)
     kind(3, 4, backend="reference")(x)
     kind(3, 4, memory="recompute")(x)
     with use_backend("reference"):
@@ -72,12 +72,13 @@ def test_other_calls_take_the_general_way(kind, ways):
     kind(3, 4, device="meta")(x.to("meta"))
     torch.vmap(kind(3, 4))(x.unsqueeze(0))
     assert not any(ways)
-    for module in (kind(3, 4, 2, dropout=0.5), kind(3, 4, 2, dropout=0.5, backend="aten").eval()):
-        module(x)
-        assert ways.pop()
-    kind(3, 4, weight_dropout=0.5)(x)
+    kind(3, 4, weight_dropout=0.5, backend="aten")(x)
     kind(3, 4, input_dropout=0.5)(x)
     assert not any(ways)
+    every = ({"dropout": 0.5}, {"dropout": 0.5, "variational": True}, {"weight_dropout": 0.5})
+    for module in (*(kind(3, 4, 2, **options) for options in every), kind(3, 4, 2, dropout=0.5, backend="aten").eval()):
+        module(x)
+        assert ways.pop()
 
 
 def test_a_projection_takes_the_short_way(ways, monkeypatch):

@@ -126,6 +126,37 @@ def test_lengths_have_masks_of_the_padded_layout_in_the_callers_order(pair, vari
     same(modules, lambda module, x: module(x, lengths=LENGTHS), x, by_hand)
 
 
+@pytest.mark.parametrize("way", ["short", "general"])
+@pytest.mark.parametrize("ids", [False, True], ids=["features", "ids"])
+@pytest.mark.parametrize("variational", [False, True])
+def test_recurrent_weights_are_dropped_before_the_outputs_of_layers(pair, ids, variational, way, monkeypatch):
+    theirs, ours = pair(num_layers=2)
+    ours.variational, ours.weight_dropout = variational, 0.5
+    if way == "general":
+        monkeypatch.setattr("fusedrnn.modules.base.run_directly", lambda *args: None)
+    x = torch.randint(I, (T, B)) if ids else torch.randn(T, B, I, dtype=torch.float64)
+    torch.manual_seed(5)
+    output, _ = ours(x)
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    h = nn.functional.one_hot(x, I).double() if ids else x
+    own = {
+        name: torch.dropout(w, 0.5, True) if "_hh_" in name and "weight" in name else w
+        for name, w in theirs.named_parameters()
+    }
+    for depth in range(2):
+        if depth:
+            h = h * torch.dropout(h.new_ones(h.shape[1:] if variational else h.shape), P, True)
+        weights = [w for name, w in own.items() if name.endswith(str(depth))]
+        sizes = [(1, B, getattr(theirs, "proj_size", 0) or H)] + ([(1, B, H)] if theirs.mode == "LSTM" else [])
+        hx = [torch.zeros(size, dtype=torch.float64) for size in sizes]
+        function = torch.lstm if theirs.mode == "LSTM" else torch.gru
+        h, *_ = function(h, hx if theirs.mode == "LSTM" else hx[0], weights, True, 1, 0.0, True, False, False)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(output, h, rtol=1e-10, atol=1e-12)
+    assert ours.weight_hh_l0.count_nonzero() == ours.weight_hh_l0.numel()
+
+
 @pytest.mark.usefixtures("form")
 def test_ids_have_the_masks_of_one_hot_rows(pair):
     theirs, ours = pair(num_layers=2)

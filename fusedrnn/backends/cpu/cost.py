@@ -7,6 +7,7 @@ whether torch has a fused LSTM (oneDNN) for the call, and the number of threads.
 
 from __future__ import annotations
 
+from functools import cache
 from math import expm1
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class Sizes(NamedTuple):
     @property
     def fused(self) -> bool:
         """Whether torch runs the call by oneDNN's kernel for whole LSTM layers, not step by step."""
-        return self.cell == "lstm" and self.dtype == torch.float32 and _onednn()
+        return self.cell == "lstm" and torch._C._get_mkldnn_enabled() and _onednn_has(self.dtype)
 
     @property
     def padding(self) -> int:
@@ -69,8 +70,14 @@ class Sizes(NamedTuple):
         return self.T * self.B - self.N
 
 
-def _onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+@cache
+def _onednn_has(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is there and computes in `dtype` on this processor."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
 def product() -> float:
@@ -161,7 +168,7 @@ def features_are_faster(s: Sizes, *, grad: bool) -> bool:
 
 def steps_alone_are_faster(s: Sizes, *, grad: bool) -> bool:
     """Whether a call of one step runs faster by torch's cells: the preparation of oneDNN's layer does not pay for it."""
-    return s.fused and (grad or s.B <= 32 or s.B * s.H <= 8192)
+    return s.fused and s.dtype == torch.float32 and (grad or s.B <= 32 or s.B * s.H <= 8192)
 
 
 def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool:

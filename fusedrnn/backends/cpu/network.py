@@ -77,10 +77,11 @@ class Network(NamedTuple):
     ) -> tuple[Tensor, States]:
         """Run every layer by `run`, with `drop`, by default torch's dropout, between layers if there is dropout."""
         finals: list[States] = []
-        for depth, state in enumerate(zip(*(s.split(self.weights.directions) for s in states), strict=True)):
+        D = self.weights.directions
+        for depth in range(self.num_layers):
             if depth and self.dropout:
                 x = torch.dropout(x, self.dropout, True) if drop is None else drop(x)
-            x, final = run(self.layer(depth), x, state)
+            x, final = run(self.layer(depth), x, tuple([state.narrow(0, depth * D, D) for state in states]))
             finals.append(final)
         return x, tuple([torch.cat(parts) for parts in zip(*finals, strict=True)])
 
