@@ -18,6 +18,8 @@ import pandas as pd
 
 from benchmarks.gpu.plan import table as plan_table
 from benchmarks.machine_code import aot_record
+from benchmarks.measuring import cpu_report
+from benchmarks.measuring.cpu_pairs import GOAL
 from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
 from benchmarks.measuring.plots import frame, plot, records
 from benchmarks.measuring.records import RESULTS, ROOT, load
@@ -91,6 +93,25 @@ def cpu(results: Path) -> str:
     return f"{head}\n\n{ratio_table(frame({'cpu.json': record}))}"
 
 
+def cpu_paths(results: Path) -> str:
+    """Every path on a CPU: how much faster, and how slow at worst."""
+    record = load(results / "cpu_pairs.json")
+    threads = " and ".join(map(str, record.environment["threads"]))
+    head = (
+        f"{record.environment['processor']}, threads: {threads}, torch {record.environment['torch']}. The rival's time over ours, "
+        f"geometric mean and (smallest) over H 16 to 512, B 1 to 64, T 1 to 256; last, the rows below {GOAL:g}."
+    )
+    columns = ["path", *(f"{cell.upper()} {mode}" for cell, mode in cpu_report.COLUMNS), f"below {GOAL:g}"]
+    return f"{head}\n\n{markdown(columns, cpu_report.summary(cpu_report.ratios(record)))}"
+
+
+def cpu_slow(results: Path) -> str:
+    """The rows where ours is slower."""
+    rows = cpu_report.slow(cpu_report.ratios(load(results / "cpu_pairs.json")))
+    table = markdown(["path", "cell", "mode", "H", "B", "T", "threads", "rival / ours"], rows)
+    return f"<details><summary>All rows below {GOAL:g}: {len(rows)}</summary>\n\n{table}\n\n</details>"
+
+
 def predictions(results: Path) -> str:
     """The goals and what the floor model says of them."""
     record = load(results / "predictions.json")
@@ -153,7 +174,10 @@ def plan(results: Path) -> str:
     return plan_table(8.0)
 
 
-PARTS = {"speed": speed, "cpu": cpu, "predictions": predictions, "aot": aot, "flashrnn": flashrnn, "plan": plan}
+PARTS = {
+    "speed": speed, "cpu": cpu, "cpu_paths": cpu_paths, "cpu_slow": cpu_slow, "predictions": predictions, "aot": aot,
+    "flashrnn": flashrnn, "plan": plan,
+}  # fmt: skip
 
 
 def regenerated(text: str, results: Path) -> str:
@@ -181,6 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
             path.write_text(new, encoding="utf-8")
     if asked.root == ROOT and not asked.check:
         print(*plot(records(RESULTS), RESULTS), sep="\n")
+        cpu_report.draw(cpu_report.ratios(load(RESULTS / "cpu_pairs.json")), RESULTS / "cpu_pairs.png")
     return 1 if stale else 0
 
 

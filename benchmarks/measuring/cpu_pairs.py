@@ -9,8 +9,6 @@ twice more, and has the median of the three.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +20,8 @@ from torch import Tensor
 
 from benchmarks.measuring import timing
 from benchmarks.measuring.cpu_cases import PATHS, Sizes, cases
-from benchmarks.measuring.records import write
+from benchmarks.measuring.environment import environment
+from benchmarks.measuring.records import Record
 from benchmarks.measuring.timing import paired
 
 GOAL = 0.98
@@ -122,9 +121,10 @@ def main() -> None:
     parser.add_argument("--paths", nargs="+", choices=list(PATHS), default=list(PATHS))
     args = parser.parse_args()
     torch.manual_seed(0)
-    rows = list(measure(args.paths, args.threads, args.seconds))
-    record = {"torch": torch.__version__, "machine": platform.machine(), "rows": rows}
-    write(args.out, json.dumps(record, indent=1) + "\n")
+    record = Record({**environment(torch.device("cpu")), "threads": args.threads})
+    for row in measure(args.paths, args.threads, args.seconds):
+        record.rows.append(row)
+        record.save(args.out)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def run_directly(
         return None
     together = steps * batch
     if lengths is not None:
-        if type(lengths) is not Tensor or lengths.dtype != torch.int64 or lengths.shape != (batch,):
+        if type(lengths) is not Tensor or not lengths.is_cpu or lengths.shape != (batch,):
+            return None
+        if lengths.dtype not in (torch.int64, torch.int32):
             return None
         each = lengths.tolist()
         if min(each) < 1 or max(each) > steps:

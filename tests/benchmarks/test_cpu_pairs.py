@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks.measuring import cpu_cases, cpu_pairs
-from benchmarks.measuring.records import RESULTS
+from benchmarks.measuring import cpu_cases, cpu_pairs, cpu_report
+from benchmarks.measuring.records import RESULTS, Record
 
 
 @pytest.fixture
@@ -62,9 +62,36 @@ def test_the_leaves_of_a_backward_are_found():
     assert {id(t) for t in found} == {id(a), id(b)}
 
 
+def row(path, ratios, **more):
+    sizes = {"threads": 1, "cell": "gru", "H": 16, "B": 1, "T": 1, "mode": "inference", "ours_ms": 1.0}
+    return {"path": path, **sizes, **more, "ratios": ratios}
+
+
+def test_the_table_has_means_and_the_slowest_and_lists_the_slow_rows(tmp_path):
+    rows = [
+        row("ids", {"one-hot": 2.0, "embedding": 0.5}),
+        row("ids", {"one-hot": 8.0, "embedding": 0.75}, H=64),
+        row("layer", {"torch.nn": 0.98}, cell="lstm", mode="training"),
+    ]
+    found = cpu_report.ratios(Record({}, rows))
+    beside = "ids, beside nn.Embedding of width H"
+    assert cpu_report.summary(found) == [
+        ["ids", "4.00 (2.00)", "", "", "", "0 of 2"],
+        ["layer", "", "", "", "0.98 (0.98)", "0 of 1"],
+        [beside, "0.61 (0.50)", "", "", "", "2 of 2"],
+    ]
+    assert cpu_report.slow(found) == [
+        [beside, "gru", "inference", 16, 1, 1, 1, "0.50"],
+        [beside, "gru", "inference", 64, 1, 1, 1, "0.75"],
+    ]
+    cpu_report.draw(found, tmp_path / "f.png")
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_record_has_every_rival_of_its_paths():
     rows = json.loads((RESULTS / "cpu_pairs.json").read_text())["rows"]
-    assert {row["path"] for row in rows} <= set(cpu_cases.PATHS)
+    assert {row["path"] for row in rows} == set(cpu_cases.PATHS)
     for row in rows:
         of_ids = "ids" in row["path"] or row["path"] == "generation"
-        assert set(row["ratios"]) == ({"one-hot", "embedding"} if of_ids else {"torch.nn"})
+        alone = {"one-hot"} if row["path"] == "AWD-LSTM" else {"torch.nn"}
+        assert set(row["ratios"]) == ({"one-hot", "embedding"} if of_ids else alone)
