@@ -243,3 +243,26 @@ def test_second_derivatives_of_every_form(forms, kind):
 
     assert torch.autograd.gradgradcheck(lambda given: module(given, lengths=lengths)[0], (few,))
     assert "run_padded" in forms
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [0, -1, T + 1])
+def test_bad_lengths_are_refused_before_any_form_runs(forms, kind, padded, dtype, bad):
+    forms.force(padded_is_faster=padded)
+    lengths = torch.tensor([2, bad, T], dtype=dtype)
+    low, high = min(bad, 2), max(bad, T)
+    with pytest.raises(ValueError, match=rf"^lengths: expected 1 to {T} \(the number of steps\), got {low} to {high}$"):
+        KINDS[kind](I, H)(torch.randn(T, B, I), lengths=lengths)
+    assert not forms
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_lengths_of_both_dtypes_take_the_short_way(kind, dtype, monkeypatch):
+    module, x = KINDS[kind](I, H), torch.randn(T, B, I)
+    expected = module(x, lengths=LENGTHS, hx=None)[0]
+    monkeypatch.setattr("fusedrnn.backends.dispatch.run", None)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x, lengths=LENGTHS.to(dtype))[0], expected)
