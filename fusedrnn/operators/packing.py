@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
 def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -39,6 +38,20 @@ def steps_and_samples(batch_sizes: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     return step, row - (ends - batch_sizes)[step]
 
 
-def sort_and_pack(padded: Tensor, lengths: Tensor) -> PackedSequence:
-    """Sort and pack (T, B, *) by `lengths` (B,), which are in any order."""
-    return pack_padded_sequence(padded, lengths.cpu(), enforce_sorted=False)
+def sort_and_pack(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sort and pack (T, B, *) by `lengths` (B,) in any order, as torch's `pack_padded_sequence` does after its checks.
+
+    Returns:
+        The packed rows (N, *), the batch sizes (T,), and the order: the sample of each place, longest first.
+    """
+    sizes, order = torch.sort(lengths.to("cpu", torch.int64), descending=True)
+    order = order.to(padded.device)
+    data, batch_sizes = torch._pack_padded_sequence(padded.index_select(1, order), sizes, False)
+    return data, batch_sizes, order
+
+
+def unpack_and_unsort(data: Tensor, batch_sizes: Tensor, order: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Undo `sort_and_pack`; returns (T, B, *) with T = `steps`, zero in the padding, and the place of each sample."""
+    places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    padded, _ = torch._pad_packed_sequence(data, batch_sizes, False, 0.0, steps)
+    return padded.index_select(1, places), places

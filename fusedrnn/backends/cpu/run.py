@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
@@ -19,7 +18,7 @@ from fusedrnn.backends.cpu.one_step import run_one_step
 from fusedrnn.backends.cpu.padded import passes_padding, run_padded
 from fusedrnn.call import States
 from fusedrnn.operators.dropout import torch_dropout_of_rows
-from fusedrnn.operators.packing import pack, sort_and_pack, unpack
+from fusedrnn.operators.packing import pack, sort_and_pack, unpack, unpack_and_unsort
 from fusedrnn.reference.loop import active_steps
 
 
@@ -91,14 +90,10 @@ def run_sorted(network: Network, x: Tensor, lengths: Tensor, states: States) -> 
     """Sort by length, pack, run, and put everything back in the caller's order, padded to T; with dropout layer by layer."""
     if network.dropout:
         return network.layer_by_layer(lambda layer, x, state: run_sorted(layer, x, lengths, state), x, states)
-    packed = sort_and_pack(x, lengths)
-    order, inverse = packed.sorted_indices, packed.unsorted_indices
-    assert order is not None
-    assert inverse is not None
-    states = tuple([state.index_select(1, order) for state in states])
-    output, finals = network.call(packed.data, states, packed.batch_sizes)
-    output, _ = pad_packed_sequence(PackedSequence(output, packed.batch_sizes, order, inverse), total_length=len(x))
-    return output, tuple([state.index_select(1, inverse) for state in finals])
+    rows, batch_sizes, order = sort_and_pack(x, lengths)
+    rows, finals = network.call(rows, tuple([state.index_select(1, order) for state in states]), batch_sizes)
+    output, places = unpack_and_unsort(rows, batch_sizes, order, len(x))
+    return output, tuple([state.index_select(1, places) for state in finals])
 
 
 def _padded(network: Network, states: States, sizes: Sizes, *, grad: bool, packed: bool) -> bool:
