@@ -60,7 +60,12 @@ def unreadable_lengths(call: Call) -> bool:
 
 def ids_become_features(call: Call) -> bool:
     """Whether torch's function runs token ids as features, faster than our operators gather their columns of w_ih."""
-    return torch_rnn.has_forms(call) and cost.features_are_faster(_sizes(call), grad=_needs_grad(call))
+    if not torch_rnn.has_forms(call):
+        return False
+    sizes = _sizes(call)
+    if call.lengths is not None:  # the padding gets features too
+        sizes = sizes._replace(N=call.steps * call.batch)
+    return cost.features_are_faster(sizes, grad=_needs_grad(call))
 
 
 def loop_trains_faster(call: Call) -> bool:

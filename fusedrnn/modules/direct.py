@@ -113,7 +113,7 @@ def run_directly(
         )
         if trains and cost.loop_is_faster(about, ids=ids, packed=batch_sizes is not None):
             return None
-        if ids and not cost.features_are_faster(about, grad=grad):
+        if ids and not cost.features_are_faster(about._replace(N=input.numel()), grad=grad):
             return None
         hot = ids and lengths is None and batch_sizes is None and cost.one_hot_is_faster(about, grad=grad)
     if states:

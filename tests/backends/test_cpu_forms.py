@@ -266,3 +266,21 @@ def test_lengths_of_both_dtypes_take_the_short_way(kind, dtype, monkeypatch):
     monkeypatch.setattr("fusedrnn.backends.dispatch.run", None)
     with torch.no_grad():
         torch.testing.assert_close(module(x, lengths=LENGTHS.to(dtype))[0], expected)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_of_a_few_ids_among_much_padding_stay_small(kind, grad, monkeypatch):
+    sizes = []
+    original = run.with_features
+    monkeypatch.setattr(
+        run,
+        "with_features",
+        lambda *args, **kwargs: (found := original(*args, **kwargs), sizes.append(found[1].numel()))[0],
+    )
+    lengths = torch.ones(500, dtype=torch.int64)
+    lengths[0] = 40
+    with torch.set_grad_enabled(grad):
+        output, _ = KINDS[kind](30_000, 4)(torch.randint(30_000, (40, 500)), lengths=lengths)
+    assert output.shape == (40, 500, 4)
+    assert all(size < 40 * 500 * 100 for size in sizes)

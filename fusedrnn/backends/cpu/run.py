@@ -80,7 +80,7 @@ def run_lengths(
     grad = network.needs_grad(x, states)
     if x.dtype == torch.int64:
         x = torch.where(active_steps(lengths, T), x, 0)
-        network, x = with_features(network, x, network.sizes(T, B, rows), grad=grad)
+        network, x = with_features(network, x, network.sizes(T, B, T * B), grad=grad)  # the padding gets features too
     if _padded(network, states, network.sizes(T, B, rows), grad=grad, packed=False):
         return run_padded(network, x, states, active_steps(lengths, T))
     return run_sorted(network, x, lengths, states)
