@@ -90,7 +90,8 @@ def run_directly(
         dtype = flat[0].dtype
     elif flat[0].dtype != dtype or sizes[-1] != module.input_size:
         return None
-    if (ids or batch_sizes is not None or lengths is not None) and torch.is_autocast_enabled("cpu"):
+    cast = torch.is_autocast_enabled("cpu")
+    if cast and (ids or variational or batch_sizes is not None or lengths is not None):
         return None
     together = steps * batch
     if lengths is not None:
@@ -132,7 +133,7 @@ def run_directly(
         ]
     if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
-        if batch_sizes is None and not may_run_alone(cell, steps, projected=projected):
+        if batch_sizes is None and (cast or not may_run_alone(cell, steps, projected=projected)):
             return run_torch(cell, (input,), states, *rest, batch_first)
         if batch_sizes is not None and (cell == "gru" or together == steps * batch):
             return run_torch(cell, (input, batch_sizes), states, *rest)

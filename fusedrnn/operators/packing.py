@@ -52,6 +52,6 @@ def sort_and_pack(padded: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tens
 
 def unpack_and_unsort(data: Tensor, batch_sizes: Tensor, order: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Undo `sort_and_pack`; returns (T, B, *) with T = `steps`, zero in the padding, and the place of each sample."""
-    places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    places = torch.empty_like(order).scatter_(0, order, torch.arange(order.shape[0], device=order.device))
     padded, _ = torch._pad_packed_sequence(data, batch_sizes, False, 0.0, steps)
     return padded.index_select(1, places), places

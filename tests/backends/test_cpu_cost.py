@@ -144,3 +144,10 @@ def test_the_rules_choose_what_was_measured_to_be_fastest(cell, vocabulary, H, B
     else:
         chosen = "ids" if cost.counting_is_faster(s, grad=grad) else "places"
     assert chosen == fastest
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(("B", "T", "N"), [(2000, 1, 2000), (128, 600, 13_300), (512, 500, 51_200), (64, 256, 16_384)])
+def test_many_ids_of_a_large_vocabulary_are_gathered(cell, grad, B, T, N):
+    assert not cost.features_are_faster(sizes(cell, B, T, 32, 50_000, N), grad=grad)

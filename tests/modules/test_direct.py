@@ -349,3 +349,27 @@ def test_a_subclass_may_have_an_attribute_named_cell(kind):
     model = Model()
     assert isinstance(model.cell, torch.nn.Linear)
     assert model(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "dropout": 0.5}], ids=["one layer", "dropout"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_dtypes_under_autocast_are_those_of_torchs(kind, steps, options):
+    theirs = {FusedGRU: nn.GRU, FusedLSTM: nn.LSTM}[kind](3, 4, **options)
+    ours, x = kind(3, 4, **options), torch.randn(steps, 2, 3)
+    ours.load_state_dict(theirs.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = []
+        for module in (theirs, ours):
+            torch.manual_seed(1)
+            found.append(tensors(module(x)))
+    for expected, got in zip(*found, strict=True):
+        assert got.dtype == expected.dtype
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("ids", [3, 40])
+def test_ids_are_made_features_on_their_own_device(kind, ids):
+    module, tokens = kind(5000, 64), torch.randint(5000, (ids, 8))
+    expected = module(tokens)[0]
+    with torch.device("meta"):
+        assert torch.equal(module(tokens)[0], expected)

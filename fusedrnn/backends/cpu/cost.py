@@ -73,11 +73,13 @@ class Sizes(NamedTuple):
 @cache
 def _onednn_has(dtype: torch.dtype) -> bool:
     """Whether oneDNN is there and computes in `dtype` on this processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if dtype == torch.float16:
         return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
-    return dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return dtype == torch.float32
 
 
 def product() -> float:
@@ -155,10 +157,10 @@ def features_are_faster(s: Sizes, *, grad: bool) -> bool:
 
     Features cost torch a product; our operators cost a Python loop over the steps.
     """
-    if s.T == 1:
+    if s.T == 1 and s.N <= 64:
         return True
-    if grad and not s.fused:
-        return not loop_is_faster(s, ids=True)
+    if grad and not s.fused and loop_is_faster(s, ids=True):
+        return False
     fixed, step, element, growth = (200e3, 12e3, 10, 0.035) if s.fused else (200e3, 6e3, 5, 0.03)
     if grad:
         fixed, step, element, growth = 600e3, 40e3, 18, 0.12

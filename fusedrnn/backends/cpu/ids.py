@@ -46,9 +46,9 @@ def _with_features(network: Network, ids: Tensor, sizes: Sizes, *, grad: bool) -
         return network, one_hot(ids, input_size, like)
     flat = ids.reshape(-1)
     if cost.counting_is_faster(sizes, grad=grad):
-        present = torch.zeros(input_size, dtype=torch.bool).scatter_(0, flat, True)
+        present = torch.zeros(input_size, dtype=torch.bool, device=ids.device).scatter_(0, flat, True)
         columns, places = present.nonzero().squeeze(1), present.cumsum(0).sub_(1).index_select(0, flat)
         network = network.with_input_weights(lambda w: w.index_select(1, columns))
         return network, one_hot(places.view(ids.shape), len(columns), like)
     network = network.with_input_weights(lambda w: w.index_select(1, flat))
-    return network, torch.eye(count, dtype=like.dtype).view(*ids.shape, count)
+    return network, torch.eye(count, dtype=like.dtype, device=like.device).view(*ids.shape, count)
