@@ -17,8 +17,8 @@ from fusedrnn.operators import unrolled
 
 ROOT = Path(__file__).parents[2]
 CASE = Case(
-    "cpu", "gru", "fp32", T=24, B=16, I=256, H=64, input="ids"
-)  # ids of so many rows run on the unrolled sweeps
+    "cpu", "gru", "fp32", T=24, B=16, I=2000, H=64, input="ids"
+)  # ids of so large a vocabulary run on the unrolled sweeps
 
 
 def record(tmp_path, name, **change):
