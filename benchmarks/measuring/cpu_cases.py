@@ -42,22 +42,20 @@ def modules(kinds: tuple[Any, Any], *sizes: int, **options: Any) -> tuple[nn.Mod
     return theirs, ours
 
 
-def features(s: Sizes) -> Tensor:
+def features(s: Sizes, dtype: torch.dtype | None = None) -> Tensor:
     """The input of a layer, (T, B, H)."""
-    return torch.randn(s.T, s.B, s.H, requires_grad=s.training)
+    return torch.randn(s.T, s.B, s.H, dtype=dtype, requires_grad=s.training)
 
 
 def layer(s: Sizes, **options: Any) -> dict[str, Call]:
     """A batch of samples of equal length."""
-    (theirs, ours), x = modules(LAYERS[s.cell], s.H, s.H, **options), features(s)
+    (theirs, ours), x = modules(LAYERS[s.cell], s.H, s.H, **options), features(s, options.get("dtype"))
     return {"torch.nn": lambda: theirs(x)[0], "ours": lambda: ours(x)[0]}
 
 
 def bfloat16(s: Sizes) -> dict[str, Call]:
     """A layer in bfloat16."""
-    theirs, ours = modules(LAYERS[s.cell], s.H, s.H, dtype=torch.bfloat16)
-    x = features(s).detach().bfloat16().requires_grad_(s.training)
-    return {"torch.nn": lambda: theirs(x)[0], "ours": lambda: ours(x)[0]}
+    return layer(s, dtype=torch.bfloat16)
 
 
 def deep(s: Sizes) -> dict[str, Call]:

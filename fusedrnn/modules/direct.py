@@ -127,10 +127,8 @@ def run_directly(
     if hot:
         input, ids = one_hot(input, module.input_size, flat[0]), False
     if weight_dropout != 0:
-        flat = [
-            torch.dropout(w, weight_dropout, True) if k % (2 + 2 * bias + projected) == 1 else w
-            for k, w in enumerate(flat)
-        ]
+        given = Weights(flat, directions, bias=bias, projected=projected)
+        flat = given.with_recurrent(lambda w: torch.dropout(w, weight_dropout, True)).flat
     if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
         if batch_sizes is None and (cast or not may_run_alone(cell, steps, projected=projected)):
