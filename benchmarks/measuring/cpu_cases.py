@@ -64,8 +64,11 @@ def deep(s: Sizes) -> dict[str, Call]:
 
 
 def between(s: Sizes) -> dict[str, Call]:
-    """Dropout between two layers."""
-    return layer(s, num_layers=2, dropout=0.5)
+    """Dropout between two layers, in training."""
+    (theirs, ours), x = modules(LAYERS[s.cell], s.H, s.H, num_layers=2, dropout=0.5), features(s)
+    for module in (theirs, ours):
+        module.train(s.training)
+    return {"torch.nn": lambda: theirs(x)[0], "ours": lambda: ours(x)[0]}
 
 
 def cell(s: Sizes) -> dict[str, Call]:
@@ -143,27 +146,60 @@ def generation(s: Sizes) -> dict[str, Call]:
     }
 
 
+class WeightDrop(nn.Module):
+    """A layer of torch.nn with dropout of its W_hh, set before each call as in the code of AWD-LSTM (salesforce/awd-lstm-lm)."""
+
+    def __init__(self, layer: nn.Module, p: float) -> None:
+        super().__init__()
+        self.layer, self.p = layer, p
+        self.weight_hh = layer._parameters.pop("weight_hh_l0")
+
+    def forward(self, x: Tensor) -> Any:
+        """Drop and run."""
+        self.layer.weight_hh_l0 = dropout(self.weight_hh, self.p, self.training)
+        return self.layer(x)
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask for all steps."""
+
+    def forward(self, x: Tensor, p: float) -> Tensor:
+        """Drop, in training."""
+        if not self.training:
+            return x
+        return x * dropout(x.new_ones(1, *x.shape[1:]), p)
+
+
+class Awd(nn.Module):
+    """The layers of AWD-LSTM by torch.nn, on one-hot rows."""
+
+    def __init__(self, cell: str, hidden_size: int) -> None:
+        super().__init__()
+        widths = (VOCABULARY, hidden_size)
+        self.layers = nn.ModuleList([WeightDrop(LAYERS[cell][0](width, hidden_size), 0.5) for width in widths])
+        self.between = LockedDropout()
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, list[Any]]:
+        """The output and the final states of each layer."""
+        x, finals = one_hot(tokens, VOCABULARY).float(), []
+        for depth, layer in enumerate(self.layers):
+            if depth:
+                x = self.between(x, 0.3)
+            x, final = layer(x)
+            finals.append(final)
+        return x, finals
+
+
 def awd(s: Sizes) -> dict[str, Call]:
     """AWD-LSTM (Merity et al. 2018): ids, two layers, DropConnect of W_hh, one dropout mask between the layers for all steps."""
     options = {"num_layers": 2, "dropout": 0.3, "variational": True, "weight_dropout": 0.5}
-    ours = LAYERS[s.cell][1](VOCABULARY, s.H, **options)
-    tokens, flat = torch.randint(VOCABULARY, (s.T, s.B)), list(ours.parameters())
-    function: Any = torch.lstm if s.cell == "lstm" else torch.gru
-
-    def by_hand() -> Tensor:
-        x = one_hot(tokens, VOCABULARY).float()
-        for depth in range(2):
-            w_ih, w_hh, b_ih, b_hh = flat[4 * depth : 4 * depth + 4]
-            h = x.new_zeros(1, s.B, s.H)
-            if depth and s.training:
-                x = x * dropout(x.new_ones(s.B, s.H), 0.3)
-            weights = [w_ih, dropout(w_hh, 0.5, s.training), b_ih, b_hh]
-            hx = (h, h) if s.cell == "lstm" else h
-            x = function(x, hx, weights, True, 1, 0.0, s.training, False, False)[0]
-        return x
-
-    ours.train(s.training)
-    return {"one-hot": by_hand, "ours": lambda: ours(tokens)[0]}
+    theirs, ours = Awd(s.cell, s.H).train(s.training), LAYERS[s.cell][1](VOCABULARY, s.H, **options).train(s.training)
+    for depth, dropped in enumerate(theirs.layers):  # the same memory, as in `modules`
+        for name in ("weight_ih", "bias_ih", "bias_hh"):
+            setattr(ours, f"{name}_l{depth}", dropped.layer._parameters[f"{name}_l0"])
+        setattr(ours, f"weight_hh_l{depth}", dropped.weight_hh)
+    tokens = torch.randint(VOCABULARY, (s.T, s.B))
+    return {"one-hot": lambda: theirs(tokens)[0], "ours": lambda: ours(tokens)[0]}
 
 
 PATHS: dict[str, Callable[[Sizes], dict[str, Call]]] = {

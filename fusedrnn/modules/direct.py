@@ -17,13 +17,13 @@ from torch._C import _is_tracing
 
 from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
-from fusedrnn.backends.cpu.ids import one_hot
+from fusedrnn.backends.cpu.ids import one_hot, with_features
 from fusedrnn.backends.cpu.network import Network, run_torch
 from fusedrnn.backends.cpu.run import may_run_alone, run_dense, run_lengths, run_packed
+from fusedrnn.backends.cpu.variational import run_variational
 from fusedrnn.backends.dispatch import left_to_torch
 from fusedrnn.backends.pointwise import torch_masks
 from fusedrnn.call import Spec, States, Weights, zeros
-from fusedrnn.operators.dropout import torch_dropout
 
 
 def run_directly(
@@ -56,9 +56,6 @@ def run_directly(
         dropout, weight_dropout = module.dropout if module.num_layers > 1 else 0.0, module.weight_dropout
     if not left_to_torch(cell, module.backend, eager=True):
         return None
-    variational = dropout != 0 and bool(module.variational)
-    if variational and (module.batch_first or batch_sizes is not None or lengths is not None):
-        return None
     if (dropout != 0 or weight_dropout != 0) and not _torch_drops(dropout, weight_dropout, module.backend, input):
         return None
     batch_first = bool(module.batch_first) and batch_sizes is None
@@ -67,6 +64,9 @@ def run_directly(
         batch = int(batch_sizes[0]) if steps else 0
     else:
         batch, steps = sizes[:2] if batch_first else (sizes[1], sizes[0])
+    variational = dropout != 0 and steps > 1 and bool(module.variational)  # one step has one mask
+    if variational and (batch_first or batch_sizes is not None or lengths is not None):
+        return None
     hidden_size, bidirectional = module.hidden_size, bool(module.bidirectional)
     weight_shapes, state_shapes = _shapes(
         cell,
@@ -122,13 +122,15 @@ def run_directly(
             if type(state) is not Tensor or state.shape != shape or state.dtype != dtype or not state.is_cpu:
                 return None
     else:
+        if variational:  # every layer starts from the same zeros
+            state_shapes = tuple([(directions, *shape[1:]) for shape in state_shapes])
         states = zeros(flat[0] if ids else input, state_shapes)
     bias, projected = bool(module.bias), module.proj_size > 0
     if hot:
         input, ids = one_hot(input, module.input_size, flat[0]), False
     if weight_dropout != 0:
-        given = Weights(flat, directions, bias=bias, projected=projected)
-        flat = given.with_recurrent(lambda w: torch.dropout(w, weight_dropout, True)).flat
+        every = len(flat) // (module.num_layers * directions)
+        flat = [torch.dropout(w, weight_dropout, True) if k % every == 1 else w for k, w in enumerate(flat)]
     if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
         if batch_sizes is None and (cast or not may_run_alone(cell, steps, projected=projected)):
@@ -140,7 +142,9 @@ def run_directly(
     if batch_sizes is not None:
         return run_packed(network, input, batch_sizes, states)
     if variational:
-        return network.layer_by_layer(run_dense, input, states, lambda h: torch_dropout(h, dropout, shared_dims=1))
+        if ids:
+            network, input = with_features(network, input, about, grad=grad)
+        return run_variational(network, input, states, dropout)
     if lengths is None:
         return run_dense(network, input, states, batch_first)
     output, finals = run_lengths(network, input.transpose(0, 1) if batch_first else input, lengths, states, together)

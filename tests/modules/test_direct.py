@@ -81,6 +81,29 @@ def test_other_calls_take_the_general_way(kind, ways):
         assert ways.pop()
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
+@pytest.mark.parametrize("vocabulary", [None, 7, 5000], ids=["features", "ids", "few of many ids"])
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "bias": False}], ids=["one way", "two ways"])
+def test_one_mask_for_all_steps_is_the_same_on_both_ways(kind, ways, monkeypatch, options, steps, vocabulary, given):
+    module = kind(vocabulary or 3, 4, 3, dropout=0.5, variational=True, **options)
+    x = torch.randn(steps, 2, 3) if vocabulary is None else torch.randint(vocabulary, (steps, 2))
+    leaves = [*module.parameters(), *((x.requires_grad_(),) if vocabulary is None else ())]
+    hx = hx_of(module, 3 * (1 + module.bidirectional), 2, 4, requires_grad=True) if given else None
+    found = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        result = module(x, hx)
+        grads = torch.autograd.grad(total(result), [*leaves, *(flat(hx) if given else ())])
+        found.append([*tensors(result), *grads, torch.get_rng_state()])
+        general_only(monkeypatch)
+    assert ways == [True]
+    for short, general in zip(*found, strict=True):
+        torch.testing.assert_close(short, general)
+    output = found[0][0]
+    assert output.count_nonzero() == output.numel()
+
+
 def test_a_projection_takes_the_short_way(ways, monkeypatch):
     module, x = FusedLSTM(3, 4, 2, proj_size=2), torch.randn(5, 2, 3)
     short = tensors(module(x))
