@@ -69,13 +69,19 @@ def clock_for(device: torch.device) -> CpuClock | CudaClock:
 def paired(calls: Mapping[str, Call], clock: Clock, *, rounds: int, warmup: int) -> dict[str, list[float]]:
     """Seconds of every call in every round; each round runs each call once, a different one first.
 
+    The order is turned round after each call was first once, so that none always follows the same one: of three calls, two that
+    share weights are faster after each other than after the third.
+
     Entry k of every list was measured in round k. The first `warmup` rounds are not returned.
     """
     names = list(calls)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warmup, rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        turn, first = divmod(number, len(names))
+        if turn % 2:
+            first = -first
+        order = names[first:] + names[:first]
+        for name in reversed(order) if turn % 2 else order:
             seconds = clock.sample(calls[name])
             if number >= 0:
                 samples[name].append(seconds)

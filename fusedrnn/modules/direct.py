@@ -108,14 +108,16 @@ def run_directly(
     grad, directions = torch.is_grad_enabled(), 2 if bidirectional else 1
     hot = False
     trains = grad and steps > cost.NEVER_A_LOOP and module.proj_size == 0
-    if trains or ids:
+    if trains or ids or batch_sizes is not None:
         about = Sizes(
             cell, dtype, steps, batch, together, module.input_size, hidden_size, module.num_layers, directions
         )
         if trains and cost.loop_is_faster(about, ids=ids, packed=batch_sizes is not None):
             return None
-        if ids and not cost.features_are_faster(about._replace(N=input.numel()), grad=grad):
-            return None
+        if ids:
+            featured = about if lengths is None else about._replace(N=steps * batch)  # the padding gets features too
+            if not cost.features_are_faster(featured, grad=grad):
+                return None
         hot = ids and lengths is None and batch_sizes is None and cost.one_hot_is_faster(about, grad=grad)
     if states:
         for state, shape in zip(states, state_shapes, strict=True):
@@ -135,7 +137,7 @@ def run_directly(
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
         if batch_sizes is None and (cast or not may_run_alone(cell, steps, projected=projected)):
             return run_torch(cell, (input,), states, *rest, batch_first)
-        if batch_sizes is not None and (cell == "gru" or together == steps * batch):
+        if batch_sizes is not None and not cost.padded_is_faster(about, grad=grad, packed=True):
             return run_torch(cell, (input, batch_sizes), states, *rest)
     weights = Weights(flat, directions, bias=bias, projected=projected)
     network = Network(cell, weights, module.training, dropout)

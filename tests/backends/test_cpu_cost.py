@@ -93,6 +93,14 @@ def test_what_torch_runs_step_by_step_is_padded_only_for_a_backward_that_is_not_
         assert any(found) == (grad and not packed)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_samples_of_equal_length_are_not_padded(cell):
+    for T, B, H in product((1, 16, 256), (1, 8, 64), (16, 512)):
+        dense = sizes(cell, B, T, H, H)
+        for grad, packed in product((False, True), repeat=2):
+            assert not cost.padded_is_faster(dense, grad=grad, packed=packed)
+
+
 def test_samples_of_very_different_lengths_are_never_padded():
     sparse = sizes("lstm", 8, 32, 16, N=8 * 32 // 4 - 1)
     assert not cost.padded_is_faster(sparse, grad=True, packed=False)

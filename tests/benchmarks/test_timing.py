@@ -1,5 +1,8 @@
 """Peers are timed round by round, summarized by medians, and compared within a round."""
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -36,6 +39,14 @@ def test_every_round_runs_every_peer_once_and_a_different_one_first(clock):
     rounds = [clock.order[k : k + 3] for k in range(0, 18, 3)]
     assert all(sorted(r) == ["a", "b", "c"] for r in rounds)
     assert {r[0] for r in rounds[:3]} == {"a", "b", "c"}
+
+
+def test_every_peer_follows_every_other_one_as_often(clock):
+    run(clock, rounds=600, warmup=0)
+    follows = Counter(pairwise(clock.order))
+    for name in "abc":
+        counts = [follows[other, name] for other in "abc" if other != name]
+        assert max(counts) - min(counts) < 10, follows
 
 
 def test_warmup_is_run_and_forgotten(clock):

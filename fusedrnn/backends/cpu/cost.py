@@ -100,10 +100,10 @@ def too_sparse(s: Sizes) -> bool:
 def padded_is_faster(s: Sizes, *, grad: bool, packed: bool) -> bool:
     """Whether samples of several lengths run faster padded, as a dense batch, than packed; `packed`: they are packed already.
 
-    A packed batch does no work past the end of a sample, but torch runs it step by step. Where it runs a dense batch so too,
-    only the backward of a batch that is not packed gains.
+    Not without padding. A packed batch does no work past the end of a sample, but torch runs it step by step. Where it runs a
+    dense batch so too, only the backward of a batch that is not packed gains.
     """
-    if not s.fused and (packed or not grad):
+    if (not s.fused and (packed or not grad)) or not s.padding:
         return False
     macs, passes = s.rows * (s.H + s.I), 3 if grad else 1
     if too_sparse(s):

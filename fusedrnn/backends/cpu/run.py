@@ -60,7 +60,7 @@ def run_packed(network: Network, data: Tensor, batch_sizes: Tensor, states: Stat
     grad = network.needs_grad(data, states)
     if data.dtype == torch.int64:
         network, data = with_features(network, data, network.sizes(T, B, rows), grad=grad)
-    if rows < T * B and _padded(network, states, network.sizes(T, B, rows), grad=grad, packed=True):
+    if _padded(network, states, network.sizes(T, B, rows), grad=grad, packed=True):
         x, lengths, places = unpack(data, batch_sizes, B)
         drop = partial(torch_dropout_of_rows, p=network.dropout, places=places)
         output, finals = run_padded(network, x, states, active_steps(lengths, T), drop)
