@@ -109,7 +109,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         Returns:
             The output, a tuple of final states and, with `all_states`, for each layer a tuple of its states at every step.
         """
-        if not all_states:
+        if not all_states and type(input) is not PackedSequence:
             found = run_directly(self, input, states, None, lengths)
             if found is not None:
                 return found
@@ -163,7 +163,7 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             batch = int(batch_sizes[0]) if order is None else len(order)
             like = self._flat_weights[0] if data.dtype == torch.int64 else data
             states = zeros(like, self._spec().state_shapes(batch))
-        found = None if all_states else run_directly(self, data, states, batch_sizes)
+        found = None if all_states else run_directly(self, data, states, batch_sizes, None, order)
         if found is None:
             call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)
             output, finals, every = self._run(call)

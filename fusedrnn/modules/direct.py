@@ -27,7 +27,12 @@ from fusedrnn.call import Spec, States, Weights, zeros
 
 
 def run_directly(
-    module: Any, input: Any, states: States, batch_sizes: Tensor | None = None, lengths: Tensor | None = None
+    module: Any,
+    input: Any,
+    states: States,
+    batch_sizes: Tensor | None = None,
+    lengths: Tensor | None = None,
+    order: Tensor | None = None,
 ) -> tuple[Tensor, States] | None:
     """Run `module` by torch's function; returns None if `dispatch.run` has to run it.
 
@@ -37,6 +42,7 @@ def run_directly(
         states: the initial states; () for zeros.
         batch_sizes: those of packed input, else None.
         lengths: those of padded input, or None.
+        order: of the samples of packed input, which has as many entries as there are samples; or None.
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
@@ -61,7 +67,7 @@ def run_directly(
     batch_first = bool(module.batch_first) and batch_sizes is None
     if batch_sizes is not None:
         steps = len(batch_sizes)
-        batch = int(batch_sizes[0]) if steps else 0
+        batch = 0 if steps == 0 else int(batch_sizes[0]) if order is None else order.shape[0]
     else:
         batch, steps = sizes[:2] if batch_first else (sizes[1], sizes[0])
     variational = dropout != 0 and steps > 1 and bool(module.variational)  # one step has one mask
@@ -108,7 +114,8 @@ def run_directly(
     grad, directions = torch.is_grad_enabled(), 2 if bidirectional else 1
     hot = False
     trains = grad and steps > cost.NEVER_A_LOOP and module.proj_size == 0
-    if trains or ids or batch_sizes is not None:
+    ragged = together < steps * batch
+    if trains or ids or ragged:
         about = Sizes(
             cell, dtype, steps, batch, together, module.input_size, hidden_size, module.num_layers, directions
         )
@@ -135,9 +142,9 @@ def run_directly(
         flat = [torch.dropout(w, weight_dropout, True) if k % every == 1 else w for k, w in enumerate(flat)]
     if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
-        if batch_sizes is None and (cast or not may_run_alone(cell, steps, projected=projected)):
+        if batch_sizes is None and (cast or not may_run_alone(cell, dtype, steps, projected=projected)):
             return run_torch(cell, (input,), states, *rest, batch_first)
-        if batch_sizes is not None and not cost.padded_is_faster(about, grad=grad, packed=True):
+        if batch_sizes is not None and not (ragged and cost.padded_is_faster(about, grad=grad, packed=True)):
             return run_torch(cell, (input, batch_sizes), states, *rest)
     weights = Weights(flat, directions, bias=bias, projected=projected)
     network = Network(cell, weights, module.training, dropout)

@@ -159,3 +159,17 @@ def test_the_rules_choose_what_was_measured_to_be_fastest(cell, vocabulary, H, B
 @pytest.mark.parametrize(("B", "T", "N"), [(2000, 1, 2000), (128, 600, 13_300), (512, 500, 51_200), (64, 256, 16_384)])
 def test_many_ids_of_a_large_vocabulary_are_gathered(cell, grad, B, T, N):
     assert not cost.features_are_faster(sizes(cell, B, T, 32, 50_000, N), grad=grad)
+
+
+@pytest.mark.parametrize(
+    ("H", "B", "T", "D", "faster"),
+    [(64, 64, 256, 1, True), (64, 64, 256, 2, False), (64, 64, 128, 2, True), (64, 32, 256, 2, True)]
+    + [(16, 64, 2048, 1, True), (64, 8, 4096, 1, True)],
+)
+def test_a_layer_whose_gates_need_new_memory_at_every_call_has_to_save_more(H, B, T, D, faster):
+    assert cost.loop_is_faster(sizes("gru", B, T, H, H)._replace(D=D)) == faster
+
+
+@pytest.mark.parametrize(("H", "B", "faster"), [(16, 1, True), (256, 32, True), (16, 64, True), (64, 64, False)])
+def test_a_step_of_few_samples_or_units_runs_alone(H, B, faster):
+    assert cost.steps_alone_are_faster(sizes(B=B, T=1, H=H), grad=False) == faster

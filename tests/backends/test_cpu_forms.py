@@ -61,12 +61,12 @@ def outcome(module, backend, x, hx, **options):
     return [*results, *torch.autograd.grad(total, given)]
 
 
-def same(module, x, hx=None, **options):
+def same(module, x, hx=None, tolerance=1e-10, **options):
     """Assert that "aten" and the reference agree."""
     ours, expected = (outcome(module, backend, x, hx, **options) for backend in ("aten", "reference"))
     assert len(ours) == len(expected)
     for one, other in zip(ours, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance / 10)
 
 
 def build(kind, options, ids):
@@ -116,8 +116,11 @@ def test_packed(forms, kind, options, ids, padded, given):
 def test_one_step(forms, kind, options, ids, given):
     forms.force(steps_alone_are_faster=True, features_are_faster=True, loop_is_faster=False)
     module, x = build(kind, options, ids)
-    x = (x[:, :1] if module.batch_first else x[:1]).detach().requires_grad_(not ids)
-    same(module, x, states_for(module, B, requires_grad=True) if given else None)
+    module.float()  # torch's cells are faster only than oneDNN's layer in float32
+    x = (x[:, :1] if module.batch_first else x[:1]).detach()
+    x = x if ids else x.float().requires_grad_()
+    hx = tuple([state.detach().float().requires_grad_() for state in flat(states_for(module, B))]) if given else None
+    same(module, x, hx[0] if given and kind == "gru" else hx, tolerance=1e-5)
     assert ("run_one_step" in forms) == (kind == "lstm")
 
 

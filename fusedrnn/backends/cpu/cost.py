@@ -24,7 +24,8 @@ COPY = 0.33
 FETCH = 1.5
 """Reading or adding to one element of a column of w_ih, which is not contiguous."""
 
-
+KEPT = 32 << 20
+"""From so many bytes on, glibc's malloc gives memory back to the system when it is freed: the next call has to get it anew."""
 NEVER_A_LOOP = 4
 """Up to so many steps a layer without ids never trains faster by our operators; see `loop_is_faster`."""
 
@@ -170,20 +171,22 @@ def features_are_faster(s: Sizes, *, grad: bool) -> bool:
 
 def steps_alone_are_faster(s: Sizes, *, grad: bool) -> bool:
     """Whether a call of one step runs faster by torch's cells: the preparation of oneDNN's layer does not pay for it."""
-    return s.fused and s.dtype == torch.float32 and (grad or s.B <= 32 or s.B * s.H <= 8192)
+    return s.fused and (grad or s.B <= 32 or s.B * s.H <= 2048)
 
 
 def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool:
     """Whether a layer trains faster by our operators, with a hand-derived backward, than by torch.
 
     That is where torch differentiates step by step. Each step saves torch's entries of operators and its addition to the
-    gradient of w_hh, and costs time by its elements. With `ids` it also saves the product with features. Rows that
-    are `packed` are unpacked first.
+    gradient of w_hh, and costs time by its elements, more where a layer's gates take `KEPT` bytes. With `ids` it also saves the
+    product with features. Rows that are `packed` are unpacked first.
     """
     if s.cell not in ("gru", "lstm") or s.fused or too_sparse(s):
         return False
     ragged = s.N < s.T * s.B
     wasted = s.padding * s.H * 18 * s.H * product() * _wasted(s.B) / 16
+    held = s.D * s.T * s.B * NUMBERS[s.cell].saved * s.H * s.dtype.itemsize  # of one layer's gates
+    fresh = 0.08 * held if held >= KEPT else 0.0
     saved = s.T * (5000 - (0.3 if ragged else 1) * s.B * s.H) + (s.T - 5) * s.H * s.H / 8
     spared = _features(s, grad=True) / 7 if ids else 0.0
-    return s.D * saved + spared > (100_000 if packed and ragged else 75_000) + s.D * wasted
+    return s.D * saved + spared > (100_000 if packed and ragged else 75_000) + s.D * wasted + fresh

@@ -33,16 +33,17 @@ def run_form(
     return run_dense(network, input, states)
 
 
-def may_run_alone(cell: str, T: int, *, projected: bool) -> bool:
+def may_run_alone(cell: str, dtype: torch.dtype, T: int, *, projected: bool) -> bool:
     """Whether a call of T steps is one that `run_one_step` serves, and perhaps faster."""
-    return T == 1 and cell == "lstm" and not projected
+    return T == 1 and cell == "lstm" and dtype == torch.float32 and not projected
 
 
 def run_dense(network: Network, x: Tensor, states: States, batch_first: bool = False) -> tuple[Tensor, States]:
     """Run samples of equal length, (T, B, I) or, with `batch_first`, (B, T, I)."""
     time = 1 if batch_first else 0
     T, B = x.shape[time], x.shape[1 - time]
-    ids, alone = x.dtype == torch.int64, may_run_alone(network.cell, T, projected=network.weights.projected)
+    ids, weights = x.dtype == torch.int64, network.weights
+    alone = may_run_alone(network.cell, weights.flat[0].dtype, T, projected=weights.projected)
     if not ids and not alone:
         return network.call(x, states, batch_first=batch_first)
     sizes, grad = network.sizes(T, B, T * B), network.needs_grad(x, states)
