@@ -5,7 +5,7 @@
 A row is one case of `cpu_cases`. Each round times one call of every rival and one of ours on `backend="auto"`, in turning order;
 the row has, for each rival, the median over the rounds of its time / ours: above 1, ours is faster. On one thread the clock is the
 thread's CPU time, which other processes hardly disturb; on several it is wall time. A row with a ratio below `GOAL` is measured
-twice more, and has the median of the three.
+four times more, and has the median of the five.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def measure(paths: Iterable[str], threads: Iterable[int], seconds: float) -> Ite
                 times = rounds(each, seconds, clock)
                 found = ratios(times)
                 if min(found.values()) < GOAL:
-                    again = [found, *(ratios(rounds(each, seconds, clock)) for _ in range(2))]
+                    again = [found, *(ratios(rounds(each, seconds, clock)) for _ in range(4))]
                     found = {name: statistics.median(one[name] for one in again) for name in found}
                 sized = sizes._asdict()
                 del sized["training"]
