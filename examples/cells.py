@@ -11,7 +11,7 @@ minibatch; random sampling starts each from zero, so its context is at most 35 c
 of the character frequencies alone: a model below it uses the context.
 
 Perplexity is measured on the training text: it shows how well the text was memorised. Published figures are printed only
-for the published text and size. The plain RNN has no kernel: with --backend triton it runs on the reference.
+for the published text and size.
 """
 
 import sys
@@ -25,7 +25,6 @@ if __package__ in (None, ""):  # run as a file: `examples` is found from the rep
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.common.argument_types import resolve_device
-from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
 from examples.common.program import program
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _variants(base: Settings, backend: str) -> dict[str, Settings]:
     return {
-        f"{cell}, {sampling}": replace(base, cell=cell, sampling=sampling, backend=backend_for(cell, backend))
+        f"{cell}, {sampling}": replace(base, cell=cell, sampling=sampling, backend=backend)
         for sampling in SAMPLINGS
         for cell in CELLS
     }

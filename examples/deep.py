@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 if __package__ in (None, ""):  # run as a file: `examples` is found from the repository's root
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from examples.common.backends import backend_for
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
 from examples.common.program import program
@@ -65,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epochs=options.epochs, hidden=options.hidden, seed=options.seed, batch_size=8, steps=15, device="cpu",
     )  # fmt: skip
     variants = {
-        f"{cell}, {name}": replace(
-            base, cell=cell, layers=layers, init=init, backend=backend_for(cell, options.backend)
-        )
+        f"{cell}, {name}": replace(base, cell=cell, layers=layers, init=init, backend=options.backend)
         for cell in cells
         for name, (layers, init) in DEPTHS.items()
     }

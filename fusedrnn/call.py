@@ -24,7 +24,7 @@ class Spec(NamedTuple):
     """Sizes and options of a stack of recurrent layers.
 
     Attributes:
-        cell: "gru", "gru_before" (reset gate applied before the recurrent product) or "lstm".
+        cell: "gru", "gru_before" (reset gate applied before the recurrent product), "lstm", "rnn_tanh" or "rnn_relu".
         input_size: I.
         hidden_size: H.
         output_size: P.

@@ -1,11 +1,11 @@
 """Recurrent layers and dropout as pure functions of tensors.
 
 Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection),
-G gates (GRU r z n, LSTM i f g o). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
+G gates (GRU r z n, LSTM i f g o, RNN one). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
 (G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
 under autocast) and one device; results have the input's dtype. Under autocast they have the dtype of torch.nn's module on the
-device: that of autocast; on a CPU that of the initial states, by default the input's, except for an LSTM without lengths, which
-oneDNN runs in that of autocast.
+device: that of autocast; on a CPU that of the initial states, by default the input's, except for an RNN, and for an LSTM without
+lengths, which oneDNN runs in that of autocast.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Layers = Sequence[Sequence[LayerWeights]]
 
 
 class Options(TypedDict, total=False):
-    """The keyword arguments that `gru` and `lstm` share; see `gru`."""
+    """The keyword arguments that `gru`, `lstm` and `rnn` share; see `gru`."""
 
     batch_sizes: Tensor | None
     lengths: Tensor | None
@@ -54,7 +54,7 @@ def gru(
         h_0: (L*D, B, H); None for zeros.
         layers: weights, a sequence over layers of a sequence over directions.
         reset_after: True for the GRU of torch.nn, False for that of Cho et al. (2014).
-        **options: keyword arguments, the same for `lstm`.
+        **options: keyword arguments, the same for `lstm` and `rnn`.
 
     Keyword Args:
         batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`. Default: None.
@@ -104,6 +104,20 @@ def lstm(
         validation.check_pair(hx)
     output, finals, every = _run("lstm", input, () if hx is None else tuple(hx), layers, **options)
     return (output, finals, every) if options.get("return_all_states") else (output, finals)
+
+
+def rnn(
+    input: Tensor, h_0: Tensor | None, layers: Layers, *, nonlinearity: str = "tanh", **options: Unpack[Options]
+) -> tuple[Any, ...]:
+    """Run a stack of vanilla RNN layers (Elman 1990): h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or max(., 0) in place of tanh.
+
+    Arguments, results and errors as for `gru`, but without `reset_after` and with `nonlinearity`, "tanh" or "relu"; any other is a
+    ValueError. With ReLU nothing bounds h.
+    """
+    validation.check_options("rnn", options, Options)
+    cell = f"rnn_{validation.check_nonlinearity(nonlinearity)}"
+    output, (h_n,), every = _run(cell, input, () if h_0 is None else (h_0,), layers, **options)
+    return (output, h_n, tuple(h for (h,) in every)) if options.get("return_all_states") else (output, h_n)
 
 
 def _run(

@@ -43,6 +43,13 @@ def check_memory(given: str) -> str:
     return given
 
 
+def check_nonlinearity(given: str) -> str:
+    """Return `given` if it is "tanh" or "relu", else raise a ValueError."""
+    if given not in ("tanh", "relu"):
+        raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {given!r}")
+    return given
+
+
 def check_weights(spec: Spec, weights: Weights) -> None:
     """Raise a RuntimeError if a layer has the wrong number of directions or a weight the wrong shape."""
     if spec.directions not in (1, 2):

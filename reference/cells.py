@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .loop import State
 from .stack import Sweep
-from .sweep import gru_sweep, lstm_sweep
+from .sweep import gru_sweep, lstm_sweep, rnn_sweep
 
 
 def _without_c(sweep: Callable[..., tuple[Tensor, Tensor]]) -> Sweep:
@@ -33,4 +33,6 @@ SWEEPS: dict[str, Sweep] = {
     "gru": _without_c(gru_sweep),
     "gru_before": _without_c(partial(gru_sweep, reset_after=False)),
     "lstm": _lstm,
+    "rnn_tanh": _without_c(rnn_sweep),
+    "rnn_relu": _without_c(partial(rnn_sweep, nonlinearity="relu")),
 }

@@ -16,7 +16,13 @@ from .rnn import rnn_cell
 
 
 def rnn_sweep(
-    gx: Tensor, h0: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, lengths: Tensor | None = None
+    gx: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    lengths: Tensor | None = None,
+    *,
+    nonlinearity: str = "tanh",
 ) -> tuple[Tensor, Tensor]:
     """Run the vanilla RNN cell (Elman 1990) over a sequence.
 
@@ -26,13 +32,14 @@ def rnn_sweep(
         w_hh: recurrent weights, (D, H, H).
         b_hh: recurrent bias, (D, H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
+        nonlinearity: "tanh" or "relu".
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
     """
 
     def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
-        return (rnn_cell(gx_t, h, w, b),)
+        return (rnn_cell(gx_t, h, w, b, nonlinearity=nonlinearity),)
 
     (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths)
     return output, h_n

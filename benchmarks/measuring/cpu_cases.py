@@ -14,11 +14,19 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, one_hot
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell
 
 Call = Callable[[], Tensor]
-LAYERS: dict[str, tuple[Any, Any]] = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM)}
-CELLS: dict[str, tuple[Any, Any]] = {"gru": (nn.GRUCell, FusedGRUCell), "lstm": (nn.LSTMCell, FusedLSTMCell)}
+LAYERS: dict[str, tuple[Any, Any]] = {
+    "gru": (nn.GRU, FusedGRU),
+    "lstm": (nn.LSTM, FusedLSTM),
+    "rnn": (nn.RNN, FusedRNN),
+}
+CELLS: dict[str, tuple[Any, Any]] = {
+    "gru": (nn.GRUCell, FusedGRUCell),
+    "lstm": (nn.LSTMCell, FusedLSTMCell),
+    "rnn": (nn.RNNCell, FusedRNNCell),
+}
 VOCABULARY = 60
 """Characters of a text."""
 WORDS = 2000

@@ -13,7 +13,8 @@ from matplotlib import pyplot
 from benchmarks.measuring.cpu_pairs import GOAL
 from benchmarks.measuring.records import Record
 
-COLUMNS = [(cell, mode) for cell in ("gru", "lstm") for mode in ("inference", "training")]
+CELLS = ("gru", "lstm", "rnn")
+COLUMNS = [(cell, mode) for cell in CELLS for mode in ("inference", "training")]
 BESIDE = {"torch.nn": "", "one-hot": "", "embedding": ", beside nn.Embedding of width H"}
 """How a line of the table names the rival: nothing if it is the same function of the same weights."""
 
@@ -62,8 +63,8 @@ def slow(found: pd.DataFrame) -> list[list[Any]]:
 def draw(found: pd.DataFrame, path: Path) -> None:
     """A dot a row, a line a path, inference above training; a bar at the geometric mean."""
     order = lines(found)
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 1.2 + 0.42 * len(order)), sharey=True, sharex=True)
-    for axes, cell in zip(panels, ("gru", "lstm"), strict=True):
+    figure, panels = pyplot.subplots(1, len(CELLS), figsize=(14, 1.2 + 0.42 * len(order)), sharey=True, sharex=True)
+    for axes, cell in zip(panels, CELLS, strict=True):
         for shift, mode, colour in ((-0.18, "inference", "tab:blue"), (0.18, "training", "tab:orange")):
             mine = found[(found["cell"] == cell) & (found["mode"] == mode)]
             heights = mine["line"].map(order.index) + shift
@@ -77,7 +78,7 @@ def draw(found: pd.DataFrame, path: Path) -> None:
         axes.set_xlabel("rival's time / ours (right: ours is faster)")
     panels[0].set_yticks(range(len(order)), order, fontsize=8)
     panels[0].invert_yaxis()
-    panels[1].legend(loc="lower right", fontsize=8)
+    panels[-1].legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
     pyplot.close(figure)

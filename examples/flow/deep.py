@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from examples.lm.model import CharModel
-from examples.lm.scratch import ScratchRNN, run_plain
-from fusedrnn import FusedLSTM, functional
+from fusedrnn import FusedLSTM, FusedRNN, functional
 from fusedrnn.reference.stack import LayerWeights
 
 
@@ -49,8 +48,8 @@ def measure(model: CharModel, inputs: Tensor, labels: Tensor) -> Reach:
 
 def _run(model: CharModel, x: Tensor, layer: LayerWeights) -> Tensor:
     """Run one layer of the model; returns (steps, batch, hidden)."""
-    if isinstance(model.recurrent, ScratchRNN):
-        return run_plain(x, None, [layer])[0]
+    if isinstance(model.recurrent, FusedRNN):
+        return functional.rnn(x, None, [[layer]], backend=model.recurrent.backend)[0]
     if isinstance(model.recurrent, FusedLSTM):
         return functional.lstm(x, None, [[layer]], backend=model.recurrent.backend)[0]
     reset_after = model.recurrent.reset_after

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from examples.common.backends import backend_for
-from examples.lm.scratch import ScratchRNN
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN, init
 
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (1, B, H)
+LAYERS = {"rnn": FusedRNN, "gru": FusedGRU, "lstm": FusedLSTM}
 
 
 class Case(NamedTuple):
@@ -39,13 +38,11 @@ class Net(nn.Module):
     def __init__(self, case: Case, input_size: int, hidden_size: int, backend: str) -> None:
         super().__init__()
         self.cell = case.cell
-        self.layer = _layer(case.cell, input_size, hidden_size, backend).double()
-        with torch.no_grad():
-            if case.scale is not None:
-                nn.init.orthogonal_(self.layer.weight_hh_l0, case.scale)
-            if case.gate_bias is not None:
-                self.layer.bias_ih_l0[hidden_size : 2 * hidden_size] = case.gate_bias
-                self.layer.bias_hh_l0[hidden_size : 2 * hidden_size] = 0
+        self.layer = LAYERS[case.cell](input_size, hidden_size, backend=backend).double()
+        if case.scale is not None:
+            init.orthogonal_(self.layer, case.scale)
+        if case.gate_bias is not None:
+            init.keep_bias_(self.layer, case.gate_bias)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run x, (T, B, I), from `state`; return every h_t, (T, B, H), and the last state."""
@@ -66,9 +63,3 @@ class Net(nn.Module):
         before = torch.cat([torch.zeros_like(output[:1]), output[:-1]])
         w_ih, w_hh, b_ih, b_hh = self.layer.all_weights[0]
         return torch.sigmoid(linear(x, w_ih[rows], b_ih[rows]) + linear(before, w_hh[rows], b_hh[rows]))
-
-
-def _layer(cell: str, input_size: int, hidden_size: int, backend: str) -> ScratchRNN | FusedGRU | FusedLSTM:
-    if cell == "rnn":
-        return ScratchRNN(input_size, hidden_size, backend=backend_for(cell, backend))
-    return (FusedGRU if cell == "gru" else FusedLSTM)(input_size, hidden_size, backend=backend)

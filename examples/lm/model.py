@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from examples.common.errors import UserError
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN
 
-from .scratch import ScratchRNN
 from .settings import Settings
 from .vocabulary import Vocabulary
 
@@ -48,17 +47,11 @@ class CharModel(nn.Module):
 
 
 def build_model(settings: Settings, vocabulary_size: int) -> CharModel:
-    """Build the model of these settings on its device; weights are drawn from torch's default generator.
-
-    Raises:
-        UserError: the backend cannot run the cell.
-    """
+    """Build the model of these settings on its device; weights are drawn from torch's default generator."""
     sizes = (vocabulary_size, settings.hidden, settings.layers)
     recurrent: nn.Module
     if settings.cell == "rnn":
-        if settings.backend == "triton":
-            raise UserError("expected --backend auto, reference or aten with --cell rnn, got triton")
-        recurrent = ScratchRNN(*sizes, backend=settings.backend)
+        recurrent = FusedRNN(*sizes, backend=settings.backend)
     elif settings.cell == "lstm":
         recurrent = FusedLSTM(*sizes, backend=settings.backend)
     else:

@@ -27,7 +27,7 @@ class Kind(NamedTuple):
     """What a decision holds for; every field is a string, an integer or a truth value, so that it can be kept in a file.
 
     Attributes:
-        cell: "gru", "gru_before" or "lstm".
+        cell: a value of `Spec.cell`.
         dtype: the dtype of the computation, that of autocast if it is on, a value of `DTYPES`.
         input_size, hidden_size, output_size, layers, directions: I, H, P, L, D; I rounded up to a power of two.
         batch, steps: B and T, rounded up to powers of two.

@@ -12,11 +12,12 @@ import torch
 from fusedrnn.auto.kind import DTYPES, MOST_STEPS, Kind, rounded_up
 from fusedrnn.auto.machine import machine_of
 from fusedrnn.backends import triton
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.table import unserved
 from fusedrnn.precision import matmul_tf32
 
 NAME = "python -m fusedrnn"
-CELLS = ("gru", "gru_before", "lstm")
+CELLS = tuple(NUMBERS)
 LAYOUTS = ("padded", "lengths", "packed")
 MODES = ("training", "inference")
 INFO = 'Show versions, devices, backends, what "auto" has decided on this machine, and in which file it is kept.'

@@ -124,15 +124,16 @@ def _flat(kind: Kind, device: torch.device, random: torch.Generator) -> list[Ten
     if device.type != "cuda" or (kind.projected and kind.output_size == kind.hidden_size):
         return flat
     size = kind.output_size if kind.projected else 0
-    made = (nn.LSTM if kind.cell == "lstm" else nn.GRU)(
+    made = nn.RNNBase(
+        kind.cell.removesuffix("_before").upper(),
         kind.input_size,
         kind.hidden_size,
         kind.layers,
         bias=kind.bias,
         bidirectional=kind.directions == 2,
+        proj_size=size,
         device="meta",
         dtype=kind.torch_dtype,
-        **({"proj_size": size} if size else {}),
     ).to_empty(device=device)
     parameters: list[Any] = made._flat_weights
     with torch.no_grad():

@@ -26,7 +26,8 @@ def dtypes_of(call: Call, *, step: bool) -> tuple[torch.dtype, torch.dtype] | No
     """The dtypes of h and c under autocast, None without it. `step`: the call is that of a cell.
 
     cuDNN and torch's kernels of other devices run in autocast's dtype. On a CPU only oneDNN's LSTM, which takes batches of equal
-    length and is no cell, and W_hr do. Everything else has the dtype of the initial states there, which by default is the input's.
+    length and is no cell, W_hr, and the RNN do. Everything else has the dtype of the initial states there, which by default is the
+    input's; float64 stays.
     """
     low = autocast_dtype(call.input.device)
     if low is None:
@@ -34,6 +35,8 @@ def dtypes_of(call: Call, *, step: bool) -> tuple[torch.dtype, torch.dtype] | No
     if not call.input.is_cpu:
         return low, low
     h, c = call.states[0].dtype, call.states[-1].dtype
+    if call.spec.gates == 1 and h != torch.float64:
+        return low, low
     if step or call.spec.cell != "lstm" or h == torch.float64:
         return h, c
     if call.weights.projected:

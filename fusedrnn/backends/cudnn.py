@@ -64,8 +64,9 @@ def path(layer: Layer, capability: tuple[int, int], multiprocessors: int, sweep:
     """The cuDNN algorithm that torch requests: `STANDARD`, `PERSIST_STATIC` or `SMALL_H`; `sweep` is "forward" or "backward"."""
     if layer.projected or layer.packed:
         return STANDARD
-    small = layer.H <= 192 if sweep == "forward" else layer.H <= 128
-    if layer.dtype != torch.float64 and small:
+    vanilla = layer.gates == 1
+    widest = (192 if sweep == "forward" else 128) * (2 if vanilla else 1)
+    if layer.dtype != torch.float64 and widest >= layer.H:
         return SMALL_H
     shape = layer.L == 1 and layer.D == 1 and layer.H <= 1024 and layer.H % 128 == 0 and layer.I % 128 == 0
     device = capability[0] >= 8 and capability[1] != 6 and multiprocessors >= 98
@@ -73,7 +74,7 @@ def path(layer: Layer, capability: tuple[int, int], multiprocessors: int, sweep:
         layer.dtype == torch.float16
         and shape
         and device
-        and layer.cell == "lstm"
+        and (layer.cell == "lstm" or (vanilla and (layer.B < 96 or layer.H < 896)))
         and layer.B % 8 == 0
         and layer.B <= 128
     ):

@@ -1,7 +1,7 @@
-"""The engine of torch.onnx.export: each layer becomes one GRU or LSTM node of ONNX, by either exporter.
+"""The engine of torch.onnx.export: each layer becomes one GRU, LSTM or RNN node of ONNX, by either exporter.
 
-ONNX (operators GRU and LSTM) has both kinds of reset gate, directions, lengths and initial states. Its gates are ordered z r n and
-i o f g. It has no token ids, which become one-hot rows, and no projection, which is taken out of the time loop.
+ONNX has both kinds of reset gate, directions, lengths and initial states. Its gates are ordered z r n and i o f g. It has no token
+ids, which become one-hot rows, and no projection, which is taken out of the time loop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.layer import at_first_step
 from fusedrnn.reference.stack import LayerWeights, side_by_side
 
-_ORDER = {"gru": (1, 0, 2), "gru_before": (1, 0, 2), "lstm": (0, 3, 1, 2)}
+_ORDER = {"gru": (1, 0, 2), "gru_before": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn_tanh": (0,), "rnn_relu": (0,)}
 """Our gates in the order of ONNX."""
+_NODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gru": ("GRU", {"linear_before_reset": 1}),
+    "gru_before": ("GRU", {"linear_before_reset": 0}),
+    "lstm": ("LSTM", {}),
+    "rnn_tanh": ("RNN", {"activations": ["Tanh"]}),
+    "rnn_relu": ("RNN", {"activations": ["Relu"]}),
+}
+"""The operator of a cell, and its own attributes; a list has one entry a direction."""
 
 
 def run(call: Call) -> Result:
@@ -102,10 +110,9 @@ def _node(
     steps = None if lengths is None else lengths.to(torch.int32)
     inputs = (x, _ordered(cell, w_ih), _ordered(cell, w_hh), bias, steps, *states)
     D, H = w_hh.shape[0], states[-1].shape[-1]
+    name, own = _NODES[cell]
     attributes: dict[str, Any] = {"hidden_size": H, "direction": "bidirectional" if D == 2 else "forward"}
-    if cell != "lstm":
-        attributes["linear_before_reset"] = int(cell == "gru")
-    name = "LSTM" if cell == "lstm" else "GRU"
+    attributes.update((key, value * D if isinstance(value, list) else value) for key, value in own.items())
     if recording():
         output, *finals = _Node.apply(name, attributes, *inputs)  # type: ignore[no-untyped-call]
     else:
@@ -129,7 +136,7 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def symbolic(g: Any, name: str, attributes: dict[str, Any], *inputs: Any) -> Any:
         """Add the node to the graph of the exporter."""
-        kinds = {key: f"{key}_{'s' if isinstance(value, str) else 'i'}" for key, value in attributes.items()}
+        kinds = {key: f"{key}_{'s' if isinstance(value, str | list) else 'i'}" for key, value in attributes.items()}
         given = [_absent(g) if each is None else each for each in inputs]
         return g.op(name, *given, outputs=len(inputs) - 4, **{kinds[key]: value for key, value in attributes.items()})
 

@@ -11,6 +11,7 @@ from fusedrnn.auto import choose
 from fusedrnn.backends import onnx, reference, torch_rnn, triton, unrolled
 from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
+from fusedrnn.backends.cpu.network import FUNCTIONS
 from fusedrnn.call import Call, Result
 from fusedrnn.context import exporting_onnx, readable, transformed
 
@@ -24,7 +25,7 @@ class Rule(NamedTuple):
     why: str
 
 
-TORCH_CELLS = ("gru", "lstm")
+TORCH_CELLS = tuple(FUNCTIONS)
 """The cells that torch has functions for."""
 
 

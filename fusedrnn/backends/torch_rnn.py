@@ -1,4 +1,4 @@
-"""torch's own GRU and LSTM as a backend: cuDNN on a GPU, oneDNN or ATen on a CPU."""
+"""torch's own GRU, LSTM and RNN as a backend: cuDNN on a GPU, oneDNN or ATen on a CPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def has_forms(call: Call) -> bool:
 
 
 def runs_on(device: torch.device, cell: str) -> bool:
-    """Whether torch's functions for `cell`, "gru" or "lstm", run on `device`; they do on all devices of torch itself.
+    """Whether torch's functions for `cell` run on `device`; they do on all devices of torch itself.
 
     On a device of another package (torch's key PrivateUse1) they need a kernel of its own: of one step, or of the function.
     """
@@ -60,7 +60,9 @@ def runs_on(device: torch.device, cell: str) -> bool:
         return False
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     step, function = f"aten::_thnn_fused_{cell}_cell", f"aten::{cell}.input"
-    return has(step, "PrivateUse1") or has(function, "PrivateUse1") or has(function, "AutogradPrivateUse1")
+    if cell in ("gru", "lstm") and has(step, "PrivateUse1"):
+        return True
+    return has(function, "PrivateUse1") or has(function, "AutogradPrivateUse1")
 
 
 def _layer(call: Call) -> Layer:

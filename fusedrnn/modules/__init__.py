@@ -2,3 +2,4 @@
 
 from fusedrnn.modules.rnn import FusedGRU as FusedGRU
 from fusedrnn.modules.rnn import FusedLSTM as FusedLSTM
+from fusedrnn.modules.rnn import FusedRNN as FusedRNN

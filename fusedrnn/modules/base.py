@@ -1,4 +1,4 @@
-"""Base class of FusedGRU and FusedLSTM: options beyond torch.nn's, weights, and the layouts of input and output."""
+"""Base class of FusedGRU, FusedLSTM and FusedRNN: options beyond torch.nn's, weights, and the layouts of input and output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
 
 
 class FusedRNNBase(Quantizable, nn.RNNBase):
-    """Base of `FusedGRU` and `FusedLSTM`.
+    """Base of `FusedGRU`, `FusedLSTM` and `FusedRNN`.
 
     `nn.RNNBase` provides parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are not base classes
     because torch.compile refuses to trace them and their subclasses as a whole.

@@ -1,4 +1,4 @@
-"""FusedGRUCell and FusedLSTMCell: drop-in replacements for torch.nn's GRUCell and LSTMCell.
+"""FusedGRUCell, FusedLSTMCell and FusedRNNCell: drop-in replacements for torch.nn's GRUCell, LSTMCell and RNNCell.
 
 They subclass `nn.modules.rnn.RNNCellBase`, which provides parameters and initialisation. One step has no time loop to fuse, so
 "auto" and "aten" use torch's own cell where it can run the step; otherwise the step is run as a layer with T = 1.
@@ -30,7 +30,7 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class _FusedCell(Quantizable, RNNCellBase):
-    """Base class of both cells: checks, batch dimension, choice of backend."""
+    """Base class of the cells: checks, batch dimension, choice of backend."""
 
     backend: str | None
     _cell: Any  # a value of `Spec.cell`, or a property that returns one
@@ -132,7 +132,23 @@ class _FusedCell(Quantizable, RNNCellBase):
         return super().extra_repr() + (f", backend={self.backend!r}" if self.backend else "")
 
 
-class FusedGRUCell(_FusedCell):
+class _WithoutC(_FusedCell):
+    """Base class of the cells whose only state is h."""
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Run one step and return h'."""
+        states = () if hx is None else (hx,)
+        found = self._step_directly(input, states, 1)
+        if found is None:
+            if isinstance(input, Proxy):
+                return traced_as_leaf(self, input, hx)
+            if hx is not None:
+                validation.check_tensor("hx", hx)
+            found = self._forward(input, states, ("hidden",))
+        return found[0]
+
+
+class FusedGRUCell(_WithoutC):
     """Drop-in for `torch.nn.GRUCell`; formulas: `functional.gru`.
 
     Args:
@@ -164,18 +180,6 @@ class FusedGRUCell(_FusedCell):
     def _cell(self) -> str:
         """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
-
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Run one step and return h'."""
-        states = () if hx is None else (hx,)
-        found = self._step_directly(input, states, 1)
-        if found is None:
-            if isinstance(input, Proxy):
-                return traced_as_leaf(self, input, hx)
-            if hx is not None:
-                validation.check_tensor("hx", hx)
-            found = self._forward(input, states, ("hidden",))
-        return found[0]
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         return (torch.gru_cell(input, states[0], *weights),)
@@ -225,3 +229,41 @@ class FusedLSTMCell(_FusedCell):
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         return torch.lstm_cell(input, states, *weights)
+
+
+class FusedRNNCell(_WithoutC):
+    """Drop-in for `torch.nn.RNNCell`; formulas: `functional.rnn`.
+
+    Args:
+        input_size, hidden_size, bias, nonlinearity, device, dtype: as for `torch.nn.RNNCell`; the same seed gives the same
+            parameters. A nonlinearity that is neither "tanh" nor "relu" is a ValueError here, and not only in `forward`.
+        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+
+    `forward(input, hx=None)` is that of `FusedGRUCell`.
+    """
+
+    __constants__ = nn.RNNCell.__constants__
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
+        self.nonlinearity = validation.check_nonlinearity(nonlinearity)
+        self.backend = None if backend is None else check_name(backend)
+
+    @property
+    def _cell(self) -> str:
+        """The value of `Spec.cell`."""
+        return f"rnn_{validation.check_nonlinearity(self.nonlinearity)}"
+
+    def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
+        function = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        return (function(input, states[0], *weights),)

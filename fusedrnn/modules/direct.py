@@ -115,7 +115,8 @@ def run_directly(
     hot = False
     trains = grad and steps > cost.NEVER_A_LOOP and module.proj_size == 0
     ragged = together < steps * batch
-    if trains or ids or ragged:
+    alone = batch_sizes is None and may_run_alone(cell, dtype, steps, projected=module.proj_size > 0)
+    if trains or ids or ragged or alone:
         about = Sizes(
             cell, dtype, steps, batch, together, module.input_size, hidden_size, module.num_layers, directions
         )
@@ -142,7 +143,7 @@ def run_directly(
         flat = [torch.dropout(w, weight_dropout, True) if k % every == 1 else w for k, w in enumerate(flat)]
     if not ids and lengths is None and not variational:  # nothing to choose from?
         rest = (flat, bias, module.num_layers, dropout, module.training, bidirectional)
-        if batch_sizes is None and (cast or not may_run_alone(cell, dtype, steps, projected=projected)):
+        if batch_sizes is None and (cast or not (alone and cost.steps_alone_are_faster(about, grad=grad))):
             return run_torch(cell, (input,), states, *rest, batch_first)
         if batch_sizes is not None and not (ragged and cost.padded_is_faster(about, grad=grad, packed=True)):
             return run_torch(cell, (input, batch_sizes), states, *rest)

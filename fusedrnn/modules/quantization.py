@@ -13,8 +13,10 @@ class Quantizable(nn.Module):
 
     `torch.ao.quantization.quantize_dynamic(model, {FusedGRU, nn.Linear})` therefore gives torch's quantised GRU, as for nn.GRU. A
     module stays in floating point, and a warning says so, if its class is not in `qconfig_spec`, whose default has only torch.nn's
-    classes, and if the configuration is one of static quantisation.
+    classes, if torch.ao has no quantised module for it, as for `FusedRNN`, and if the configuration is one of static quantisation.
     """
+
+    _has_quantized = True
 
     @property
     def qconfig(self) -> Any:
@@ -32,7 +34,9 @@ class Quantizable(nn.Module):
         why = f"expected {name} in qconfig_spec, or fusedrnn.restore_rnns(model) before, got no configuration for it"
         if value is not None:
             why = "expected a configuration of dynamic quantisation, or fusedrnn.restore_rnns(model) before"
-        if _is_dynamic(value):
+        if _is_dynamic(value) and not self._has_quantized:
+            why = "expected a GRU, an LSTM or a cell, for torch.ao has no quantised nn.RNN"
+        elif _is_dynamic(value):
             report = restore_rnns(self)
             if report.changed:
                 return

@@ -13,14 +13,16 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
-from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell
-from fusedrnn.modules.rnn import FusedGRU, FusedLSTM
+from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell, FusedRNNCell
+from fusedrnn.modules.rnn import FusedGRU, FusedLSTM, FusedRNN
 
 FUSED: dict[type, type] = {
     nn.GRU: FusedGRU,
     nn.LSTM: FusedLSTM,
+    nn.RNN: FusedRNN,
     nn.GRUCell: FusedGRUCell,
     nn.LSTMCell: FusedLSTMCell,
+    nn.RNNCell: FusedRNNCell,
 }
 TORCH = {fused: torch for torch, fused in FUSED.items()}
 _RECURRENT = {"RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell"}
@@ -46,7 +48,7 @@ class Replacements:
 
 
 def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacements:
-    """Replace every `nn.GRU`, `nn.LSTM`, `nn.GRUCell` and `nn.LSTMCell` in `model`, or `model` itself, by ours, in place.
+    """Replace every `nn.GRU`, `nn.LSTM`, `nn.RNN` and cell of these in `model`, or `model` itself, by ours, in place.
 
     The modules stay the same objects with the same parameters, hooks and flags, and state_dicts do not change. But
     `isinstance(module, nn.GRU)` becomes False: our classes subclass `nn.RNNBase` (cells: `RNNCellBase`), not `nn.GRU`.
@@ -56,7 +58,7 @@ def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacement
         backend: the argument `backend` of every new module; see `FusedGRU`.
 
     Returns:
-        What was replaced, and what was left and why: `nn.RNN`, subclasses, quantised and scripted modules.
+        What was replaced, and what was left and why: subclasses, quantised and scripted modules.
 
     Raises:
         ValueError: the backend does not exist.
@@ -79,7 +81,7 @@ def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacement
 
 
 def restore_rnns(model: nn.Module) -> Replacements:
-    """Replace every `FusedGRU`, `FusedLSTM`, `FusedGRUCell` and `FusedLSTMCell` in `model` by torch.nn's, in place.
+    """Replace every `FusedGRU`, `FusedLSTM`, `FusedRNN` and cell of these in `model` by torch.nn's, in place.
 
     Reverses `replace_rnns`. Modules that were created as ours are replaced too. The `backend` of a module is dropped.
 
@@ -171,8 +173,6 @@ def _turn(module: nn.Module, kind: type) -> None:
 def _why_left(module: nn.Module) -> str | None:
     """Why a recurrent module was not replaced; None for other modules."""
     kind = _plain_class(module)
-    if kind in (nn.RNN, nn.RNNCell):
-        return f"nn.{kind.__name__} has no fused counterpart"
     if kind is nn.GRU:
         return "a GRU with proj_size runs nowhere"
     for known in FUSED:

@@ -1,4 +1,4 @@
-"""FusedGRU and FusedLSTM: drop-in replacements for torch.nn's GRU and LSTM."""
+"""FusedGRU, FusedLSTM and FusedRNN: drop-in replacements for torch.nn's GRU, LSTM and RNN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,26 @@ from fusedrnn.context import traced_as_leaf
 from fusedrnn.modules.base import FusedRNNBase, Options
 
 
-class FusedGRU(FusedRNNBase):
+class _WithoutC(FusedRNNBase):
+    """Base class of the layers whose only state is h."""
+
+    def forward(
+        self,
+        input: Any,
+        hx: Tensor | None = None,
+        lengths: Tensor | None = None,
+        return_all_states: bool = False,
+    ) -> tuple[Any, ...]:
+        """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
+        if isinstance(input, Proxy):
+            return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
+        if hx is not None:
+            validation.check_tensor("hx", hx)
+        output, (h_n,), *every = self._forward(input, () if hx is None else (hx,), lengths, return_all_states)
+        return (output, h_n, tuple(h for (h,) in every[0])) if return_all_states else (output, h_n)
+
+
+class FusedGRU(_WithoutC):
     """Drop-in for `torch.nn.GRU`; formulas, shapes, dtypes and errors: `functional.gru`.
 
     Args:
@@ -67,21 +86,6 @@ class FusedGRU(FusedRNNBase):
     def _cell(self) -> str:
         """The value of `Spec.cell`."""
         return "gru" if self.reset_after else "gru_before"
-
-    def forward(
-        self,
-        input: Any,
-        hx: Tensor | None = None,
-        lengths: Tensor | None = None,
-        return_all_states: bool = False,
-    ) -> tuple[Any, ...]:
-        """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
-        if isinstance(input, Proxy):
-            return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
-        if hx is not None:
-            validation.check_tensor("hx", hx)
-        output, (h_n,), *every = self._forward(input, () if hx is None else (hx,), lengths, return_all_states)
-        return (output, h_n, tuple(h for (h,) in every[0])) if return_all_states else (output, h_n)
 
     def extra_repr(self) -> str:
         """Add `reset_after`, if it is False, to the text of torch.nn."""
@@ -148,3 +152,56 @@ class FusedLSTM(FusedRNNBase):
         if hx is not None:
             validation.check_pair(hx)
         return self._forward(input, () if hx is None else tuple(hx), lengths, return_all_states)
+
+
+class FusedRNN(_WithoutC):
+    """Drop-in for `torch.nn.RNN`; formulas, shapes, dtypes and errors: `functional.rnn`.
+
+    Args:
+        input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional, device, dtype: as for
+            `torch.nn.RNN`; the same seed gives the same parameters, and state_dicts can be loaded both ways.
+        **options: as for `FusedGRU`.
+
+    `forward(input, hx=None, lengths=None)` is that of `FusedGRU`.
+    """
+
+    _has_quantized = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        **options: Unpack[Options],
+    ) -> None:
+        if "proj_size" in options:
+            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+        validation.check_options("FusedRNN", options, Options)
+        self.nonlinearity = validation.check_nonlinearity(nonlinearity)
+        super().__init__(
+            f"RNN_{nonlinearity.upper()}",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
+        )
+        self._set_options(**options)
+
+    @property
+    def _cell(self) -> str:
+        """The value of `Spec.cell`."""
+        cell: str = self.mode.lower()
+        return cell

@@ -58,7 +58,7 @@ def _(*arguments: Any) -> Results:
     if torch.onnx.is_in_onnx_export():  # instead of `backends.onnx`
         raise RuntimeError(
             "torch.onnx.export: expected a module, not an ExportedProgram or a strict export, which have our operators, and a call "
-            "that ONNX has a GRU or LSTM for; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
+            "that ONNX has a node for; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
         )
     (T, B), (D, _, H), cell = a.x.shape[:2], a.h0.shape, NUMBERS[a.cell]
     state, trace = (D, B, H), (T, B, D, H)

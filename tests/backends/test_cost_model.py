@@ -11,6 +11,7 @@ import torch
 from fusedrnn.backends import cost, cudnn
 from fusedrnn.backends.chips import CHIPS, SHARED_BYTES, chip_of
 from fusedrnn.backends.cudnn import PERSIST_STATIC, SMALL_H, STANDARD, Layer
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, at_once, waves
 
 H100 = CHIPS[9, 0]
@@ -108,7 +109,7 @@ def test_a_lane_that_does_not_fit_costs_a_launch_a_step():
 
 
 @pytest.mark.parametrize("sweep", ["forward", "backward"])
-@pytest.mark.parametrize("cell", ["gru", "gru_before", "lstm"])
+@pytest.mark.parametrize("cell", NUMBERS)
 def test_time_grows_with_every_size(cell, sweep):
     base = Layer(cell, BF16, T=64, B=32, I=128, H=256)
     before = cost.ours_s(H100, sweep, base, shared(256))
@@ -148,6 +149,13 @@ PATHS = [
     ("lstm", FP32, {"H": 129}, (8, 6), 82, "backward", STANDARD),
     ("lstm", FP16, {"H": 128, "packed": True}, (9, 0), 132, "forward", STANDARD),
     ("lstm", torch.float64, {"H": 64}, (9, 0), 132, "forward", STANDARD),
+    ("rnn_tanh", BF16, {"H": 384}, (9, 0), 132, "forward", SMALL_H),
+    ("rnn_tanh", BF16, {"H": 385}, (9, 0), 132, "forward", STANDARD),
+    ("rnn_relu", BF16, {"H": 256}, (9, 0), 132, "backward", SMALL_H),
+    ("rnn_relu", BF16, {"H": 257}, (9, 0), 132, "backward", STANDARD),
+    ("rnn_relu", FP16, {"H": 896}, (9, 0), 132, "forward", PERSIST_STATIC),
+    ("rnn_relu", FP16, {"H": 896, "B": 96}, (9, 0), 132, "forward", STANDARD),
+    ("rnn_relu", FP16, {"H": 768, "B": 96}, (9, 0), 132, "forward", PERSIST_STATIC),
 ]
 
 

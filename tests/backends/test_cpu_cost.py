@@ -163,8 +163,14 @@ def test_many_ids_of_a_large_vocabulary_are_gathered(cell, grad, B, T, N):
 
 @pytest.mark.parametrize(
     ("H", "B", "T", "D", "faster"),
-    [(64, 64, 256, 1, True), (64, 64, 256, 2, False), (64, 64, 128, 2, True), (64, 32, 256, 2, True)]
-    + [(16, 64, 2048, 1, True), (64, 8, 4096, 1, True)],
+    [
+        (64, 64, 256, 1, True),
+        (64, 64, 256, 2, False),
+        (64, 64, 128, 2, True),
+        (64, 32, 256, 2, True),
+        (16, 64, 2048, 1, True),
+        (64, 8, 4096, 1, True),
+    ],
 )
 def test_a_layer_whose_gates_need_new_memory_at_every_call_has_to_save_more(H, B, T, D, faster):
     assert cost.loop_is_faster(sizes("gru", B, T, H, H)._replace(D=D)) == faster

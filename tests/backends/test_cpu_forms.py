@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN
 from fusedrnn.backends.cpu import cost, run
 from fusedrnn.backends.cpu.network import Network
 from fusedrnn.call import Weights
 
 I, H, T, B = 5, 4, 6, 3
 LENGTHS = torch.tensor([2, 6, 3])
-KINDS = {"gru": FusedGRU, "lstm": FusedLSTM}
+KINDS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN}
 STACKS = {
     "one layer": {},
     "no bias": {"bias": False},
@@ -41,7 +41,7 @@ def forms(monkeypatch):
 def states_for(module, batch, **options):
     shape = (module.num_layers * (1 + module.bidirectional), batch, H)
     h = torch.randn(shape, dtype=torch.float64, **options)
-    return h if module.mode == "GRU" else (h, torch.randn_like(h).requires_grad_(h.requires_grad))
+    return h if module.mode != "LSTM" else (h, torch.randn_like(h).requires_grad_(h.requires_grad))
 
 
 def flat(result):
@@ -86,7 +86,7 @@ def test_lengths(forms, kind, options, ids, form, given):
     module, x = build(kind, options, ids)
     hx = states_for(module, B, requires_grad=True) if given else None
     same(module, x, hx, lengths=LENGTHS)
-    to_sort = kind == "lstm" and given and module.bidirectional  # where an LSTM cannot pass the padding
+    to_sort = kind == "rnn" or (kind == "lstm" and given and module.bidirectional)  # what cannot pass the padding
     assert ("run_sorted" if form == "sorted" or to_sort else "run_padded") in forms
     assert ("with_features" in forms) == ids
 
@@ -105,7 +105,9 @@ def test_packed(forms, kind, options, ids, padded, given):
     if not ids:
         packed.data.requires_grad_()
     same(module, packed, states_for(module, B, requires_grad=True) if given else None)
-    could = kind == "gru" or not (given and module.bidirectional)  # where an LSTM cannot pass the padding
+    could = kind == "gru" or (
+        kind == "lstm" and not (given and module.bidirectional)
+    )  # where an LSTM cannot pass the padding
     assert ("run_padded" in forms) == (padded and could)
 
 
@@ -120,7 +122,7 @@ def test_one_step(forms, kind, options, ids, given):
     x = (x[:, :1] if module.batch_first else x[:1]).detach()
     x = x if ids else x.float().requires_grad_()
     hx = tuple([state.detach().float().requires_grad_() for state in flat(states_for(module, B))]) if given else None
-    same(module, x, hx[0] if given and kind == "gru" else hx, tolerance=1e-5)
+    same(module, x, hx[0] if given and kind != "lstm" else hx, tolerance=1e-5)
     assert ("run_one_step" in forms) == (kind == "lstm")
 
 
@@ -195,7 +197,7 @@ def test_nothing_comes_from_the_padding(forms, kind, value):
         (output.sum() + sum(t.sum() for t in flat(finals))).backward()
         found.append([output, *flat(finals), given.grad, *(p.grad for p in module.parameters())])
         module.zero_grad()
-    assert "run_padded" in forms
+    assert ("run_sorted" if kind == "rnn" else "run_padded") in forms
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
     for sample, n in enumerate(LENGTHS):
@@ -245,7 +247,7 @@ def test_second_derivatives_of_every_form(forms, kind):
         return module(given, lengths=lengths)[0]
 
     assert torch.autograd.gradgradcheck(lambda given: module(given, lengths=lengths)[0], (few,))
-    assert "run_padded" in forms
+    assert ("run_sorted" if kind == "rnn" else "run_padded") in forms
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])

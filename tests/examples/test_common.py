@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from examples.common import backends, fonts
-from examples.common.backends import backend_for
+from examples.common import fonts
 from examples.common.errors import UserError
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
@@ -60,14 +59,6 @@ def test_quick_changes_what_the_command_line_leaves_open():
     for arguments, expected in (([], (100, 256)), (["--quick"], (3, 4)), (["--quick", "--hidden", "9"], (3, 9))):
         options = made.parse_args(arguments)
         assert (options.epochs, options.hidden) == expected
-
-
-def test_the_plain_rnn_runs_on_the_reference_where_triton_is_asked_for_and_it_is_said(capsys):
-    backends._tell.cache_clear()
-    assert [backend_for("rnn", "triton") for _ in range(2)] == ["reference", "reference"]
-    assert capsys.readouterr().out == "NOTE: the plain RNN has no Triton kernel; the reference runs it.\n"
-    assert [backend_for("gru", "triton"), backend_for("rnn", "aten")] == ["triton", "aten"]
-    assert not capsys.readouterr().out
 
 
 def test_help_explains_the_experiment_and_its_defaults():

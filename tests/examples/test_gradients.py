@@ -157,14 +157,10 @@ def test_the_gradient_through_time_is_that_of_one_uncut_graph():
     torch.testing.assert_close(through_time.measure(Case("rnn"), "reference", **SMALL).measured, expected)
 
 
-@pytest.mark.parametrize(
-    ("cell", "backends"),
-    [("rnn", ["aten"]), ("gru", ["aten", "triton"]), ("lstm", ["aten", "triton"])],
-    ids=["rnn", "gru", "lstm"],
-)
-def test_every_backend_gives_the_same_curve_from_the_same_seed(cell, backends):
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_every_backend_gives_the_same_curve_from_the_same_seed(cell):
     expected = through_time.measure(Case(cell, gate_bias=None if cell == "rnn" else 2.0), "reference", **SMALL)
-    for backend in backends:
+    for backend in ("aten", "triton"):
         got = through_time.measure(Case(cell, gate_bias=None if cell == "rnn" else 2.0), backend, **SMALL)
         torch.testing.assert_close(got.measured, expected.measured, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(got.theory, expected.theory, rtol=1e-9, atol=1e-9)

@@ -65,10 +65,6 @@ BAD_OPTIONS = {
     "unknown device": ("--device tpu", r"argument --device: expected auto, cpu, cuda or cuda:N, got 'tpu'"),
     "device of another kind": ("--device meta", r"expected auto, cpu, cuda or cuda:N, got 'meta'"),
     "a GPU too many": ("--device cuda:99", r"expected a device that is there, got 'cuda:99' with \d+ CUDA devices"),
-    "rnn on triton": (
-        "--cell rnn --backend triton",
-        r"expected --backend auto, reference or aten with --cell rnn, got triton",
-    ),
     "missing corpus": ("--corpus none.txt", r"expected a readable corpus file, got none.txt: No such file"),
     "generate and resume": ("--resume --generate a", r"argument --generate: not allowed with argument --resume"),
     "no checkpoint to resume": ("--resume", r"expected a checkpoint file, got .*checkpoint.pt: No such file"),

@@ -5,6 +5,7 @@ import importlib
 import pytest
 import torch
 
+from examples.flow.recurrent import LAYERS
 from fusedrnn.backends import dispatch, pointwise
 
 
@@ -31,7 +32,7 @@ def test_the_backend_is_the_one_that_was_asked_for(name, backend, tmp_path, monk
     for asker in (dispatch, pointwise):
         monkeypatch.setattr(asker, "requested", raising(lambda name, eager=False: name))
     monkeypatch.setattr("examples.lm.run.build_model", raising(lambda settings, size: settings.backend))
-    monkeypatch.setattr("examples.flow.recurrent.ScratchRNN", raising(lambda *sizes, backend: backend))
+    monkeypatch.setitem(LAYERS, "rnn", raising(lambda *sizes, backend: backend))
     more = ("--data", "digits") if name == "dropout_mlp" else ()
     assert seen(name, tmp_path, "--backend", backend, *more) == backend
 

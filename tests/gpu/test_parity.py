@@ -88,6 +88,11 @@ def test_modules_are_as_accurate_as_torchs(cell, dtype, T, B, H, bidirectional):
     hold(results(ours, x, up), results(torchs(cell, ours), x, up), truth, dtype)
 
 
+@pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu"])
+def test_an_rnn_is_as_accurate_as_torchs(cell):
+    test_modules_are_as_accurate_as_torchs(cell, torch.bfloat16, 100, 32, 256, bidirectional=True)
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_packed_input_gives_what_each_sample_alone_gives(cell):
     ours = module(cell, 32, 256, torch.float32, "triton", bidirectional=True)

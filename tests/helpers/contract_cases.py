@@ -6,10 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell
 
-LAYERS = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM)}
-CELLS = {"gru": (nn.GRUCell, FusedGRUCell), "lstm": (nn.LSTMCell, FusedLSTMCell)}
+LAYERS = {"gru": (nn.GRU, FusedGRU), "lstm": (nn.LSTM, FusedLSTM), "rnn": (nn.RNN, FusedRNN)}
+CELLS = {
+    "gru": (nn.GRUCell, FusedGRUCell),
+    "lstm": (nn.LSTMCell, FusedLSTMCell),
+    "rnn": (nn.RNNCell, FusedRNNCell),
+}
 BACKENDS = ("reference", "aten", "triton")
 INPUTS = {
     "floats": lambda dtype=torch.float32: torch.randn(3, 2, 3, dtype=dtype),

@@ -3,7 +3,17 @@
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, InitialState, functional
+from fusedrnn import (
+    FusedDropout,
+    FusedGRU,
+    FusedGRUCell,
+    FusedLSTM,
+    FusedLSTMCell,
+    FusedRNN,
+    FusedRNNCell,
+    InitialState,
+    functional,
+)
 
 I, H = 3, 5
 KINDS = {
@@ -11,6 +21,7 @@ KINDS = {
     "GRU, reset before": lambda **options: FusedGRU(I, H, reset_after=False, **options),
     "LSTM": lambda **options: FusedLSTM(I, H, **options),
     "LSTM, projection": lambda **options: FusedLSTM(I, H, proj_size=2, **options),
+    "RNN": lambda **options: FusedRNN(I, H, nonlinearity="relu", **options),
 }
 OPTIONS = {
     "one layer": {},
@@ -121,7 +132,7 @@ CASES = {
     if not (option == "all dropouts" and "ids" in form) and (k in (0, 2) or (k + j + n) % 3 == 0)
 }
 CASES["GRU of many small steps"] = long
-for kind in (FusedGRUCell, FusedLSTMCell):
+for kind in (FusedGRUCell, FusedLSTMCell, FusedRNNCell):
     CASES[kind.__name__] = lambda device, a=kind: cell(a, False, device)
     CASES[f"{kind.__name__}, ids"] = lambda device, a=kind: cell(a, True, device)
 for p in (0.4, 1.0):

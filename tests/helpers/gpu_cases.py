@@ -7,7 +7,7 @@ makes in the same dtype on the same inputs.
 import torch
 from torch import nn
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN
 from fusedrnn.auto.parity import allowed, relative_error
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,8 +24,13 @@ def capability():
 def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False):
     """Ours, on a backend, from a fixed seed."""
     torch.manual_seed(0)
-    kind = FusedLSTM if cell == "lstm" else FusedGRU
-    options = {"reset_after": False} if cell == "gru_before" else {}
+    kind, options = {
+        "gru": (FusedGRU, {}),
+        "gru_before": (FusedGRU, {"reset_after": False}),
+        "lstm": (FusedLSTM, {}),
+        "rnn_tanh": (FusedRNN, {}),
+        "rnn_relu": (FusedRNN, {"nonlinearity": "relu"}),
+    }[cell]
     built = kind(inputs, hidden, layers, bidirectional=bidirectional, backend=backend, **options)
     return built.to(DEVICE, dtype)
 
@@ -36,8 +41,9 @@ def torchs(cell, ours):
         other = FusedGRU(ours.input_size, ours.hidden_size, ours.num_layers, bidirectional=ours.bidirectional,
                          backend="reference", reset_after=False)  # fmt: skip
     else:
-        kind = nn.LSTM if cell == "lstm" else nn.GRU
-        other = kind(ours.input_size, ours.hidden_size, ours.num_layers, bidirectional=ours.bidirectional)
+        sizes = ours.input_size, ours.hidden_size, ours.num_layers
+        other = nn.RNNBase(ours.mode, *sizes, bidirectional=ours.bidirectional)
+        other.__class__ = {"GRU": nn.GRU, "LSTM": nn.LSTM}.get(ours.mode, nn.RNN)
     weight = next(ours.parameters())
     other.to(weight.device, weight.dtype).load_state_dict(ours.state_dict())
     return other

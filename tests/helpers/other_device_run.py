@@ -12,7 +12,7 @@ import torch
 from device_cases import CASES, H, I
 from other_device import CALLED, DEVICE
 
-from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, dropout, use_backend
+from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedRNN, dropout, use_backend
 from fusedrnn.backends import dispatch, torch_rnn
 from fusedrnn.context import autocast_dtype
 
@@ -54,12 +54,15 @@ def engines():
     original = dispatch.decide
     dispatch.decide = lambda call, backend: found.append(original(call, backend).engine) or original(call, backend)
     x = torch.randn(2, 1, I).to(DEVICE)
-    for module in (FusedGRU(I, H), FusedLSTM(I, H)):
+    for module in (FusedGRU(I, H), FusedLSTM(I, H), FusedRNN(I, H)):
         module.to(DEVICE)(x)
     dispatch.decide = original
     library = torch.library.Library("aten", "IMPL")
     library.impl("_thnn_fused_lstm_cell", lambda *given: given, "PrivateUse1")
-    return {"engines": found, "with a kernel": [torch_rnn.runs_on(DEVICE, cell) for cell in ("gru", "lstm")]}
+    return {
+        "engines": found,
+        "with a kernel": [torch_rnn.runs_on(DEVICE, cell) for cell in ("gru", "lstm", "rnn_tanh")],
+    }
 
 
 draw = dropout.seed_for

@@ -12,6 +12,7 @@ from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
 T, B, I, H, P = 7, 5, 3, 6, 4  # odd or small: no two alike
 SWEEPS = {
     "rnn": (1, rnn_sweep),
+    "rnn-relu": (1, partial(rnn_sweep, nonlinearity="relu")),
     "gru": (3, gru_sweep),
     "gru-before": (3, partial(gru_sweep, reset_after=False)),
     "lstm": (4, lstm_sweep),
@@ -20,18 +21,19 @@ SWEEPS = {
 """Gates of a cell, and its sweep."""
 
 
-def rnn_layer(gx, states, w_hh, b_hh, w_hr, lengths):
-    output, h_n = rnn_sweep(gx, *states, w_hh, b_hh, lengths)
-    return (output,), (h_n,)
-
-
 LAYER_SWEEPS = {
-    "rnn": layer_of(rnn_layer),
+    "rnn": layer_of(cells.SWEEPS["rnn_tanh"]),
+    "rnn-relu": layer_of(cells.SWEEPS["rnn_relu"]),
     "gru": layer_of(cells.SWEEPS["gru"]),
     "gru-before": layer_of(cells.SWEEPS["gru_before"]),
     "lstm": layer_of(cells.SWEEPS["lstm"]),
 }
-TORCH = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+TORCH = {
+    "rnn": torch.nn.RNN,
+    "rnn-relu": partial(torch.nn.RNN, nonlinearity="relu"),
+    "gru": torch.nn.GRU,
+    "lstm": torch.nn.LSTM,
+}
 
 
 def build(cell, **options):

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell
 
 BACKENDS = ("aten", "reference", "triton")
-CELLS = {"gru": FusedGRU, "lstm": FusedLSTM}
+CELLS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN}
+STEPS = {FusedGRU: FusedGRUCell, FusedLSTM: FusedLSTMCell, FusedRNN: FusedRNNCell}
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -17,19 +18,18 @@ def kind(request):
 
 
 def parts(entry):
-    """The states of a layer: h of a GRU, h and c of an LSTM."""
+    """The states of a layer: h, and c of an LSTM."""
     return [entry] if isinstance(entry, torch.Tensor) else list(entry)
 
 
 def looped(module, layer, x):
     """Every state of one layer of one direction, by torch's cell: x (T, B, *)."""
-    gru = isinstance(module, FusedGRU)
-    cell = (FusedGRUCell if gru else FusedLSTMCell)(x.shape[-1], module.hidden_size, dtype=x.dtype)
+    cell = STEPS[type(module)](x.shape[-1], module.hidden_size, dtype=x.dtype)
     cell.load_state_dict({n: getattr(module, f"{n}_l{layer}").detach() for n in cell.state_dict()})
     state, trace = None, []
     for x_t in x:
         state = cell(x_t, state)
-        trace.append([state] if gru else list(state))
+        trace.append(parts(state))
     return [torch.stack(states) for states in zip(*trace, strict=True)]
 
 
@@ -80,7 +80,7 @@ def test_the_layout_is_that_of_the_output(kind, backend):
             cut = states.clone()
             cut[4:, 0] = 0
             torch.testing.assert_close(parts(padded[layer])[k], cut)
-            entry = rows[layer] if kind is FusedGRU else rows[layer][k]
+            entry = rows[layer][k] if kind is FusedLSTM else rows[layer]
             assert torch.equal(entry.unsorted_indices, packed.unsorted_indices)
             torch.testing.assert_close(pad_packed_sequence(entry)[0], cut)
 

@@ -4,17 +4,22 @@ import itertools
 
 import pytest
 import torch
-from contract_cases import flat, tensors
+from contract_cases import CELLS, flat, tensors
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedGRU, FusedLSTM, FusedLSTMCell, FusedRNN
 
 X = torch.randn(5, 2, 4)
 LENGTHS = torch.tensor([5, 3])
 ROWS = pack_sequence([torch.randn(5, 4), torch.randn(3, 4)])
 IDS = torch.tensor([[0, 3], [1, 2], [3, 3]])
-LAYERS = [(nn.GRU, FusedGRU, {}), (nn.LSTM, FusedLSTM, {}), (nn.LSTM, FusedLSTM, {"proj_size": 3})]
+LAYERS = [
+    (nn.GRU, FusedGRU, {}),
+    (nn.LSTM, FusedLSTM, {}),
+    (nn.LSTM, FusedLSTM, {"proj_size": 3}),
+    (nn.RNN, FusedRNN, {}),
+]
 OURS = [{}, {"memory": "recompute"}, {"backend": "reference"}, {"backend": "triton"}]
 
 
@@ -42,7 +47,7 @@ def test_initial_states_of_another_dtype_decide_as_in_torch(theirs, ours, more, 
         (X, X.bfloat16(), ROWS, ROWS.to(torch.bfloat16)), (torch.float32, torch.bfloat16)
     ):
         h, c = (torch.randn(1, 2, width, dtype=states) for width in (more.get("proj_size", 8), 8))
-        hx = h if theirs is nn.GRU else (h, c)
+        hx = (h, c) if theirs is nn.LSTM else h
         assert dtypes(ours(4, 8, **more, **options), x, hx) == dtypes(theirs(4, 8, **more), x, hx)
 
 
@@ -65,14 +70,14 @@ def test_lengths_give_the_dtypes_of_packed_rows_and_ids_those_of_the_weights(the
 
 
 def test_every_state_has_the_dtype_of_the_results():
-    for kind, expected in ((FusedGRU, torch.float32), (FusedLSTM, torch.bfloat16)):
+    for kind, expected in ((FusedGRU, torch.float32), (FusedLSTM, torch.bfloat16), (FusedRNN, torch.bfloat16)):
         with torch.autocast("cpu", torch.bfloat16):
             result = kind(4, 8, 2)(X, return_all_states=True)
         assert {t.dtype for t in tensors(result)} == {expected}
 
 
 @pytest.mark.parametrize("backend", ["aten", "reference", "triton"])
-@pytest.mark.parametrize(("theirs", "ours"), [(nn.GRUCell, FusedGRUCell), (nn.LSTMCell, FusedLSTMCell)])
+@pytest.mark.parametrize(("theirs", "ours"), CELLS.values(), ids=CELLS)
 def test_cells_keep_the_dtype_on_a_cpu_as_torchs(theirs, ours, backend):
     with torch.autocast("cpu", torch.bfloat16):
         expected, got = (flat(module(X[0])) for module in (theirs(4, 8), ours(4, 8, backend=backend)))

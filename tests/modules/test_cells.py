@@ -8,7 +8,7 @@ import torch
 from contract_cases import flat, hx_of
 from torch import nn
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell, use_backend
 
 BACKENDS = ("auto", "aten", "reference", "triton")
 
@@ -44,10 +44,10 @@ def test_without_bias_the_attributes_are_none_and_not_in_the_state_dict(cells):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("layer", [FusedGRU, FusedLSTM], ids=["gru", "lstm"])
+@pytest.mark.parametrize("layer", [FusedGRU, FusedLSTM, FusedRNN], ids=["gru", "lstm", "rnn"])
 def test_a_loop_over_a_cell_is_a_layer(layer, backend):
     module = layer(3, 4)
-    cell = (FusedGRUCell if layer is FusedGRU else FusedLSTMCell)(3, 4, backend=backend)
+    cell = {FusedGRU: FusedGRUCell, FusedLSTM: FusedLSTMCell, FusedRNN: FusedRNNCell}[layer](3, 4, backend=backend)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in module.state_dict().items()})
     x, state, trace = torch.randn(5, 2, 3), None, []
     for x_t in x:

@@ -13,12 +13,14 @@ from fusedrnn import (
     FusedGRUCell,
     FusedLSTM,
     FusedLSTMCell,
+    FusedRNN,
+    FusedRNNCell,
     InitialState,
     functional,
     use_backend,
 )
 
-CELLS = {"gru": FusedGRU, "lstm": FusedLSTM}
+CELLS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN}
 
 
 @pytest.fixture(params=CELLS.values(), ids=CELLS)
@@ -162,7 +164,7 @@ class Model(nn.Module):
         return self.head(found if isinstance(self.rnn, FusedGRUCell) else found[0])
 
 
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN, FusedGRUCell, FusedLSTMCell, FusedRNNCell])
 def test_symbolic_tracing_takes_a_module_whole(kind):
     model, layer = Model(kind(3, 4)), kind in CELLS.values()
     traced = torch.fx.symbolic_trace(model)

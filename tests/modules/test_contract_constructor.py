@@ -9,7 +9,7 @@ import torch
 from contract_cases import error_of
 from torch import nn
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN, FusedRNNCell
 
 FAULTS = {  # in the order of torch's checks
     "dropout": [True, -0.1, 1.5, "abc", None],
@@ -68,6 +68,8 @@ def test_arguments_come_by_position_and_by_name(pair):
     names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional"]
     if pair[1] is FusedLSTM:
         args, names = [*args, 2], [*names, "proj_size"]
+    if pair[1] is FusedRNN:
+        args, names = [*args[:3], "relu", *args[3:]], [*names[:3], "nonlinearity", *names[3:]]
     args, names = [*args, "meta", torch.float64], [*names, "device", "dtype"]
     by_position, by_name = pair[1](*args), pair[1](**dict(zip(names, args, strict=True)))
     for module in (by_position, by_name):
@@ -131,12 +133,13 @@ def test_cells_check_nothing(cells):
 
 
 def test_cells_take_their_arguments_by_position_and_by_name(cells):
+    more = ("relu",) if cells[1] is FusedRNNCell else ()
     for cell in (
-        cells[1](3, 4, False, "meta", torch.float64),
+        cells[1](3, 4, False, *more, "meta", torch.float64),
         cells[1](input_size=3, hidden_size=4, bias=False, device="meta", dtype=torch.float64),
     ):
         assert cell.weight_ih.is_meta
         assert cell.weight_ih.dtype == torch.float64
         assert (cell.input_size, cell.hidden_size, cell.bias) == (3, 4, False)
         assert "bias_ih" in cell._parameters
-        assert repr(cell).endswith("(3, 4, bias=False)")
+        assert "(3, 4, bias=False" in repr(cell)

@@ -6,13 +6,13 @@ from contract_cases import LAYERS, flat, hx_of, tensors, total
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, use_backend
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell, use_backend
 from fusedrnn.backends import rules
 from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.modules import base
 
 
-@pytest.fixture(params=[FusedGRU, FusedLSTM], ids=LAYERS)
+@pytest.fixture(params=[FusedGRU, FusedLSTM, FusedRNN], ids=LAYERS)
 def kind(request):
     return request.param
 
@@ -135,7 +135,7 @@ def test_other_forms_take_the_short_way_too(kind, ways, monkeypatch, form, batch
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["hx", "no hx"])
-@pytest.mark.parametrize("cell", [FusedGRUCell, FusedLSTMCell])
+@pytest.mark.parametrize("cell", [FusedGRUCell, FusedLSTMCell, FusedRNNCell])
 def test_cells_have_a_short_way(cell, monkeypatch, given):
     module, x = cell(3, 4), torch.randn(2, 3)
     hx = hx_of(module, 2, 4) if given else None
@@ -223,7 +223,7 @@ def test_a_missing_weight_is_named(kind):
 def test_a_replaced_weight_of_another_shape_is_named(kind):
     module = kind(3, 4)
     module.weight_hh_l0 = torch.nn.Parameter(torch.randn(5, 4))
-    with pytest.raises(RuntimeError, match=r"^w_hh of layer 0: expected shape \(1[26], 4\), got \(5, 4\)$"):
+    with pytest.raises(RuntimeError, match=r"^w_hh of layer 0: expected shape \(\d+, 4\), got \(5, 4\)$"):
         module(torch.randn(5, 2, 3))
 
 
@@ -377,7 +377,7 @@ def test_a_subclass_may_have_an_attribute_named_cell(kind):
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "dropout": 0.5}], ids=["one layer", "dropout"])
 @pytest.mark.parametrize("steps", [1, 5])
 def test_dtypes_under_autocast_are_those_of_torchs(kind, steps, options):
-    theirs = {FusedGRU: nn.GRU, FusedLSTM: nn.LSTM}[kind](3, 4, **options)
+    theirs = {FusedGRU: nn.GRU, FusedLSTM: nn.LSTM, FusedRNN: nn.RNN}[kind](3, 4, **options)
     ours, x = kind(3, 4, **options), torch.randn(steps, 2, 3)
     ours.load_state_dict(theirs.state_dict())
     with torch.autocast("cpu", torch.bfloat16):

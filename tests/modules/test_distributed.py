@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from contract_cases import LAYERS, hx_of, tensors, total
+from contract_cases import hx_of, tensors, total
 from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 X = torch.randn(5, 4, 3)
 
 
-@pytest.fixture(params=[FusedGRU, FusedLSTM], ids=LAYERS)
+@pytest.fixture(params=[FusedGRU, FusedLSTM], ids=["gru", "lstm"])
 def kind(request):
     return request.param
 

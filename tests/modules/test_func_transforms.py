@@ -7,7 +7,17 @@ from torch.func import functional_call, functionalize, grad, hessian, jacfwd, ja
 
 pytest.importorskip("triton")
 
-from fusedrnn import BackendUnavailableError, FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, functional
+from fusedrnn import (
+    BackendUnavailableError,
+    FusedDropout,
+    FusedGRU,
+    FusedGRUCell,
+    FusedLSTM,
+    FusedLSTMCell,
+    FusedRNN,
+    FusedRNNCell,
+    functional,
+)
 from fusedrnn.kernels import launch
 
 pytestmark = [
@@ -30,12 +40,12 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN, FusedGRUCell, FusedLSTMCell, FusedRNNCell])
 def test_transforms_that_differentiate_are_refused_by_the_kernels_and_served_by_the_others(kind, transform):
     net, x = kind(3, 4, backend="triton"), torch.randn(2, 3) if "Cell" in kind.__name__ else torch.randn(2, 1, 3)
 
     def loss(x):
-        return (net(x) if kind is FusedGRUCell else net(x)[0]).sin().sum()
+        return (net(x) if kind in (FusedGRUCell, FusedRNNCell) else net(x)[0]).sin().sum()
 
     with pytest.raises(BackendUnavailableError, match=REFUSED):
         TRANSFORMS[transform](loss, x)
@@ -47,12 +57,14 @@ def test_transforms_that_differentiate_are_refused_by_the_kernels_and_served_by_
 
 
 @pytest.mark.parametrize("transform", ["grad", "jvp", "jacrev", "grad inside vmap"])
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedGRUCell, FusedLSTMCell])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN, FusedGRUCell, FusedLSTMCell, FusedRNNCell])
 def test_compiled_transforms_give_the_same(kind, transform):
     net, x = kind(3, 4), torch.randn(2, 3) if "Cell" in kind.__name__ else torch.randn(2, 1, 3)
 
     def transformed(x):
-        return TRANSFORMS[transform](lambda x: (net(x) if kind is FusedGRUCell else net(x)[0]).sin().sum(), x)
+        return TRANSFORMS[transform](
+            lambda x: (net(x) if kind in (FusedGRUCell, FusedRNNCell) else net(x)[0]).sin().sum(), x
+        )
 
     torch.testing.assert_close(torch.compile(transformed, backend="eager")(x), transformed(x))
 
@@ -110,7 +122,7 @@ def test_vmap_alone_drops_between_the_kernels_as_in_a_loop(kind):
     torch.testing.assert_close(found, seeded(x))
 
 
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN])
 def test_functionalize_runs_the_kernels(kind):
     net, x = kind(3, 4, backend="triton"), torch.randn(2, 1, 3)
     torch.testing.assert_close(functionalize(lambda x: net(x)[0])(x), net(x)[0])

@@ -6,9 +6,9 @@ from contract_cases import BACKENDS, flat, tensors
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, InitialState
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, FusedRNNCell, InitialState
 
-LAYERS = {"gru": FusedGRU, "lstm": FusedLSTM, "nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
+LAYERS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN, "nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM, "nn.RNN": nn.RNN}
 
 
 def randomised(module, **options):
@@ -47,7 +47,7 @@ def test_token_ids_and_projections_have_states_of_their_shapes():
     assert repr(initial) == "InitialState(h_0=(1, 2), c_0=(1, 5))"
 
 
-@pytest.mark.parametrize("kind", [FusedGRUCell, FusedLSTMCell, nn.GRUCell, nn.LSTMCell])
+@pytest.mark.parametrize("kind", [FusedGRUCell, FusedLSTMCell, FusedRNNCell, nn.GRUCell, nn.LSTMCell, nn.RNNCell])
 def test_cells_have_one_too(kind):
     cell = kind(3, 4)
     initial = randomised(cell)
@@ -58,7 +58,7 @@ def test_cells_have_one_too(kind):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN])
 def test_it_gets_the_gradients_of_all_samples(kind, backend):
     found = []
     for name in (backend, "reference"):

@@ -1,4 +1,4 @@
-"""torch.onnx.export: layers become the GRU and LSTM of ONNX; ONNX Runtime computes what torch does, for any batch and length."""
+"""torch.onnx.export: layers become nodes of ONNX; ONNX Runtime computes what torch does, for any batch and length."""
 
 import io
 import warnings
@@ -12,7 +12,16 @@ from torch import nn
 from torch.export import Dim
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, restore_rnns
+from fusedrnn import (
+    FusedDropout,
+    FusedGRU,
+    FusedGRUCell,
+    FusedLSTM,
+    FusedLSTMCell,
+    FusedRNN,
+    FusedRNNCell,
+    restore_rnns,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of both exporters about themselves and their parts
@@ -80,7 +89,10 @@ CASES = [
     (FusedGRU, {"reset_after": False, "bidirectional": True}),
     (FusedGRU, {"bias": False, "backend": "reference"}),
     (FusedLSTM, {"proj_size": 3, "num_layers": 2, "bidirectional": True}),
+    (FusedRNN, {}),
+    (FusedRNN, {"nonlinearity": "relu", "num_layers": 2, "bidirectional": True}),
 ]
+NODES = {FusedGRU: "GRU", FusedLSTM: "LSTM", FusedRNN: "RNN"}
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
@@ -96,7 +108,7 @@ def test_onnx_runtime_computes_what_torch_does(kind, options, ids, ragged, expor
     names = ["x", "lengths"][: 1 + ragged]
     graph = exported(model, given(5, 4), names, {"x": [0, 1], "lengths": [0]}, exporter)
     onnx.checker.check_model(graph)
-    assert operators(graph) & {"GRU", "LSTM"} == {"GRU" if kind is FusedGRU else "LSTM"}
+    assert operators(graph) & set(NODES.values()) == {NODES[kind]}
     assert not operators(graph) & {"Scan", "Loop", "If"}
     for steps, batch in SIZES:
         args = given(steps, batch)
@@ -115,7 +127,9 @@ class Stateful(nn.Module):
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize(
-    ("kind", "options"), [(FusedGRU, {}), (FusedLSTM, {"num_layers": 2}), (FusedLSTM, {"proj_size": 3})], ids=str
+    ("kind", "options"),
+    [(FusedGRU, {}), (FusedLSTM, {"num_layers": 2}), (FusedLSTM, {"proj_size": 3}), (FusedRNN, {})],
+    ids=str,
 )
 def test_states_are_inputs_and_outputs(kind, options, exporter):
     model = Stateful(kind(5, 6, batch_first=True, bidirectional=True, **options)).eval()
@@ -124,7 +138,7 @@ def test_states_are_inputs_and_outputs(kind, options, exporter):
         rows, width = 2 * options.get("num_layers", 1), options.get("proj_size", 6)
         states = [torch.randn(rows, batch, width), torch.randn(rows, batch, 6)]
         lengths = torch.randint(1, steps + 1, (batch,))
-        return torch.randn(batch, steps, 5), lengths, *states[: 1 if kind is FusedGRU else 2]
+        return torch.randn(batch, steps, 5), lengths, *states[: 2 if kind is FusedLSTM else 1]
 
     args = given(5, 4)
     names = ["x", "lengths", "h", "c"][: len(args)]
@@ -145,7 +159,7 @@ def exported_with_states(model, args):
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("kind", [FusedGRUCell, FusedLSTMCell])
+@pytest.mark.parametrize("kind", [FusedGRUCell, FusedLSTMCell, FusedRNNCell])
 def test_cells_are_exported_with_an_open_batch(kind, exporter):
     class Cell(nn.Module):
         def __init__(self):
@@ -162,7 +176,7 @@ def test_cells_are_exported_with_an_open_batch(kind, exporter):
         assert_computed(graph, ["x"], (x,), model(x))
 
 
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", NODES)
 def test_a_layer_is_a_whole_model(kind):
     module, x = kind(5, 6).eval(), torch.randn(4, 2, 5)
     graph = exported(module, (x,), ["x"], {"x": []}, "TorchScript")
@@ -202,7 +216,7 @@ def test_what_onnx_has_no_node_for_is_refused_with_what_to_do(exporter):
     )
 
 
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", NODES)
 def test_packed_rows_inside_a_model_are_exported_as_torchs(kind):
     """By the exporter that records TorchScript; that of torch.export cannot trace the packing itself."""
 
@@ -218,7 +232,7 @@ def test_packed_rows_inside_a_model_are_exported_as_torchs(kind):
     model = Packing().eval()
     x, lengths = torch.randn(4, 3, 5), torch.tensor([4, 2, 1])
     graph = exported(model, (x, lengths), ["x", "lengths"], {"x": [0, 1], "lengths": [0]}, "TorchScript")
-    assert operators(graph) & {"GRU", "LSTM"}
+    assert NODES[kind] in operators(graph)
     x, lengths = torch.randn(7, 4, 5), torch.tensor([7, 5, 2, 2])
     (got,) = computed(graph, ["x", "lengths"], (x, lengths))
     torch.testing.assert_close(got, model(x, lengths), rtol=0, atol=1e-5)
@@ -246,7 +260,7 @@ def test_masks_that_steps_share_are_refused_in_training(options):
 
 
 @pytest.mark.parametrize("opset", [17, 20])
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", NODES)
 def test_other_versions_of_onnx_are_served(kind, opset):
     module, x = kind(5, 6).eval(), torch.randn(4, 2, 5)
     graph = torch.onnx.export(module, (x,), dynamo=True, verbose=False, opset_version=opset).model_proto

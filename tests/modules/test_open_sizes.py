@@ -7,13 +7,14 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN
 
 OPTIONS = [{}, {"bidirectional": True, "num_layers": 2, "dropout": 0.5}, {"memory": "recompute"}]
 CASES = [
     *itertools.product([FusedGRU, FusedLSTM], OPTIONS),
     (FusedLSTM, {"proj_size": 3}),
     (FusedGRU, {"reset_after": False}),
+    (FusedRNN, {}),
 ]
 SIZES = [(3, 7), (8, 40), (9, 10), (64, 2), (2, 200)]
 DIMS = {
@@ -48,7 +49,7 @@ def test_a_layer_exported_with_gradients_takes_small_and_large_batches(kind, str
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN])
 def test_a_layer_compiled_for_open_sizes_is_compiled_once(kind, training):
     torch._dynamo.reset()
     module, counter = kind(4, 5), CompileCounterWithBackend("eager")

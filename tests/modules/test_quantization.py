@@ -4,15 +4,15 @@ import warnings
 
 import pytest
 import torch
-from contract_cases import tensors
+from contract_cases import CELLS, LAYERS, tensors
 from torch import nn
 from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, replace_rnns
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN, replace_rnns
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
-PAIRS = [(nn.GRU, FusedGRU), (nn.LSTM, FusedLSTM), (nn.GRUCell, FusedGRUCell), (nn.LSTMCell, FusedLSTMCell)]
+PAIRS = [LAYERS["gru"], LAYERS["lstm"], *CELLS.values()]  # torch.ao has no quantised nn.RNN
 
 
 def models(theirs, ours, **options):
@@ -41,6 +41,14 @@ def test_a_module_named_by_its_class_is_quantised_as_torchs(theirs, ours, dtype)
     x = torch.randn(3, 8) if "Cell" in ours.__name__ else torch.randn(5, 3, 8)
     for a, b in zip(tensors(got[0](x)), tensors(expected[0](x)), strict=True):
         assert torch.equal(a, b)
+
+
+def test_an_rnn_stays_in_floating_point_as_torchs_and_says_so():
+    expected, model = models(nn.RNN, FusedRNN)
+    assert type(quiet(quantize_dynamic, expected, {nn.RNN})[0]) is nn.RNN
+    with pytest.warns(UserWarning, match=r"^FusedRNN is not quantised: .*torch\.ao has no quantised nn\.RNN"):
+        got = quantize_dynamic(model, {FusedRNN})
+    assert type(got[0]) is FusedRNN
 
 
 def test_a_module_named_by_its_place_or_with_its_own_configuration_is_quantised():

@@ -214,8 +214,6 @@ def test_what_is_left_is_reported_with_the_reason():
         quantised = torch.ao.nn.quantized.dynamic.LSTM.from_float(with_qconfig(nn.LSTM(3, 4)))
     model = nn.ModuleDict(
         {
-            "rnn": nn.RNN(3, 4),
-            "cell": nn.RNNCell(3, 4),
             "own": Own(3, 4),
             "deeper": Deeper(3, 4),
             "started": Started(3, 4),
@@ -230,8 +228,6 @@ def test_what_is_left_is_reported_with_the_reason():
     assert report.changed == {}
     assert {n: type(m) for n, m in model.items()} == classes
     assert report.left == {
-        "rnn": "nn.RNN has no fused counterpart",
-        "cell": "nn.RNNCell has no fused counterpart",
         "own": "Own is a subclass of nn.GRU with a forward of its own",
         "deeper": "Deeper is a subclass of nn.GRU with a forward of its own",
         "started": "Started is a subclass of nn.LSTM whose code may need its base",
@@ -245,6 +241,23 @@ def test_what_is_left_is_reported_with_the_reason():
 def with_qconfig(module):
     module.qconfig = torch.ao.quantization.default_dynamic_qconfig
     return module
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_rnns_keep_their_nonlinearity(nonlinearity):
+    model = nn.ModuleDict({"layer": nn.RNN(3, 4, 2, nonlinearity), "cell": nn.RNNCell(4, 4, nonlinearity=nonlinearity)})
+    x = torch.randn(5, 2, 3)
+    expected = model["layer"](x)[0], model["cell"](torch.ones(2, 4))
+    assert replace_rnns(model).changed == {"layer": "RNN -> FusedRNN", "cell": "RNNCell -> FusedRNNCell"}
+    for _ in range(2):
+        for got, want in zip((model["layer"](x)[0], model["cell"](torch.ones(2, 4))), expected, strict=True):
+            torch.testing.assert_close(got, want)
+        restored = restore_rnns(model).changed
+    assert restored == {}
+    assert [type(m) for m in model.values()] == [nn.RNN, nn.RNNCell]
+    assert repr(model) == repr(
+        nn.ModuleDict({"layer": nn.RNN(3, 4, 2, nonlinearity), "cell": nn.RNNCell(4, 4, True, nonlinearity)})
+    )
 
 
 def test_options_that_torch_lacks_are_not_restored_away():

@@ -5,7 +5,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
-from fusedrnn import FusedGRU, FusedLSTM, functional
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN, functional
 from fusedrnn.dropout import seed_for
 from fusedrnn.reference.counter_dropout import counter_dropout, kept
 
@@ -15,6 +15,7 @@ KINDS = {
     "gru-before": (FusedGRU, {"reset_after": False}),
     "lstm": (FusedLSTM, {}),
     "lstm-proj": (FusedLSTM, {"proj_size": 4}),
+    "rnn": (FusedRNN, {"nonlinearity": "relu"}),
 }
 BACKENDS = ["reference", "aten", pytest.param("triton", marks=pytest.mark.filterwarnings("error"))]
 LENGTHS = torch.tensor([3, 4, 1])
@@ -49,6 +50,10 @@ def by_hand(module, x, lengths=None, input_seed=None, weight_seeds=None, seeds=N
             x = counter_dropout(x, module.dropout, seeds[depth - 1], shared)
         if isinstance(module, FusedLSTM):
             x, (h, _) = functional.lstm(x, None, [layer], lengths=lengths, backend="reference")
+        elif isinstance(module, FusedRNN):
+            x, h = functional.rnn(
+                x, None, [layer], lengths=lengths, nonlinearity=module.nonlinearity, backend="reference"
+            )
         else:
             x, h = functional.gru(
                 x, None, [layer], lengths=lengths, reset_after=module.reset_after, backend="reference"

@@ -7,10 +7,10 @@ from torch import nn
 from torch.func import vmap
 from torch.nn.utils.rnn import pack_sequence
 
-from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, functional
+from fusedrnn import FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell, FusedRNN, functional
 from fusedrnn.reference.stack import LayerWeights
 
-LAYERS = [FusedGRU, FusedLSTM]
+LAYERS = [FusedGRU, FusedLSTM, FusedRNN]
 BACKENDS = ["aten", "reference", "triton"]
 BAD = [torch.tensor([[0, -1], [1, 2]]), torch.tensor([[0, 4], [1, 2]])]
 

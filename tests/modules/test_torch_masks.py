@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusedrnn import FusedDropout, FusedGRU, FusedLSTM, functional, use_backend
+from fusedrnn import FusedDropout, FusedGRU, FusedLSTM, FusedRNN, functional, use_backend
 from fusedrnn.backends.cpu import cost
 
 T, B, I, H, P = 6, 3, 5, 4, 0.4
@@ -16,6 +16,7 @@ KINDS = {
     "gru": (nn.GRU, FusedGRU, {}),
     "lstm": (nn.LSTM, FusedLSTM, {}),
     "lstm-proj": (nn.LSTM, FusedLSTM, {"proj_size": 3}),
+    "rnn": (nn.RNN, FusedRNN, {}),
 }
 STACKS = {"deep": {"num_layers": 3}, "two ways": {"num_layers": 2, "bidirectional": True, "batch_first": True}}
 LOOP = "loop_is_faster"
@@ -150,7 +151,7 @@ def test_recurrent_weights_are_dropped_before_the_outputs_of_layers(pair, ids, v
         weights = [w for name, w in own.items() if name.endswith(str(depth))]
         sizes = [(1, B, getattr(theirs, "proj_size", 0) or H)] + ([(1, B, H)] if theirs.mode == "LSTM" else [])
         hx = [torch.zeros(size, dtype=torch.float64) for size in sizes]
-        function = torch.lstm if theirs.mode == "LSTM" else torch.gru
+        function = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}[theirs.mode]
         h, *_ = function(h, hx if theirs.mode == "LSTM" else hx[0], weights, True, 1, 0.0, True, False, False)
     assert torch.equal(torch.get_rng_state(), state)
     torch.testing.assert_close(output, h, rtol=1e-10, atol=1e-12)

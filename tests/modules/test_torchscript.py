@@ -5,18 +5,16 @@ import warnings
 
 import pytest
 import torch
-from contract_cases import tensors
+from contract_cases import CELLS, LAYERS, tensors
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fusedrnn import FusedDropout, FusedGRU, FusedGRUCell, FusedLSTM, FusedLSTMCell
+from fusedrnn import FusedDropout, FusedGRU, FusedLSTM, FusedLSTMCell, FusedRNN
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of torch.jit about itself
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # torch.nn's checks of sizes are not traced either
 ]
-LAYERS = [(nn.GRU, FusedGRU), (nn.LSTM, FusedLSTM)]
-CELLS = [(nn.GRUCell, FusedGRUCell), (nn.LSTMCell, FusedLSTMCell)]
 OPTIONS = [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}, {"bias": False}]
 
 
@@ -49,7 +47,7 @@ class Tagger(nn.Module):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS.values(), ids=LAYERS)
 def test_a_scripted_model_is_that_of_torch(theirs, ours, options):
     plain, fused = (Tagger(rnn, nn.Dropout()).eval() for rnn in twins(theirs, ours, 3, 4, **options))
     expected, got = (torch.jit.script(model) for model in (plain, fused))
@@ -60,7 +58,7 @@ def test_a_scripted_model_is_that_of_torch(theirs, ours, options):
         assert_equal(reloaded(got)(x), plain(x))
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS, *CELLS])
+@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS.values(), *CELLS.values()])
 def test_a_scripted_module_keeps_its_parameters_and_the_original_its_results(theirs, ours):
     module = ours(3, 4)
     holder = nn.Sequential(module)
@@ -146,7 +144,7 @@ def test_options_that_change_no_result_are_dropped_from_a_script():
 
 @pytest.mark.parametrize("example", [(5, 2), (40, 3)], ids=str)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS.values(), ids=LAYERS)
 def test_a_traced_layer_runs_for_other_sizes(theirs, ours, options, example):
     plain, fused = twins(theirs, ours, 3, 4, **options)
     traced = reloaded(torch.jit.trace(fused, torch.randn(*example, 3)))
@@ -155,7 +153,7 @@ def test_a_traced_layer_runs_for_other_sizes(theirs, ours, options, example):
         assert_equal(traced(x), plain(x))
 
 
-@pytest.mark.parametrize(("theirs", "ours"), CELLS)
+@pytest.mark.parametrize(("theirs", "ours"), CELLS.values(), ids=CELLS)
 def test_a_traced_cell_runs_for_other_batches(theirs, ours):
     plain, fused = twins(theirs, ours, 3, 4)
     traced = reloaded(torch.jit.trace(fused, torch.randn(2, 3)))
@@ -164,7 +162,7 @@ def test_a_traced_cell_runs_for_other_batches(theirs, ours):
         assert_equal(traced(x), plain(x))
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS, *CELLS])
+@pytest.mark.parametrize(("theirs", "ours"), [*LAYERS.values(), *CELLS.values()])
 def test_a_trace_warns_of_no_more_than_torchs(theirs, ours):
     said = []
     for kind in (theirs, ours):
@@ -175,13 +173,13 @@ def test_a_trace_warns_of_no_more_than_torchs(theirs, ours):
     assert said[0] == said[1]
 
 
-@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS.values(), ids=LAYERS)
 def test_a_traced_layer_takes_states(theirs, ours):
     plain, fused = twins(theirs, ours, 3, 4)
 
     def given(steps, batch):
         h, c = torch.randn(1, batch, 4), torch.randn(1, batch, 4)
-        return torch.randn(steps, batch, 3), h if theirs is nn.GRU else (h, c)
+        return torch.randn(steps, batch, 3), (h, c) if theirs is nn.LSTM else h
 
     traced = torch.jit.trace(fused, given(5, 2))
     for size in ((7, 3), (40, 1)):
@@ -199,7 +197,7 @@ class Packing(nn.Module):
         return pad_packed_sequence(output)[0], states
 
 
-@pytest.mark.parametrize(("theirs", "ours"), LAYERS)
+@pytest.mark.parametrize(("theirs", "ours"), LAYERS.values(), ids=LAYERS)
 def test_traced_packing_runs_for_other_batches(theirs, ours):
     plain, fused = twins(theirs, ours, 3, 4)
     traced = torch.jit.trace(Packing(fused), (torch.randn(5, 2, 3), torch.tensor([5, 3])))
@@ -208,7 +206,7 @@ def test_traced_packing_runs_for_other_batches(theirs, ours):
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32], ids=str)
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN])
 def test_traced_packing_takes_ids(kind, dtype):
     model = Packing(kind(3, 4))
     traced = torch.jit.trace(model, (torch.zeros(5, 2, dtype=dtype), torch.tensor([5, 3])))
@@ -244,7 +242,7 @@ class Ragged(nn.Module):
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("form", ["features", "ids", "int32 ids", "states"])
-@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN])
 def test_a_traced_layer_takes_ids_lengths_and_states_of_other_batches(kind, form, batch_first):
     def given(steps, batch):
         size = (batch, steps) if batch_first else (steps, batch)

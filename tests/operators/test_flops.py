@@ -11,7 +11,7 @@ from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusedrnn import FusedGRU, FusedLSTM
+from fusedrnn import FusedGRU, FusedLSTM, FusedRNN
 from fusedrnn.operators import flops
 from fusedrnn.operators import sweep as ops
 
@@ -20,6 +20,7 @@ KINDS = {
     "gru": (FusedGRU, {}, 3),
     "gru_before": (FusedGRU, {"reset_after": False}, 3),
     "lstm": (FusedLSTM, {}, 4),
+    "rnn": (FusedRNN, {}, 1),
 }
 """Module, options and gates of each cell."""
 INPUTS = ("x", "x without gradient", "ids")

@@ -5,19 +5,20 @@ import random
 import pytest
 import torch
 
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives
 from fusedrnn.operators import sweep as ops
 from fusedrnn.operators.layer import operator_layer
 from fusedrnn.reference.stack import LayerWeights, layer_of
 from fusedrnn.reference.sweep import lstm_sweep
 
-CELLS = ("gru", "gru_before", "lstm")
+CELLS = ("gru", "gru_before", "lstm", "rnn_tanh", "rnn_relu")
 
 
 def arguments(draw, cell, dtype=torch.float64):
     """Random arguments of the operator: floats, ids or pre-activations, with and without bias and lengths."""
     T, B, D, I, H = (draw.randint(1, 6), draw.randint(1, 5), draw.randint(1, 2), draw.randint(1, 5), draw.randint(1, 6))
-    G = 4 if cell == "lstm" else 3
+    G = NUMBERS[cell].gates
     kind = draw.choice(["floats", "ids", "pre-activations"])
 
     def leaf(*shape):
@@ -67,7 +68,7 @@ def test_results_and_gradients_equal_the_references(cell, keep):
 def test_absent_gradients_of_results_are_as_zeros(cell, engine):
     if engine == "triton":
         pytest.importorskip("triton")
-    G = 4 if cell == "lstm" else 3
+    G = NUMBERS[cell].gates
     x, h0, w_ih, w_hh, b_ih, b_hh = leaves = [
         torch.randn(*s, requires_grad=True)
         for s in ((5, 2, 3), (1, 2, 4), (1, G * 4, 3), (1, G * 4, 4), *[(1, G * 4)] * 2)
@@ -84,7 +85,7 @@ def test_absent_gradients_of_results_are_as_zeros(cell, engine):
 @pytest.mark.parametrize("lengths", [None, torch.tensor([2, 3])], ids=["full", "lengths"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_first_and_second_derivatives_by_finite_differences(cell, lengths):
-    G, (T, B, D, I, H) = (4 if cell == "lstm" else 3), (3, 2, 2, 2, 2)
+    G, (T, B, D, I, H) = NUMBERS[cell].gates, (3, 2, 2, 2, 2)
     shapes = [(T, B, I), (D, B, H), (D, B, H), (D, G * H, I), (D, G * H, H), (D, G * H), (D, G * H)]
     leaves = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     if cell != "lstm":
@@ -114,7 +115,7 @@ def test_the_operator_passes_torchs_own_checks(cell, engine, keep):
 def test_the_kernels_results_are_laid_out_as_tracing_promises(cell, steps):
     """After an odd number of steps the state is in the second slot of its buffer; the returned tensor must have no offset."""
     pytest.importorskip("triton")
-    G = 4 if cell == "lstm" else 3
+    G = NUMBERS[cell].gates
     x, h0, w_ih, w_hh = (torch.randn(*s) for s in ((steps, 2, 3), (1, 2, 4), (1, G * 4, 3), (1, G * 4, 4)))
     arguments = ("triton", cell, x, h0, h0.clone() if cell == "lstm" else None, w_ih, w_hh, None, None, None, True)
     torch.library.opcheck(ops.sweep, arguments)
@@ -123,7 +124,7 @@ def test_the_kernels_results_are_laid_out_as_tracing_promises(cell, steps):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_recompute_keeps_nothing_but_states_and_arguments(cell):
-    G, (T, B, D, I, H) = (4 if cell == "lstm" else 3), (9, 4, 2, 3, 5)
+    G, (T, B, D, I, H) = NUMBERS[cell].gates, (9, 4, 2, 3, 5)
     leaf = [torch.randn(*s, requires_grad=True) for s in ((T, B, I), (D, B, H), (D, G * H, I), (D, G * H, H))]
     kept = {}
     for keep in (True, False):
@@ -132,7 +133,7 @@ def test_recompute_keeps_nothing_but_states_and_arguments(cell):
             c0 = leaf[1] if cell == "lstm" else None
             ops.sweep("unrolled", cell, leaf[0], leaf[1], c0, leaf[2], leaf[3], None, None, None, keep)
         kept[keep] = sum(sizes)
-    saved = 3 if cell == "gru_before" else 4
+    saved = NUMBERS[cell].saved
     assert kept[True] - kept[False] == T * B * D * saved * H
 
 

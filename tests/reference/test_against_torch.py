@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 NETWORKS = [
     pytest.param(cell, {"num_layers": layers, "bidirectional": two, "bias": bias} | projection, id=name)
-    for cell, projection in [("rnn", {}), ("gru", {}), ("lstm", {}), ("lstm", {"proj_size": P})]
+    for cell, projection in [("rnn", {}), ("rnn-relu", {}), ("gru", {}), ("lstm", {}), ("lstm", {"proj_size": P})]
     for layers in (1, 3)
     for two in (False, True)
     for bias in (True, False)

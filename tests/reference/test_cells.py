@@ -25,8 +25,8 @@ def dot(matrix, row, vector):
     return sum(matrix[row][k] * vector[k] for k in range(len(vector)))
 
 
-def vanilla_by_hand(gx, h, w, b):
-    return [tanh(gx[j] + dot(w, j, h) + b[j]) for j in range(H)]
+def vanilla_by_hand(gx, h, w, b, squash):
+    return [squash(gx[j] + dot(w, j, h) + b[j]) for j in range(H)]
 
 
 def gru_by_hand(gx, h, w, b, reset_after):
@@ -55,10 +55,11 @@ def assert_rows(got, rows):
     torch.testing.assert_close(got, torch.tensor(rows, dtype=torch.float64), rtol=1e-13, atol=1e-13)
 
 
-def test_vanilla_cell_is_the_formula():
+@pytest.mark.parametrize(("name", "squash"), [("tanh", tanh), ("relu", lambda a: max(a, 0.0))], ids=["tanh", "relu"])
+def test_vanilla_cell_is_the_formula(name, squash):
     gx, h, w, b = randn(B, H), randn(B, H), randn(H, H), randn(H)
-    by_hand = [vanilla_by_hand(gx[s].tolist(), h[s].tolist(), w.tolist(), b.tolist()) for s in range(B)]
-    assert_rows(rnn_cell(gx, h, w, b), by_hand)
+    by_hand = [vanilla_by_hand(gx[s].tolist(), h[s].tolist(), w.tolist(), b.tolist(), squash) for s in range(B)]
+    assert_rows(rnn_cell(gx, h, w, b, nonlinearity=name), by_hand)
 
 
 @pytest.mark.parametrize("cell", [gru_cell, gru_cell_reset_before])

@@ -59,7 +59,8 @@ def test_output_is_zero_on_padding_and_only_there(name):
     arguments = arguments_of(name)
     for trace in run(name, arguments)[: 2 if name.startswith("lstm") else 1]:
         assert (trace[PADDING] == 0).all()
-        assert (trace[~PADDING] != 0).all()
+        there = trace[~PADDING].flatten(1) != 0
+        assert there.any(-1).all() if name == "rnn-relu" else there.all()
 
 
 @sweeps

@@ -21,6 +21,8 @@ REORDER = 0.9
 """Bringing one weight into oneDNN's layout, which a call does for all weights."""
 COPY = 0.33
 """Copying one weight."""
+TRANSPOSED = 0.4
+"""Writing one element of the gradient of w_ih for ids, which our operators compute transposed."""
 FETCH = 1.5
 """Reading or adding to one element of a column of w_ih, which is not contiguous."""
 
@@ -34,7 +36,7 @@ class Sizes(NamedTuple):
     """What the cost of a call depends on.
 
     Attributes:
-        cell: "gru" or "lstm".
+        cell: a cell that torch has a function for.
         dtype: that of the weights.
         T: steps.
         B: samples.
@@ -162,9 +164,12 @@ def features_are_faster(s: Sizes, *, grad: bool) -> bool:
         return True
     if grad and not s.fused and loop_is_faster(s, ids=True):
         return False
-    fixed, step, element, growth = (200e3, 12e3, 10, 0.035) if s.fused else (200e3, 6e3, 5, 0.03)
-    if grad:
+    if NUMBERS[s.cell].gates == 1:
+        fixed, step, element, growth = (600e3, 0.0, 2.5, 0.0) if grad else (130e3, 1.2e3, 1.3, 0.0)
+    elif grad:
         fixed, step, element, growth = 600e3, 40e3, 18, 0.12
+    else:
+        fixed, step, element, growth = (200e3, 12e3, 10, 0.035) if s.fused else (200e3, 6e3, 5, 0.03)
     loop = fixed + s.L * s.D * (s.T * step + s.N * s.H * (element + growth * s.H))
     return _features(s, grad=grad) < loop
 
@@ -181,12 +186,13 @@ def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool
     gradient of w_hh, and costs time by its elements, more where a layer's gates take `KEPT` bytes. With `ids` it also saves the
     product with features. Rows that are `packed` are unpacked first.
     """
-    if s.cell not in ("gru", "lstm") or s.fused or too_sparse(s):
+    if s.fused or too_sparse(s):
         return False
-    ragged = s.N < s.T * s.B
-    wasted = s.padding * s.H * 18 * s.H * product() * _wasted(s.B) / 16
+    gates, ragged = NUMBERS[s.cell].gates, s.N < s.T * s.B
+    step, element, square = (1700, 0.75, 1 / 32) if gates == 1 else (5000, 1, 1 / 8)
+    wasted = s.padding * s.H * 6 * min(gates, 3) * s.H * product() * _wasted(s.B) / 16
     held = s.D * s.T * s.B * NUMBERS[s.cell].saved * s.H * s.dtype.itemsize  # of one layer's gates
     fresh = 0.08 * held if held >= KEPT else 0.0
-    saved = s.T * (5000 - (0.3 if ragged else 1) * s.B * s.H) + (s.T - 5) * s.H * s.H / 8
-    spared = _features(s, grad=True) / 7 if ids else 0.0
+    saved = s.T * (step - (0.3 if ragged else element) * s.B * s.H) + (s.T - 5) * s.H * s.H * square
+    spared = (_features(s, grad=True) - TRANSPOSED * s.D * s.rows * s.I) / 7 if ids else 0.0
     return s.D * saved + spared > (100_000 if packed and ragged else 75_000) + s.D * wasted + fresh

@@ -12,11 +12,18 @@ from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.call import States, Weights
 from fusedrnn.kernels.cell import NUMBERS
 
+FUNCTIONS: dict[str, Any] = {
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+    "rnn_tanh": torch.rnn_tanh,
+    "rnn_relu": torch.rnn_relu,
+}
+"""torch's functions, by cell."""
+
 
 def run_torch(cell: str, input: tuple[Tensor, ...], states: States, *rest: Any) -> tuple[Tensor, States]:
     """Call torch's function on `input`: dense, or packed rows and batch_sizes. `rest`: its arguments after the states."""
-    function: Any = torch.lstm if cell == "lstm" else torch.gru
-    output, *finals = function(*input, states if cell == "lstm" else states[0], *rest)
+    output, *finals = FUNCTIONS[cell](*input, states if cell == "lstm" else states[0], *rest)
     return output, tuple(finals)
 
 
@@ -24,7 +31,7 @@ class Network(NamedTuple):
     """A stack of layers.
 
     Attributes:
-        cell: "gru" or "lstm".
+        cell: a key of `FUNCTIONS`.
         weights: the weights, which say the number of layers too.
         training: tells torch whether a backward may follow.
         dropout: probability of dropping an element between layers, with the masks of torch; 0 outside training.

@@ -24,9 +24,10 @@ COLUMN = {"lstm": (-CLOSED, CLOSED, 0.0, -CLOSED), "gru": (0.0, CLOSED, 0.0)}
 def passes_padding(network: Network, states: States) -> bool:
     """Whether `run_padded` serves the call.
 
-    In the padding an LSTM has h = 0, so that a reversed direction can start from no other. A projected h is not o tanh(c).
+    In the padding an LSTM has h = 0, so that a reversed direction can start from no other. A projected h is not o tanh(c). An RNN
+    has no gate that keeps h.
     """
-    if network.weights.projected:
+    if network.weights.projected or network.cell not in COLUMN:
         return False
     h = states[0]
     return network.cell == "gru" or network.weights.directions == 1 or not (h.requires_grad or bool(h.any()))

@@ -1,0 +1,106 @@
+"""Initialisers of recurrent modules: layers and cells, ours and torch.nn's. As in torch.nn.init they change parameters in place.
+
+The gate that keeps the state is f of an LSTM (gates i f g o) and z of a GRU (r z n, with h' = (1 - z) n + z h). Its bias is the sum
+of its rows in bias_ih and bias_hh; those in bias_hh become zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.modules.rnn import RNNCellBase
+
+GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+KEEPS, ENTERS = 1, 0
+"""Places of z or f, which keeps the state, and of an LSTM's i."""
+
+
+def keep_bias_(module: nn.Module, value: float = 1.0) -> None:
+    """Set the bias of the gate that keeps the state, so that it starts open and gradients reach far back.
+
+    Gers, Schmidhuber & Cummins, "Learning to forget" (2000); with 1, Jozefowicz, Zaremba & Sutskever, "An empirical exploration of
+    recurrent network architectures" (2015).
+
+    Args:
+        module: a GRU, an LSTM or a cell of these.
+        value: the bias; the gate starts at about sigmoid(value).
+
+    Raises:
+        ValueError: the module has no such gate, or no biases.
+    """
+    for rows in _gate_biases(module, KEEPS):
+        rows.fill_(value)
+
+
+def chrono_(module: nn.Module, longest: int, generator: Generator | None = None) -> None:
+    """Draw biases by which the units remember for 1 to `longest` steps.
+
+    Tallec & Ollivier, "Can recurrent neural networks warp time?" (2018, arXiv:1804.11188): the gate that keeps the state gets
+    b = log(u), u uniform in [1, longest - 1], and an LSTM's input gate -b.
+
+    Args:
+        module: a GRU, an LSTM or a cell of these.
+        longest: the longest dependency that is expected, in steps; at least 2.
+        generator: of the random numbers; None for torch's of the device.
+
+    Raises:
+        ValueError: `longest` is too small, or the module has no such gate, or no biases.
+    """
+    if longest < 2:
+        raise ValueError(f"chrono_: expected longest to be at least 2, got {longest}")
+    keeps = _gate_biases(module, KEEPS)
+    for rows in keeps:
+        rows.uniform_(1, longest - 1, generator=generator).log_()
+    if _kind(module) == "LSTM":
+        for rows, kept in zip(_gate_biases(module, ENTERS), keeps, strict=True):
+            torch.neg(kept, out=rows)
+
+
+def orthogonal_(module: nn.Module, gain: float = 1.0, generator: Generator | None = None) -> None:
+    """Make the recurrent weights of every gate an orthogonal matrix times `gain`, which keeps the norm of a gradient at first.
+
+    Saxe, McClelland & Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks" (2014), as
+    `torch.nn.init.orthogonal_`, gate by gate. With a projection the columns are orthonormal.
+
+    Args:
+        module: a GRU, an LSTM, an RNN or a cell of these.
+        gain: the factor.
+        generator: of the random numbers; None for torch's of the device.
+
+    Raises:
+        ValueError: the module is not recurrent.
+    """
+    gates = GATES[_kind(module)]
+    for weight in _parameters(module, "weight_hh"):
+        for block in weight.chunk(gates):
+            nn.init.orthogonal_(block, gain, generator=generator)
+
+
+def _gate_biases(module: nn.Module, gate: int) -> list[Tensor]:
+    """The rows of a gate in every bias_ih, each (H,); those in bias_hh become zero."""
+    kind = _kind(module)
+    if kind == "RNN":
+        raise ValueError(f"expected a GRU, an LSTM or a cell of these, got {type(module).__name__}, which has no gates")
+    if not module.bias:
+        raise ValueError(f"expected a module with biases, got bias={module.bias}")
+    for bias in _parameters(module, "bias_hh"):
+        bias.chunk(GATES[kind])[gate].zero_()
+    return [bias.chunk(GATES[kind])[gate] for bias in _parameters(module, "bias_ih")]
+
+
+def _parameters(module: nn.Module, name: str) -> list[Tensor]:
+    """All parameters of a kind, without autograd, in the order of the module."""
+    found = [parameter.detach() for key, parameter in module.named_parameters(recurse=False) if key.startswith(name)]
+    if not found:
+        raise ValueError(
+            f"expected {name} of {type(module).__name__} to be parameters, got none: remove parametrizations first"
+        )
+    return found
+
+
+def _kind(module: nn.Module) -> str:
+    """A key of `GATES`."""
+    if not isinstance(module, nn.RNNBase | RNNCellBase):
+        raise ValueError(f"expected a GRU, LSTM or RNN, or a cell of these, got {type(module).__name__}")
+    rows = len(next(module.parameters()))
+    return {1: "RNN", 3: "GRU", 4: "LSTM"}[rows // int(module.hidden_size)]
