@@ -1,6 +1,6 @@
 """Our modules beside what a user would write with torch.nn on a CPU, in interleaved rounds: a table, and records in JSON.
 
-    python -m benchmarks.measuring.cpu_pairs --out FILE [--threads 1 2] [--seconds 0.4] [--paths ids lengths=]
+    python -m benchmarks.measuring.cpu_pairs --out FILE [--threads 1 2] [--seconds 0.4] [--paths ids lengths=] [--cells gru]
 
 A row is one case of `cpu_cases`. Each round times one call of every rival and one of ours on `backend="auto"`, in turning order;
 the row has, for each rival, the median over the rounds of its time / ours: above 1, ours is faster. On one thread the clock is the
@@ -11,7 +11,7 @@ four times more, and has the median of the five.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import timing
-from benchmarks.measuring.cpu_cases import PATHS, Sizes, cases
+from benchmarks.measuring.cpu_cases import LAYERS, PATHS, Sizes, cases
 from benchmarks.measuring.environment import environment
 from benchmarks.measuring.records import Record
 from benchmarks.measuring.timing import paired
@@ -89,13 +89,17 @@ def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     return {name: timing.ratios(each, times["ours"]).median for name, each in times.items() if name != "ours"}
 
 
-def measure(paths: Iterable[str], threads: Iterable[int], seconds: float) -> Iterable[dict[str, Any]]:
+def measure(
+    paths: Iterable[str], threads: Iterable[int], cells: Collection[str], seconds: float
+) -> Iterable[dict[str, Any]]:
     """One record a row, printed as it is found."""
     for count in threads:
         torch.set_num_threads(count)
         clock = time.thread_time if count == 1 else time.perf_counter
         for path in paths:
             for sizes in cases(path):
+                if sizes.cell not in cells:
+                    continue
                 each = calls(path, sizes)
                 times = rounds(each, seconds, clock)
                 found = ratios(times)
@@ -119,10 +123,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.4, help="of measured time a call in a row")
     parser.add_argument("--paths", nargs="+", choices=list(PATHS), default=list(PATHS))
+    parser.add_argument("--cells", nargs="+", choices=list(LAYERS), default=list(LAYERS))
     args = parser.parse_args()
     torch.manual_seed(0)
     record = Record({**environment(torch.device("cpu")), "threads": args.threads})
-    for row in measure(args.paths, args.threads, args.seconds):
+    for row in measure(args.paths, args.threads, args.cells, args.seconds):
         record.rows.append(row)
         record.save(args.out)
 

@@ -38,6 +38,18 @@ def test_a_run_writes_a_row_a_case(small, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_a_run_may_be_of_some_paths_and_cells(small, tmp_path, monkeypatch):
+    threads, path = torch.get_num_threads(), tmp_path / "r.json"
+    options = ["--threads", "1", "--seconds", "0.001", "--paths", "layer", "ids", "--cells", "rnn"]
+    monkeypatch.setattr("sys.argv", ["cpu_pairs", "--out", str(path), *options])
+    try:
+        cpu_pairs.main()
+    finally:
+        torch.set_num_threads(threads)
+    rows = json.loads(path.read_text())["rows"]
+    assert {(r["path"], r["cell"]) for r in rows} == {("layer", "rnn"), ("ids", "rnn")}
+
+
 @pytest.mark.parametrize("path", cpu_cases.PATHS)
 @pytest.mark.parametrize("cell", cpu_cases.LAYERS)
 def test_both_sides_of_a_case_compute_the_same(path, cell):
