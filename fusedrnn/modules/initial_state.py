@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
@@ -63,6 +64,37 @@ class InitialState(nn.Module):
         batch = self._batch(input)
         h = self._expanded(self.h_0, batch)
         return h if self.c_0 is None else (h, self._expanded(self.c_0, batch))
+
+    def reset(self, hx: Any, done: Tensor) -> Any:
+        """Start samples anew between two calls, as an environment of reinforcement learning does when an episode ends.
+
+        Args:
+            hx: states as the module returns them.
+            done: bool, (B,), or () for states without the dimension B; where it is True, the states become the initial ones.
+
+        Returns:
+            New states, shaped as `hx`. From a sample that starts anew no gradient reaches its states in `hx`, but h_0 and c_0.
+
+        Raises:
+            TypeError: `hx` has not the form that the module takes; ValueError: `done` is not bool, or has the wrong shape.
+        """
+        pair = self.c_0 is not None
+        states = hx if pair else (hx,)
+        if not isinstance(states, tuple) or len(states) != 1 + pair or not all(isinstance(s, Tensor) for s in states):
+            what = "(h, c)" if pair else "a tensor"
+            raise TypeError(f"hx: expected {what}, got {type(hx).__name__}")
+        if done.dtype != torch.bool:
+            raise ValueError(f"done: expected torch.bool, got {done.dtype}")
+        found = [self._where(done, own, state) for own, state in zip((self.h_0, self.c_0), states, strict=False)]
+        return tuple(found) if pair else found[0]
+
+    def _where(self, done: Tensor, own: Any, state: Tensor) -> Tensor:
+        """`own` in the place of `state` where `done`."""
+        batch = state.shape[:-1] if self.is_cell else state.shape[1:-1]
+        if done.shape != batch:
+            raise ValueError(f"done: expected shape {tuple(batch)}, got {tuple(done.shape)}")
+        fresh = self._expanded(own, batch[0] if batch else None).to(state.dtype)
+        return torch.where(done.unsqueeze(-1), fresh, state)
 
     def _batch(self, input: Any) -> int | None:
         if isinstance(input, PackedSequence):

@@ -1,5 +1,7 @@
 """InitialState: hx of any form of input, shared by all samples, learnt by every backend."""
 
+import itertools
+
 import pytest
 import torch
 from contract_cases import BACKENDS, flat, tensors
@@ -89,3 +91,86 @@ def test_its_dtype_is_the_modules_and_anything_else_is_refused():
     assert InitialState(FusedGRU(3, 4, device="meta")).h_0.is_meta
     with pytest.raises(TypeError, match="module: expected a recurrent module, got Linear"):
         InitialState(nn.Linear(3, 4))
+
+
+EPISODES = torch.tensor([[False, True], [False, False], [True, True], [False, True], [True, False]])
+"""Whether a sample starts anew before a step, (T, B)."""
+
+
+def pieces(sample):
+    """The steps of a sample, from one reset to the next."""
+    starts = [0, *[t for t in range(1, len(EPISODES)) if EPISODES[t, sample]], len(EPISODES)]
+    return list(itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM, FusedRNN, FusedGRUCell, FusedLSTMCell, FusedRNNCell, nn.LSTM])
+def test_a_reset_between_steps_is_a_run_of_each_piece_apart(kind):
+    cell = "Cell" in kind.__name__
+    module = kind(3, 4, dtype=torch.float64) if cell else kind(3, 4, 2, dtype=torch.float64)
+    initial = randomised(module)
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    hx, outputs = initial(x[0] if cell else x), []
+    for t, done in enumerate(EPISODES):
+        hx = initial.reset(hx, done)
+        if cell:
+            hx = module(x[t], hx)
+            outputs.append(flat(hx)[0])
+        else:
+            output, hx = module(x[t : t + 1], hx)
+            outputs.append(output[0])
+    apart = torch.zeros(5, 2, 4, dtype=torch.float64)
+    for sample in range(2):
+        for begin, end in pieces(sample):
+            given = x[begin:end, sample : sample + 1]
+            state = initial(given[0] if cell else given)
+            for t in range(begin, end):
+                found = module(x[t, sample : sample + 1] if cell else x[t : t + 1, sample : sample + 1], state)
+                state = found if cell else found[1]
+                apart[t, sample] = flat(found)[0].flatten()
+    found = []
+    for result in (torch.stack(outputs), apart):
+        leaves = [x, *initial.parameters(), *module.parameters()]
+        found.append([result, *torch.autograd.grad(result.sin().sum(), leaves)])
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_reset_passes_no_gradient_to_the_state_before():
+    initial = randomised(FusedLSTM(3, 4, 2))
+    hx = tuple(torch.randn(2, 3, 4, requires_grad=True) for _ in range(2))
+    done = torch.tensor([True, False, True])
+    h, c = initial.reset(hx, done)
+    (h.sum() + c.sum()).backward()
+    for state in hx:
+        assert state.grad[:, done].eq(0).all()
+        assert state.grad[:, ~done].eq(1).all()
+    assert initial.h_0.grad.eq(2).all()
+    for new, old, own in zip((h, c), hx, (initial.h_0, initial.c_0), strict=True):
+        assert torch.equal(new[:, 0], own)
+        assert torch.equal(new[:, 1], old[:, 1])
+
+
+def test_a_reset_takes_states_without_a_batch_and_keeps_their_dtype():
+    initial = randomised(FusedGRU(3, 4))
+    h = torch.randn(1, 4, dtype=torch.bfloat16)
+    assert initial.reset(h, torch.tensor(False)) is not h
+    assert torch.equal(initial.reset(h, torch.tensor(False)), h)
+    found = initial.reset(h, torch.tensor(True))
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, initial.h_0.bfloat16())
+
+
+BAD = {
+    "ints": ((torch.zeros(1, 2, 4), torch.tensor([0, 1])), ValueError, r"done: expected torch.bool, got torch.int64"),
+    "too many": ((torch.zeros(1, 2, 4), torch.zeros(3).bool()), ValueError, r"done: expected shape \(2,\), got \(3,\)"),
+    "a pair": (((torch.zeros(1, 2, 4),) * 2, torch.zeros(2).bool()), TypeError, r"hx: expected a tensor, got tuple"),
+    "nothing": ((None, torch.zeros(2).bool()), TypeError, r"hx: expected a tensor, got NoneType"),
+}
+
+
+@pytest.mark.parametrize(("given", "error", "message"), BAD.values(), ids=BAD)
+def test_a_wrong_reset_is_refused(given, error, message):
+    with pytest.raises(error, match=message):
+        InitialState(FusedGRU(3, 4)).reset(*given)
+    with pytest.raises(TypeError, match=r"hx: expected \(h, c\), got Tensor"):
+        InitialState(FusedLSTM(3, 4)).reset(torch.zeros(1, 2, 4), torch.zeros(2).bool())
