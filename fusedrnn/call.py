@@ -138,6 +138,7 @@ class Call(NamedTuple):
         lengths: steps of each sample, (B,) integers on the input's device; or None. Never set together with `batch_sizes`.
         training: whether to apply dropout.
         all_states: whether to return the states of every layer and step.
+        resets: whether a sample starts anew from its initial state before a step, bool: (T, B), or packed (N,); or None.
         seeds: dropout seeds of all layers but the last, (L - 1,) int64 on the input's device; None without dropout, or
             for the masks of `torch.dropout`.
     """
@@ -151,6 +152,7 @@ class Call(NamedTuple):
     training: bool = False
     all_states: bool = False
     seeds: Tensor | None = None
+    resets: Tensor | None = None
 
     @property
     def drops(self) -> bool:

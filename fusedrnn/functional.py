@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
 
     batch_sizes: Tensor | None
     lengths: Tensor | None
+    resets: Tensor | None
     dropout: float
     variational: bool
     training: bool
@@ -60,6 +61,8 @@ def gru(
         batch_sizes: samples still running at each step, (T,) int64 on the CPU, as in a `PackedSequence`. Default: None.
         lengths: steps of each sample, (B,) int32 or int64 from 1 to T, in any order, on the input's device; past them the output
             is zero. Default: None, T steps for all.
+        resets: where True, the sample starts anew from its initial state before this step, and no gradient flows across: (T, B)
+            bool, or (N,) with `batch_sizes`. The second direction starts anew after it has passed the step. Default: None.
         dropout: probability of dropping an element of the output of every layer but the last, when `training`. The mask is that of
             `functional.dropout` on the padded (T, B, D*P), also for packed input; torch's generator gives one seed per layer.
             With the backend "auto" on a CPU it is torch.nn's, for packed input that of the rows (N, D*P). Default: 0.
@@ -128,6 +131,7 @@ def _run(
     *,
     batch_sizes: Tensor | None = None,
     lengths: Tensor | None = None,
+    resets: Tensor | None = None,
     dropout: float = 0.0,
     variational: bool = False,
     training: bool = False,
@@ -150,5 +154,7 @@ def _run(
         variational=variational,
         memory=memory,
     )
-    call = Call(spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states)
+    call = Call(
+        spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states, resets=resets
+    )
     return dispatch.run(call, backend)

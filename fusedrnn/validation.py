@@ -138,6 +138,8 @@ def check_call(call: Call) -> None:
         if call.batch_sizes is not None:
             raise ValueError("lengths: expected None with batch_sizes, which say them, got a tensor")
         check_lengths(call.lengths, input)
+    if call.resets is not None:
+        check_resets(call.resets, input, packed=call.batch_sizes is not None)
     if input.dtype == torch.int64:
         check_ids(input, spec.input_size, call.lengths)
     if call.states:
@@ -188,6 +190,21 @@ def check_lengths(lengths: Tensor, input: Tensor) -> None:
     low, high = (int(bound) for bound in torch.aminmax(lengths))
     if low < 1 or high > steps:
         raise ValueError(f"lengths: expected 1 to {steps} (the number of steps), got {low} to {high}")
+
+
+def check_resets(resets: Tensor, input: Tensor, *, packed: bool) -> None:
+    """Check that `resets` is bool, (T, B), or (N,) for packed rows, on the device of `input`.
+
+    Raises a TypeError for a wrong type or dtype, a ValueError for a wrong shape, a RuntimeError for a wrong device.
+    """
+    check_tensor("resets", resets)
+    if resets.dtype != torch.bool:
+        raise TypeError(f"resets: expected torch.bool, got {resets.dtype}")
+    expected = tuple(input.shape[: 1 if packed else 2])
+    if tuple(resets.shape) != expected:
+        raise ValueError(f"resets: expected shape {expected}, steps and samples, got {tuple(resets.shape)}")
+    if resets.device != input.device:
+        raise RuntimeError(f"resets: expected device {input.device}, that of the input, got {resets.device}")
 
 
 def check_probability(name: str, p: float) -> float:

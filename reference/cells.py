@@ -14,18 +14,30 @@ from .sweep import gru_sweep, lstm_sweep, rnn_sweep
 
 def _without_c(sweep: Callable[..., tuple[Tensor, Tensor]]) -> Sweep:
     def run(
-        gx: Tensor, states: State, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, lengths: Tensor | None
+        gx: Tensor,
+        states: State,
+        w_hh: Tensor,
+        b_hh: Tensor | None,
+        w_hr: Tensor | None,
+        lengths: Tensor | None,
+        resets: Tensor | None = None,
     ) -> tuple[State, State]:
-        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths)
+        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths, resets=resets)
         return (output,), (h_n,)
 
     return run
 
 
 def _lstm(
-    gx: Tensor, states: State, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None, lengths: Tensor | None
+    gx: Tensor,
+    states: State,
+    w_hh: Tensor,
+    b_hh: Tensor | None,
+    w_hr: Tensor | None,
+    lengths: Tensor | None,
+    resets: Tensor | None = None,
 ) -> tuple[State, State]:
-    output, cells, h_n, c_n = lstm_sweep(gx, states[0], states[1], w_hh, b_hh, w_hr, lengths)
+    output, cells, h_n, c_n = lstm_sweep(gx, states[0], states[1], w_hh, b_hh, w_hr, lengths, resets=resets)
     return (output, cells), (h_n, c_n)
 
 

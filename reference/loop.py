@@ -4,6 +4,9 @@ Direction 0 reads t = 0..T-1, direction 1 reads t = T-1..0 (Schuster & Paliwal, 
 networks", 1997). With `lengths`, a sample's state does not change in its padding, t >= lengths[b], so that direction 1
 starts at lengths[b] - 1. In the padding the trace is zero, and the input, even NaN, has no effect on results and
 gradients.
+
+With `resets`, a sample starts anew from its initial state at some steps, as at the first step of an episode, and nothing
+flows across: direction 0 starts anew before such a step, direction 1 after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +23,7 @@ def over_time(
     initial: State,
     weights: Sequence[Tensor | None],
     lengths: Tensor | None,
+    resets: Tensor | None = None,
 ) -> tuple[State, State]:
     """Run ``cell(gx_t, *state, *weights) -> state`` over T steps in each of D directions.
 
@@ -29,6 +33,7 @@ def over_time(
         initial: state tensors, each (D, B, *).
         weights: arguments of the cell after its state, each (D, ...) or None.
         lengths: number of steps of each sample, (B,) integers from 0 to T; None means T for all.
+        resets: whether a sample starts anew at a step, (T, B) booleans; None means that none does.
 
     Returns:
         The trace, the state tensors of every step, each (T, B, D, *), and the final state, each (D, B, *).
@@ -36,6 +41,7 @@ def over_time(
     active = None if lengths is None else active_steps(lengths, gx.shape[0]).unsqueeze(-1)  # (T, B, 1)
     if active is not None:
         gx = torch.where(active.unsqueeze(-1), gx, 0.0)
+        resets = None if resets is None else resets & active.squeeze(-1)
     directions = [
         _one_direction(
             cell,
@@ -43,6 +49,7 @@ def over_time(
             tuple(state[d] for state in initial),
             [None if weight is None else weight[d] for weight in weights],
             None if active is None else active.unbind(),
+            None if resets is None else _before(resets, reverse=d == 1).unsqueeze(-1).unbind(),
             reverse=d == 1,
         )
         for d in range(gx.shape[2])
@@ -59,19 +66,27 @@ def active_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths
 
 
+def _before(resets: Tensor, *, reverse: bool) -> Tensor:
+    """The steps before which a direction starts anew: in the other direction those after which the first one does."""
+    return torch.cat([resets[1:], torch.zeros_like(resets[:1])]) if reverse else resets
+
+
 def _one_direction(
     cell: Callable[..., State],
     gx: Sequence[Tensor],
-    state: State,
+    initial: State,
     weights: Sequence[Tensor | None],
     active: Sequence[Tensor] | None,
+    anew: Sequence[Tensor] | None,
     *,
     reverse: bool,
 ) -> tuple[State, State]:
     """Return the state tensors of every step, each (T, B, *), ordered by t, and the state after the last computed step."""
     trace: list[State] = []
-    times = range(len(gx))
+    times, state = range(len(gx)), initial
     for t in reversed(times) if reverse else times:
+        if anew is not None:
+            state = tuple(torch.where(anew[t], first, before) for first, before in zip(initial, state, strict=True))
         new = cell(gx[t], *state, *weights)
         if active is not None:  # in its padding a sample keeps its state
             new = tuple(torch.where(active[t], after, before) for after, before in zip(new, state, strict=True))

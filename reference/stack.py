@@ -15,9 +15,9 @@ from torch.nn.functional import embedding, linear
 
 from .loop import State, active_steps
 
-Sweep = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[State, State]]
-"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths) -> (trace, final states)``, shapes as in `reference.sweep`: the trace has the
-state tensors of every step; the first, h, is the output."""
+Sweep = Callable[..., tuple[State, State]]
+"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths[, resets]) -> (trace, final states)``, shapes as in `reference.sweep`: the trace
+has the state tensors of every step; the first, h, is the output."""
 
 Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[State, State]]
 """``layer(x, states, directions, lengths) -> (trace, final states)``: an input projection and a sweep."""
@@ -55,8 +55,9 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     return gx if b_ih is None else gx + b_ih
 
 
-def layer_of(sweep: Sweep) -> Layer:
-    """Make a layer from a sweep: the input projection of all directions as one product, then the sweep."""
+def layer_of(sweep: Sweep, resets: Tensor | None = None) -> Layer:
+    """Make a layer from a sweep: the input projection of all directions as one product, then the sweep with its `resets`."""
+    more = () if resets is None else (resets,)
 
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
@@ -64,7 +65,7 @@ def layer_of(sweep: Sweep) -> Layer:
         w = side_by_side(directions)
         gx = project(x, w.w_ih.flatten(0, 1), None if w.b_ih is None else w.b_ih.flatten())
         gx = torch.unflatten(gx, -1, (len(directions), -1))
-        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths)
+        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths, *more)
 
     return layer
 

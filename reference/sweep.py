@@ -23,6 +23,7 @@ def rnn_sweep(
     lengths: Tensor | None = None,
     *,
     nonlinearity: str = "tanh",
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the vanilla RNN cell (Elman 1990) over a sequence.
 
@@ -33,6 +34,7 @@ def rnn_sweep(
         b_hh: recurrent bias, (D, H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
         nonlinearity: "tanh" or "relu".
+        resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
@@ -41,7 +43,7 @@ def rnn_sweep(
     def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
         return (rnn_cell(gx_t, h, w, b, nonlinearity=nonlinearity),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets)
     return output, h_n
 
 
@@ -53,6 +55,7 @@ def gru_sweep(
     lengths: Tensor | None = None,
     *,
     reset_after: bool = True,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the GRU over a sequence.
 
@@ -63,6 +66,7 @@ def gru_sweep(
         b_hh: recurrent bias, (D, 3H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
         reset_after: True is the GRU of `torch.nn.GRU`, False that of Cho et al. (2014).
+        resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
@@ -72,7 +76,7 @@ def gru_sweep(
     def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
         return (step(gx_t, h, w, b),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets)
     return output, h_n
 
 
@@ -84,6 +88,8 @@ def lstm_sweep(
     b_hh: Tensor | None = None,
     w_hr: Tensor | None = None,
     lengths: Tensor | None = None,
+    *,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run the LSTM over a sequence.
 
@@ -95,10 +101,11 @@ def lstm_sweep(
         b_hh: recurrent bias, (D, 4H).
         w_hr: projection of h, (D, P, H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
+        resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
 
     Returns:
         Every h_t, (T, B, D, P), every c_t, (T, B, D, H), and the final states, (D, B, P) and (D, B, H), in the dtype
         of the arguments.
     """
-    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths)
+    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths, resets)
     return output, cells, h_n, c_n

@@ -93,7 +93,7 @@ Exact = tuple[Any, ...]
 
 def exact(call: Call) -> Exact:
     """The key of `call` with its sizes as they are, made in a microsecond or two."""
-    spec, weights, input, states, batch_sizes, lengths, training, all_states, seeds = call
+    spec, weights, input, states, batch_sizes, lengths, training, all_states, seeds, resets = call
     flat = weights.flat
     dtype = autocast_dtype(input.device) or flat[0].dtype
     if batch_sizes is None:
@@ -109,7 +109,7 @@ def exact(call: Call) -> Exact:
         batch,
         training or needs_gradients(call),
         batch_sizes is None,
-        lengths is None,
+        lengths is None and resets is None,
         all_states,
         seeds is None,
         weights.bias,
@@ -123,6 +123,13 @@ def exact(call: Call) -> Exact:
 def plain(call: Call) -> bool:
     """Whether no tensor of `call` is of a subclass, such as torch's ExpandedWeight, which the kernels have no rules for."""
     return PLAIN.issuperset(map(type, (call.input, *call.states, *call.weights.flat)))
+
+
+def _layout(call: Call) -> str:
+    """That of the kind. With resets the kernels run the pieces between them as samples with lengths."""
+    if call.batch_sizes is not None:
+        return "packed"
+    return "padded" if call.lengths is None and call.resets is None else "lengths"
 
 
 def needs_gradients(call: Call) -> bool:
@@ -160,7 +167,7 @@ def kind_of(call: Call, training: bool | None = None) -> Kind | None:
         batch=rounded_up(B),
         steps=min(rounded_up(T), MOST_STEPS),
         training=training,
-        layout="packed" if call.batch_sizes is not None else "lengths" if call.lengths is not None else "padded",
+        layout=_layout(call),
         dropout=_dropout(spec) if dropping else "",
         bias=call.weights.bias,
         projected=call.weights.projected,

@@ -57,7 +57,9 @@ def run(call: Call) -> Result:
 
 def refuse(call: Call) -> None:
     """Raise a RuntimeError that says what ONNX has no nodes for, and what to do."""
-    if call.batch_sizes is not None:
+    if call.resets is not None:
+        wrong = "resets=None, for ONNX has no node with them, got a tensor"
+    elif call.batch_sizes is not None:
         wrong = "padded input and lengths, got a PackedSequence"
     elif call.all_states and NUMBERS[call.spec.cell].has_c:
         wrong = "return_all_states=False, for the LSTM of ONNX returns only the last c, got True"

@@ -10,4 +10,6 @@ from fusedrnn.reference.stack import layer_of
 
 def run(call: Call) -> Result:
     """Run `call` through the reference."""
-    return run_stack(call, layer_of(SWEEPS[call.spec.cell]), dropout_between(call, "plain"))
+    sweep = SWEEPS[call.spec.cell]
+    between = dropout_between(call, "plain")
+    return run_stack(call, layer_of(sweep), between, lambda layer, resets: layer_of(sweep, resets))

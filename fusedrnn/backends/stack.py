@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.dropout import drop, torch_dropout, torch_dropout_of_rows
 from fusedrnn.operators.packing import pack, places_of, unpack
+from fusedrnn.operators.pieces import on_pieces
 from fusedrnn.reference.stack import Between, Layer, run_layers
 
 
-def run_stack(call: Call, layer: Layer, between: Between | None) -> Result:
-    """Run `call` with `layer` for each of its layers.
+def run_stack(
+    call: Call, layer: Layer, between: Between | None, with_resets: Callable[[Layer, Tensor], Layer] = on_pieces
+) -> Result:
+    """Run `call` with `layer` for each of its layers, or, if there are resets, with what `with_resets` makes of it.
 
     Packed input is padded and gets lengths, so that a dropout mask of ours is indexed by (T, B, D*P) in every layout.
     """
-    x, lengths, places = call.input, call.lengths, None
+    x, resets, lengths, places = call.input, call.resets, call.lengths, None
     if call.batch_sizes is not None:
         x, lengths, places = unpack(x, call.batch_sizes, call.states[0].shape[1])
+        resets = None if resets is None else unpack(resets, call.batch_sizes, call.states[0].shape[1])[0]
+    if resets is not None:
+        layer = with_resets(layer, resets)
     output, finals, every = run_layers(
         layer, x, call.states, call.weights.layers, between=between, lengths=lengths, all_states=call.all_states
     )

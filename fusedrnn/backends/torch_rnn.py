@@ -26,7 +26,7 @@ def run(call: Call) -> Result:
     GPU cuDNN no longer runs layers in parallel.
     """
     spec = call.spec
-    if call.seeds is not None or (call.drops and spec.variational):
+    if call.seeds is not None or call.resets is not None or (call.drops and spec.variational):
         return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
     network = Network(spec.cell, call.weights, call.training, spec.dropout if call.drops else 0.0)
     states = call.states or call.zeros()
@@ -67,7 +67,7 @@ def runs_on(device: torch.device, cell: str) -> bool:
 
 def _layer(call: Call) -> Layer:
     """A layer of `call` on torch's function."""
-    one = call._replace(spec=call.spec._replace(num_layers=1), batch_sizes=None, seeds=None)
+    one = call._replace(spec=call.spec._replace(num_layers=1), batch_sizes=None, seeds=None, resets=None)
 
     def layer(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
-from fusedrnn.context import differentiated_by_func
+from fusedrnn.context import differentiated_by_func, recording
 from fusedrnn.kernels.table import unserved
 from fusedrnn.operators.layer import BY_TABLE, Rows, dropping_layer, operator_layer
 
@@ -33,6 +33,8 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
+    if call.resets is not None and (torch.compiler.is_compiling() or recording()):
+        return "expected resets=None while traced, for the pieces between resets have sizes that depend on values"
     reason = refuse_input(call.input)
     return _unserved(call.input.device) if reason is None and call.input.is_cuda else reason
 
@@ -54,9 +56,9 @@ def _unserved(device: torch.device) -> str | None:
 
 
 def run(call: Call, rows: Rows = BY_TABLE) -> Result:
-    """Run `call` with the kernels. The sweeps apply the dropout, except with a projection or a probability of 1."""
+    """Run `call` with the kernels. The sweeps apply the dropout, except with resets, a projection or a probability of 1."""
     spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
-    if seeds is None or spec.dropout == 1 or call.weights.projected:
+    if seeds is None or call.resets is not None or spec.dropout == 1 or call.weights.projected:
         layer = operator_layer("triton", spec.cell, keep_gates=keep, rows=rows)
         return run_operators(call, layer, dropout_between(call, "triton"))
     options: dict[str, Any] = {"shared": spec.variational, "keep_gates": keep, "rows": rows}

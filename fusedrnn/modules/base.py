@@ -103,36 +103,47 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         return weights
 
-    def _forward(self, input: Any, states: States, lengths: Tensor | None, all_states: bool) -> tuple[Any, ...]:
+    def _forward(
+        self, input: Any, states: States, lengths: Tensor | None, all_states: bool, resets: Any = None
+    ) -> tuple[Any, ...]:
         """Convert the input to time-major batched form, run the layers, and convert the results back.
 
         Returns:
             The output, a tuple of final states and, with `all_states`, for each layer a tuple of its states at every step.
         """
-        if not all_states and type(input) is not PackedSequence:
+        if not all_states and resets is None and type(input) is not PackedSequence:
             found = run_directly(self, input, states, None, lengths)
             if found is not None:
                 return found
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
-            return self._forward_packed(input, states, all_states)
+            return self._forward_packed(input, states, all_states, checks.check_packed_resets(resets, input))
         validation.check_tensor("input", input)
         if input.is_nested:
             if lengths is not None:
                 raise ValueError("lengths: expected None with a nested tensor, which has its own, got a tensor")
+            if resets is not None:
+                raise ValueError(
+                    "resets: expected None with a nested tensor, got a tensor; a PackedSequence may have them"
+                )
             return self._forward_nested(input, states, all_states)
         dims = checks.check_input_dims(type(self).__name__, input)
         input = validation.as_ids(input, 3)
         for state in states:
             checks.check_state_dims(state, dims)
+        if resets is not None:
+            checks.check_resets_dims(resets, dims - 1)
         if dims == 2:
             if lengths is not None:
                 raise ValueError("lengths: expected None with unbatched input, got a tensor")
-            return self._forward_unbatched(input, states, all_states)
+            return self._forward_unbatched(input, states, all_states, resets)
         if self.batch_first:
             input = input.transpose(0, 1)
-        call = Call(self._spec(), self._weights(), input, states, None, lengths, self.training, all_states)
+            resets = None if resets is None else resets.transpose(0, 1)
+        call = Call(
+            self._spec(), self._weights(), input, states, None, lengths, self.training, all_states, resets=resets
+        )
         output, finals, every = self._run(call)
         if self.batch_first:
             output, every = _each(lambda rows: rows.transpose(0, 1), (output, every))
@@ -143,15 +154,20 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         found = record(self, call) if recording() else None
         return dispatch.run(call, self.backend) if found is None else (*found, ())
 
-    def _forward_unbatched(self, input: Tensor, states: States, all_states: bool) -> tuple[Any, ...]:
+    def _forward_unbatched(
+        self, input: Tensor, states: States, all_states: bool, resets: Tensor | None
+    ) -> tuple[Any, ...]:
         """Run input without batch dimension as a batch of one sample."""
         dim = 0 if self.batch_first else 1
         states = tuple([state.unsqueeze(1) for state in states])
-        output, finals, *every = self._forward(input.unsqueeze(dim), states, None, all_states)
+        resets = None if resets is None else resets.unsqueeze(dim)
+        output, finals, *every = self._forward(input.unsqueeze(dim), states, None, all_states, resets)
         finals = tuple([state.squeeze(1) for state in finals])
         return (output.squeeze(dim), finals, *_each(lambda rows: rows.squeeze(dim), tuple(every)))
 
-    def _forward_packed(self, input: PackedSequence, states: States, all_states: bool) -> tuple[Any, ...]:
+    def _forward_packed(
+        self, input: PackedSequence, states: States, all_states: bool, resets: Tensor | None = None
+    ) -> tuple[Any, ...]:
         """Run packed input. States are in the caller's order of samples, rows of input and output in packed order."""
         data, batch_sizes, order, inverse = input
         data = validation.as_ids(data, 2)
@@ -163,9 +179,13 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             batch = int(batch_sizes[0]) if order is None else len(order)
             like = self._flat_weights[0] if data.dtype == torch.int64 else data
             states = zeros(like, self._spec().state_shapes(batch))
-        found = None if all_states else run_directly(self, data, states, batch_sizes, None, order)
+        found = None
+        if not all_states and resets is None:
+            found = run_directly(self, data, states, batch_sizes, None, order)
         if found is None:
-            call = Call(self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states)
+            call = Call(
+                self._spec(), self._weights(), data, states, batch_sizes, None, self.training, all_states, resets=resets
+            )
             output, finals, every = self._run(call)
         else:
             output, finals = found

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from fusedrnn.call import Weights
-from fusedrnn.validation import IDS, check_device, check_dtype, check_state_kind
+from fusedrnn.validation import IDS, check_device, check_dtype, check_state_kind, check_tensor
 
 
 def check_flat(names: Sequence[str], weights: Weights, num_layers: int) -> None:
@@ -46,6 +47,26 @@ def check_jagged(name: str, input: Any, input_size: int) -> None:
     if input._ragged_idx != 1 or input.dim() != (2 if input.dtype in IDS else 3):
         shape = tuple(input.shape)
         raise ValueError(f"{name}: expected a jagged input (B, j, {input_size}) or token ids (B, j), got {shape}")
+
+
+def check_packed_resets(resets: Any, input: PackedSequence) -> Tensor | None:
+    """The rows of `resets` (N,) for packed `input`; else a TypeError if they are not packed, a ValueError if packed otherwise."""
+    if resets is None:
+        return None
+    if not isinstance(resets, PackedSequence):
+        raise TypeError(f"resets: expected a PackedSequence, as the input is, got {type(resets).__name__}")
+    given, expected = resets.sorted_indices, input.sorted_indices
+    same = (given is None) == (expected is None) and torch.equal(resets.batch_sizes, input.batch_sizes)
+    if not same or (given is not None and expected is not None and not torch.equal(given, expected)):
+        raise ValueError("resets: expected the batch sizes and the order of samples of the input, got others")
+    return resets.data
+
+
+def check_resets_dims(resets: Any, dims: int) -> None:
+    """Raise a TypeError if `resets` is no tensor, a ValueError if it does not have `dims` dimensions, one less than the input."""
+    check_tensor("resets", resets)
+    if resets.dim() != dims:
+        raise ValueError(f"resets: expected {dims}-D, without the dimension of features, got {resets.dim()}-D")
 
 
 def check_samples(lengths: Tensor) -> None:

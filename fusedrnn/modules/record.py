@@ -44,7 +44,7 @@ def record(module: Any, call: Call) -> tuple[Tensor, States] | None:
     from fusedrnn.modules.replace import as_torch
 
     unrecorded(validation.check_call, call)
-    if call.all_states or (call.batch_sizes is None and torch.onnx.is_in_onnx_export()):
+    if call.all_states or call.resets is not None or (call.batch_sizes is None and torch.onnx.is_in_onnx_export()):
         return None
     unused = ("memory",) if module.training else ("memory", "variational", "input_dropout", "weight_dropout")
     try:

@@ -21,13 +21,15 @@ class _WithoutC(FusedRNNBase):
         hx: Tensor | None = None,
         lengths: Tensor | None = None,
         return_all_states: bool = False,
+        resets: Any = None,
     ) -> tuple[Any, ...]:
         """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
         if isinstance(input, Proxy):
-            return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
+            options = {"lengths": lengths, "return_all_states": return_all_states, "resets": resets}
+            return traced_as_leaf(self, input, hx, **options)  # type: ignore[no-any-return]
         if hx is not None:
             validation.check_tensor("hx", hx)
-        output, (h_n,), *every = self._forward(input, () if hx is None else (hx,), lengths, return_all_states)
+        output, (h_n,), *every = self._forward(input, () if hx is None else (hx,), lengths, return_all_states, resets)
         return (output, h_n, tuple(h for (h,) in every[0])) if return_all_states else (output, h_n)
 
 
@@ -54,8 +56,14 @@ class FusedGRU(_WithoutC):
     with batch_first, (T,) unbatched or packed; they stand for one-hot rows of width input_size. `lengths` (B,) are the steps of
     each sample; past them the input is not read, and the output is zero. A jagged nested tensor is (B, j, I), or token ids
     (B, j), whatever `batch_first` is, with samples of 1 or more steps; it runs without padding, and the output is jagged with its
-    offsets, so that both can be added. Returns output and h_n, and with `return_all_states=True` a third value: a tuple with one
-    entry per layer, h at every step, laid out as the output (packed or jagged if it is), before dropout.
+    offsets, so that both can be added.
+
+    `resets=`, bool, has the shape of the input without features, or is packed as the input is. Where it is True, the sample starts
+    anew from its initial state before this step, as for a new episode; nothing flows across, and the initial state gets a
+    gradient. The second direction starts anew after it has passed the step.
+
+    Returns output and h_n, and with `return_all_states=True` a third value: a tuple with one entry per layer, h at every step, laid
+    out as the output (packed or jagged if it is), before dropout.
     """
 
     def __init__(
@@ -145,13 +153,15 @@ class FusedLSTM(FusedRNNBase):
         hx: tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | None = None,
         return_all_states: bool = False,
+        resets: Any = None,
     ) -> tuple[Any, ...]:
         """Run the layers. Returns the output, (h_n, c_n) and, if requested, (h, c) of every layer and step."""
         if isinstance(input, Proxy):
-            return traced_as_leaf(self, input, hx, lengths=lengths, return_all_states=return_all_states)  # type: ignore[no-any-return]
+            options = {"lengths": lengths, "return_all_states": return_all_states, "resets": resets}
+            return traced_as_leaf(self, input, hx, **options)  # type: ignore[no-any-return]
         if hx is not None:
             validation.check_pair(hx)
-        return self._forward(input, () if hx is None else tuple(hx), lengths, return_all_states)
+        return self._forward(input, () if hx is None else tuple(hx), lengths, return_all_states, resets)
 
 
 class FusedRNN(_WithoutC):
