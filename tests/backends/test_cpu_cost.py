@@ -179,3 +179,42 @@ def test_a_layer_whose_gates_need_new_memory_at_every_call_has_to_save_more(H, B
 @pytest.mark.parametrize(("H", "B", "faster"), [(16, 1, True), (256, 32, True), (16, 64, True), (64, 64, False)])
 def test_a_step_of_few_samples_or_units_runs_alone(H, B, faster):
     assert cost.steps_alone_are_faster(sizes(B=B, T=1, H=H), grad=False) == faster
+
+
+@pytest.mark.parametrize(
+    ("form", "H", "B", "T", "faster"),
+    [
+        ("dense", 16, 1, 256, True),
+        ("dense", 16, 8, 32, False),
+        ("dense", 16, 64, 256, True),
+        ("dense", 64, 64, 256, False),
+        ("dense", 256, 1, 256, True),
+        ("dense", 512, 1, 16, True),
+        ("dense", 512, 64, 16, False),
+        ("packed", 16, 8, 32, False),
+        ("packed", 16, 64, 128, True),
+        ("packed", 256, 8, 128, True),
+        ("packed", 512, 8, 32, False),
+        ("packed", 512, 8, 128, True),
+    ],
+)
+def test_an_rnn_trains_by_our_operators_where_that_was_measured_to_be_faster(form, H, B, T, faster):
+    together = B * T if form == "dense" else B * T * 3 // 4
+    s = sizes("rnn_tanh", B, T, H, H, N=together)
+    assert cost.loop_is_faster(s, packed=form == "packed") == faster
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "H", "B", "T", "grad", "features"),
+    [
+        (60, 64, 64, 256, False, True),
+        (60, 512, 256, 16, True, True),
+        (2000, 16, 64, 16, False, False),
+        (2000, 256, 64, 8, False, False),
+        (2000, 512, 8, 8, False, True),
+        (2000, 64, 64, 16, True, False),
+        (2000, 512, 1, 16, True, True),
+    ],
+)
+def test_ids_of_an_rnn_become_features_where_that_was_measured_to_be_faster(vocabulary, H, B, T, grad, features):
+    assert cost.features_are_faster(sizes("rnn_tanh", B, T, H, vocabulary), grad=grad) == features

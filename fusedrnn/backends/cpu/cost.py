@@ -190,9 +190,12 @@ def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool
         return False
     gates, ragged = NUMBERS[s.cell].gates, s.N < s.T * s.B
     step, element, square = (1700, 0.75, 1 / 32) if gates == 1 else (5000, 1, 1 / 8)
+    fixed = 75_000.0
+    if packed and ragged:  # the rows of an RNN are more of its work
+        square, fixed = (square / 2, 100_000 + 0.4 * s.N * s.H) if gates == 1 else (square, 100_000)
     wasted = s.padding * s.H * 6 * min(gates, 3) * s.H * product() * _wasted(s.B) / 16
     held = s.D * s.T * s.B * NUMBERS[s.cell].saved * s.H * s.dtype.itemsize  # of one layer's gates
     fresh = 0.08 * held if held >= KEPT else 0.0
     saved = s.T * (step - (0.3 if ragged else element) * s.B * s.H) + (s.T - 5) * s.H * s.H * square
     spared = (_features(s, grad=True) - TRANSPOSED * s.D * s.rows * s.I) / 7 if ids else 0.0
-    return s.D * saved + spared > (100_000 if packed and ragged else 75_000) + s.D * wasted + fresh
+    return s.D * saved + spared > fixed + s.D * wasted + fresh
