@@ -74,6 +74,8 @@ def on_pieces(layer: Layer, resets: Tensor) -> Layer:
     def run(
         x: Tensor, states: States, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[States, States]:
+        if x.shape[1] == 0:
+            return layer(x, states, directions, lengths)
         if not found:  # the same for all layers
             found.append(Pieces(resets, lengths))
         pieces = found[0]

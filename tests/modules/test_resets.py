@@ -195,6 +195,13 @@ def test_without_a_reset_the_call_is_the_plain_one(kind, backend):
             torch.testing.assert_close(got, want)
 
 
+def test_a_batch_without_samples_has_no_pieces(kind, backend):
+    module = build(kind, num_layers=2, backend=backend)
+    found = [module(torch.zeros(T, 0, I, dtype=torch.float64), **given) for given in ({}, {"resets": RESETS[:, :0]})]
+    for got, want in zip(*map(tensors, found), strict=True):
+        assert got.shape == want.shape
+
+
 @pytest.mark.parametrize("variational", [False, True])
 def test_dropout_between_layers_has_the_masks_of_a_call_without_resets(backend, variational):
     module = build("gru", num_layers=2, dropout=0.5, variational=variational, backend=backend)
