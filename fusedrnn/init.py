@@ -6,6 +6,8 @@ of its rows in bias_ih and bias_hh; those in bias_hh become zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.rnn import RNNCellBase
@@ -83,19 +85,23 @@ def _gate_biases(module: nn.Module, gate: int) -> list[Tensor]:
         raise ValueError(f"expected a GRU, an LSTM or a cell of these, got {type(module).__name__}, which has no gates")
     if not module.bias:
         raise ValueError(f"expected a module with biases, got bias={module.bias}")
-    for bias in _parameters(module, "bias_hh"):
+    ours, others = _parameters(module, "bias_ih"), _parameters(module, "bias_hh")
+    for bias in others:
         bias.chunk(GATES[kind])[gate].zero_()
-    return [bias.chunk(GATES[kind])[gate] for bias in _parameters(module, "bias_ih")]
+    return [bias.chunk(GATES[kind])[gate] for bias in ours]
 
 
-def _parameters(module: nn.Module, name: str) -> list[Tensor]:
+def _parameters(module: nn.Module, kind: str) -> list[Tensor]:
     """All parameters of a kind, without autograd, in the order of the module."""
-    found = [parameter.detach() for key, parameter in module.named_parameters(recurse=False) if key.startswith(name)]
-    if not found:
-        raise ValueError(
-            f"expected {name} of {type(module).__name__} to be parameters, got none: remove parametrizations first"
-        )
-    return found
+    every: Any = (kind,) if isinstance(module, RNNCellBase) else module._flat_weights_names
+    names = [name for name in every if name.startswith(kind)]
+    found = [module._parameters.get(name) for name in names]
+    for name, parameter in zip(names, found, strict=True):
+        if parameter is None:
+            raise ValueError(
+                f"{name} of {type(module).__name__}: expected a parameter, got what is computed from others"
+            )
+    return [parameter.detach() for parameter in found if parameter is not None]
 
 
 def _kind(module: nn.Module) -> str:

@@ -28,8 +28,8 @@ Say = Callable[[int, int, Kind], None]
 def tune(module: nn.Module, *example: Any, again: bool = False, **options: Any) -> dict[str, Decision]:
     """Measure ahead what the backend "auto" has to decide for a model on a GPU, for training and for inference.
 
-    Runs `module(*example, **options)` once, without gradients and in evaluation mode, to see which calls its FusedGRU and
-    FusedLSTM make; then measures on buffers of its own. The model's modes and buffers, and torch's random number generators, are
+    Runs `module(*example, **options)` once, without gradients and in evaluation mode, to see which calls its layers
+    make; then measures on buffers of its own. The model's modes and buffers, and torch's random number generators, are
     left as they were. Call it in the autocast that the model is trained in. Decisions are kept as those of the first calls are,
     but the mode of `set_auto` and its budget do not apply. Batch and steps of an example stand for all that are rounded up to the
     same powers of two.
@@ -52,7 +52,7 @@ def tune(module: nn.Module, *example: Any, again: bool = False, **options: Any) 
     wanted = _places(module, example, options)
     if not wanted:
         raise ValueError(
-            'tune: expected a model that calls FusedGRU or FusedLSTM on a GPU, uncompiled and with backend "auto"; got '
+            'tune: expected a model that calls FusedGRU, FusedLSTM or FusedRNN on a GPU, uncompiled and with backend "auto"; got '
             f"{_modules_of(module)}"
         )
     several = len({device for device, _ in wanted}) > 1

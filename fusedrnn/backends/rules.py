@@ -13,7 +13,7 @@ from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.backends.cpu.network import FUNCTIONS
 from fusedrnn.call import Call, Result
-from fusedrnn.context import exporting_onnx, readable, recording, transformed
+from fusedrnn.context import exporting_onnx, readable, transformed
 
 
 class Rule(NamedTuple):
@@ -44,9 +44,9 @@ def beyond_torch(call: Call) -> bool:
     return call.weights.projected and spec.output_size == spec.hidden_size  # torch tells a projection by its size
 
 
-def traced_with_resets(call: Call) -> bool:
-    """Whether a call with resets is traced: the pieces between them have sizes that depend on values."""
-    return call.resets is not None and (torch.compiler.is_compiling() or recording())
+def unreadable_resets(call: Call) -> bool:
+    """Whether the call has resets whose values cannot be read: the pieces between them have sizes that depend on these."""
+    return call.resets is not None and not triton.may_read(call.resets)
 
 
 def traced_off_cuda(call: Call) -> bool:
@@ -106,7 +106,7 @@ ENGINES: dict[str, Callable[[Call], Result]] = {
 AUTO = "auto"
 TORCH = ("aten", AUTO)
 RULES = (
-    Rule(("reference", *TORCH), "reference", traced_with_resets, "only the reference has resets without reading them"),
+    Rule(("reference", *TORCH), "reference", unreadable_resets, "only the reference has resets without reading them"),
     Rule(("reference", *TORCH, "triton"), "onnx", lambda call: exporting_onnx(), "ONNX has nodes for whole layers"),
     Rule(("reference",), "reference", always, "asked for"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),

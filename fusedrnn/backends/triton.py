@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
-from fusedrnn.context import differentiated_by_func, recording
+from fusedrnn.context import differentiated_by_func, readable, recording
 from fusedrnn.kernels.table import unserved
 from fusedrnn.operators.layer import BY_TABLE, Rows, dropping_layer, operator_layer
 
@@ -33,10 +33,17 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
-    if call.resets is not None and (torch.compiler.is_compiling() or recording()):
+    if call.resets is not None and not may_read(call.resets):
         return "expected resets=None while traced, for the pieces between resets have sizes that depend on values"
     reason = refuse_input(call.input)
     return _unserved(call.input.device) if reason is None and call.input.is_cuda else reason
+
+
+def may_read(values: Tensor) -> bool:
+    """Whether sizes may depend on `values`: they are real, and nothing is traced."""
+    if torch.compiler.is_compiling() or recording():
+        return False
+    return values.numel() == 0 or readable(values)
 
 
 def refuse_input(input: Tensor) -> str | None:

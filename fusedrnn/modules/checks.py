@@ -55,6 +55,8 @@ def check_packed_resets(resets: Any, input: PackedSequence) -> Tensor | None:
         return None
     if not isinstance(resets, PackedSequence):
         raise TypeError(f"resets: expected a PackedSequence, as the input is, got {type(resets).__name__}")
+    if torch.compiler.is_compiling():  # values cannot be compared
+        return resets.data
     given, expected = resets.sorted_indices, input.sorted_indices
     same = (given is None) == (expected is None) and torch.equal(resets.batch_sizes, input.batch_sizes)
     if not same or (given is not None and expected is not None and not torch.equal(given, expected)):

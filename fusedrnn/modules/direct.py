@@ -1,4 +1,4 @@
-"""A short way to torch's function for common calls of FusedGRU and FusedLSTM on a CPU.
+"""A short way to torch's function for common calls of FusedGRU, FusedLSTM and FusedRNN on a CPU.
 
 A small call takes torch some tens of microseconds, and every Python function entered adds about one: `dispatch.run` and what it
 calls are some twenty. The short way is a few, and checks in one. Options beyond torch's and most errors of `validation` are left to

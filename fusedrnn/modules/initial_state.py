@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
+from fusedrnn import validation
 from fusedrnn.context import traced_as_leaf
 from fusedrnn.validation import IDS
 
@@ -20,7 +21,7 @@ class InitialState(nn.Module):
     recurrent neural networks", 2016).
 
     Args:
-        module: a GRU, LSTM, GRUCell or LSTMCell, ours or torch.nn's; only its sizes, dtype and device are read.
+        module: a GRU, LSTM, RNN or a cell of these, ours or torch.nn's; only its sizes, dtype and device are read.
         learnable: True for parameters, False for buffers, which are also in the state_dict and can be set.
 
     Attributes:
@@ -76,13 +77,16 @@ class InitialState(nn.Module):
             New states, shaped as `hx`. From a sample that starts anew no gradient reaches its states in `hx`, but h_0 and c_0.
 
         Raises:
-            TypeError: `hx` has not the form that the module takes; ValueError: `done` is not bool, or has the wrong shape.
+            TypeError: `hx` has not the form that the module takes; ValueError: a state or `done` has the wrong shape, or `done` is
+                not bool.
         """
         pair = self.c_0 is not None
+        if pair:
+            validation.check_pair(hx)
+        else:
+            validation.check_tensor("hx", hx)
+        validation.check_tensor("done", done)
         states = hx if pair else (hx,)
-        if not isinstance(states, tuple) or len(states) != 1 + pair or not all(isinstance(s, Tensor) for s in states):
-            what = "(h, c)" if pair else "a tensor"
-            raise TypeError(f"hx: expected {what}, got {type(hx).__name__}")
         if done.dtype != torch.bool:
             raise ValueError(f"done: expected torch.bool, got {done.dtype}")
         found = [self._where(done, own, state) for own, state in zip((self.h_0, self.c_0), states, strict=False)]
@@ -91,6 +95,9 @@ class InitialState(nn.Module):
     def _where(self, done: Tensor, own: Any, state: Tensor) -> Tensor:
         """`own` in the place of `state` where `done`."""
         batch = state.shape[:-1] if self.is_cell else state.shape[1:-1]
+        if (*own.shape[:-1], *batch, own.shape[-1]) != tuple(state.shape):
+            expected = f"{(*own.shape[:-1], 'B', own.shape[-1])}, or without B"
+            raise ValueError(f"hx: expected shape {expected}, got {tuple(state.shape)}")
         if done.shape != batch:
             raise ValueError(f"done: expected shape {tuple(batch)}, got {tuple(done.shape)}")
         fresh = self._expanded(own, batch[0] if batch else None).to(state.dtype)

@@ -22,7 +22,7 @@ STATES = "a loss of the output alone, got one that depends on the states"
 
 def refuse(module: Any, what: str) -> NoReturn:
     """Raise a RuntimeError: `what` was expected, and got."""
-    name, theirs = type(module).__name__, f"opacus.layers.DP{module.mode}"
+    name, theirs = type(module).__name__, f"opacus.layers.DP{module.mode.partition('_')[0]}"
     raise RuntimeError(
         f"{name} under Opacus: expected {what}; its per-sample gradients would be wrong. fusedrnn.restore_rnns, then "
         f"opacus.validators.ModuleValidator.fix replace it by {theirs}, which takes states, packed sequences and dropout"

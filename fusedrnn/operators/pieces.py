@@ -1,11 +1,13 @@
 """Resets inside a sequence, for layers that have none: every piece from one reset to the next is run as a sample of its own.
 
-No state flows from piece to piece, so they run side by side, and as many steps as the longest one has.
+No state flows from piece to piece, so they run side by side. Pieces of very different lengths run in groups, so that their padding
+is no more than their steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,15 +17,41 @@ from fusedrnn.reference.loop import active_steps
 from fusedrnn.reference.stack import Layer, LayerWeights
 
 
-class Pieces:
-    """The pieces of a batch, sample by sample in the order of time. Their number and lengths are read from values.
+class Group(NamedTuple):
+    """Pieces that run together, S of them, with N steps in all.
 
     Attributes:
-        samples: the sample of each of the S pieces, (S,).
+        pieces: which they are, (S,).
+        samples: the sample of each, (S,).
         lengths: the steps of each, (S,) int64.
-        first, last: the first and the last piece of each sample, (B,).
-        inside: the places of all N steps in (T, B), flattened: (N,).
-        apart: their places in the (T', S) of the pieces, flattened: (N,).
+        steps: T', those of the longest.
+        inside: the places of all steps in (T, B), flattened: (N,).
+        apart: their places in (T', S), flattened: (N,).
+    """
+
+    pieces: Tensor
+    samples: Tensor
+    lengths: Tensor
+    steps: int
+    inside: Tensor
+    apart: Tensor
+
+    def split(self, x: Tensor) -> Tensor:
+        """(T', S, *), zero in the padding, from x (T, B, *)."""
+        return _moved(x.flatten(0, 1).index_select(0, self.inside), self.apart, self.steps, len(self.samples))
+
+    def rows(self, y: Tensor) -> Tensor:
+        """The steps of y (T', S, *) in the order of `inside`, (N, *)."""
+        return y.flatten(0, 1).index_select(0, self.apart)
+
+
+class Pieces:
+    """The pieces of a batch, numbered sample by sample in the order of time. Their number and lengths are read from values.
+
+    Attributes:
+        groups: every piece is in one of them.
+        inside: the places of the steps of all groups, one after the other, in (T, B), flattened.
+        first, last: the first and the last piece of each sample as places in the groups, one after the other, (B,).
     """
 
     def __init__(self, resets: Tensor, lengths: Tensor | None) -> None:
@@ -33,35 +61,58 @@ class Pieces:
         starts[0] = True
         piece = (
             (starts.t().reshape(-1).cumsum(0) - 1).view(B, T).t()
-        )  # of each step; in the padding that of the last one
-        self.samples, times = starts.t().nonzero().unbind(1)
-        self.first, self.last = piece[0], piece[-1]
-        self.inside = there.reshape(-1).nonzero().squeeze(1)
-        piece = piece.reshape(-1).index_select(0, self.inside)
-        self.lengths = torch.zeros_like(times).index_add(0, piece, torch.ones_like(piece))
-        self.steps = int(self.lengths.max())
-        time = torch.div(self.inside, B, rounding_mode="floor") - times.index_select(0, piece)
-        self.apart = time * len(times) + piece
+        )  # a step in the padding has that of the step before
+        samples, begins = starts.t().nonzero().unbind(1)
+        inside = there.reshape(-1).nonzero().squeeze(1)
+        of_step = piece.reshape(-1).index_select(0, inside)
+        time = torch.div(inside, B, rounding_mode="floor") - begins.index_select(0, of_step)
+        sizes = torch.zeros_like(begins).index_add(0, of_step, torch.ones_like(of_step))
+        self.groups = []
+        for pieces in _together(sizes):
+            place = torch.full_like(begins, -1).index_copy(0, pieces, torch.arange(len(pieces), device=begins.device))
+            own = place.index_select(0, of_step)
+            steps = (own >= 0).nonzero().squeeze(1)
+            apart = time.index_select(0, steps) * len(pieces) + own.index_select(0, steps)
+            found = sizes.index_select(0, pieces)
+            self.groups.append(
+                Group(
+                    pieces,
+                    samples.index_select(0, pieces),
+                    found,
+                    int(found.max()),
+                    inside.index_select(0, steps),
+                    apart,
+                )
+            )
+        self.inside = torch.cat([group.inside for group in self.groups])
+        order = torch.cat([group.pieces for group in self.groups])
+        places = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=order.device))
+        self.first, self.last = places.index_select(0, piece[0]), places.index_select(0, piece[-1])
 
-    def split(self, x: Tensor) -> Tensor:
-        """(T', S, *), zero in the padding, from x (T, B, *)."""
-        return _moved(x, self.inside, self.apart, self.steps, len(self.samples))
+    def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
+        """(T, B, *), as in `like` (T, B, ...), zero in the padding, from what each group gives, (T', S, *)."""
+        rows = torch.cat([group.rows(part) for group, part in zip(self.groups, parts, strict=True)])
+        return _moved(rows, self.inside, *like.shape[:2])
 
-    def join(self, y: Tensor, steps: int) -> Tensor:
-        """(T, B, *), zero in the padding, from y (T', S, *); the inverse of `split` for T = `steps`."""
-        return _moved(y, self.apart, self.inside, steps, len(self.first))
-
-    def finals(self, states: Tensor) -> Tensor:
-        """States of the samples, (D, B, *), from those of the pieces, (D, S, *). The second direction ends in the first piece."""
+    def finals(self, parts: Sequence[Tensor]) -> Tensor:
+        """States of the samples, (D, B, *), from those of each group, (D, S, *). The second direction ends in the first piece."""
+        states = torch.cat(list(parts), 1)
         ends = (self.last, self.first)[: len(states)]
         return torch.stack([state.index_select(0, end) for state, end in zip(states, ends, strict=True)])
 
 
-def _moved(x: Tensor, source: Tensor, target: Tensor, steps: int, batch: int) -> Tensor:
-    """The rows of x (T, B, *) at the flattened places `source`, put at `target` in zeros of (steps, batch, *)."""
-    rows = x.flatten(0, 1).index_select(0, source)
-    moved: Tensor = x.new_zeros(steps * batch, *x.shape[2:]).index_copy(0, target, rows)
-    return moved.view(steps, batch, *x.shape[2:])
+def _together(sizes: Tensor) -> list[Tensor]:
+    """The pieces of each group, from the sizes (S,) of all: one group, or one for each power of two if one were padded too much."""
+    if int(sizes.max()) * len(sizes) <= 2 * int(sizes.sum()):
+        return [torch.arange(len(sizes), device=sizes.device)]
+    powers = torch.frexp((sizes - 1).double()).exponent  # 0 for 1, then the least p with size <= 2^p
+    return [(powers == p).nonzero().squeeze(1) for p in powers.unique().tolist()]
+
+
+def _moved(rows: Tensor, target: Tensor, steps: int, batch: int) -> Tensor:
+    """Rows (N, *) put at the flattened places `target` in zeros of (steps, batch, *)."""
+    moved: Tensor = rows.new_zeros(steps * batch, *rows.shape[1:]).index_copy(0, target, rows)
+    return moved.view(steps, batch, *rows.shape[1:])
 
 
 def on_pieces(layer: Layer, resets: Tensor) -> Layer:
@@ -78,10 +129,13 @@ def on_pieces(layer: Layer, resets: Tensor) -> Layer:
             return layer(x, states, directions, lengths)
         if not found:  # the same for all layers
             found.append(Pieces(resets, lengths))
-        pieces = found[0]
-        started = tuple([state.index_select(1, pieces.samples) for state in states])
-        trace, finals = layer(pieces.split(x), started, directions, pieces.lengths)
-        joined = tuple([pieces.join(each, len(x)) for each in trace])
-        return joined, tuple([pieces.finals(state) for state in finals])
+        pieces, traces, finals = found[0], [], []
+        for group in pieces.groups:
+            started = tuple([state.index_select(1, group.samples) for state in states])
+            trace, final = layer(group.split(x), started, directions, group.lengths)
+            traces.append(trace)
+            finals.append(final)
+        joined = tuple([pieces.join(parts, x) for parts in zip(*traces, strict=True)])
+        return joined, tuple([pieces.finals(parts) for parts in zip(*finals, strict=True)])
 
     return run

@@ -204,7 +204,7 @@ def test_calls_are_not_held_while_it_measures(speeds, monkeypatch):
     assert len(fusedrnn.tune(Watched(), torch.randn(2, 2, 3))) == 2
 
 
-EXPECTED = 'tune: expected a model that calls FusedGRU or FusedLSTM on a GPU, uncompiled and with backend "auto"; got '
+EXPECTED = 'tune: expected a model that calls FusedGRU, FusedLSTM or FusedRNN on a GPU, uncompiled and with backend "auto"; got '
 
 
 def refusal(module, *example):

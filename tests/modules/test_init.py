@@ -1,6 +1,7 @@
 """Initialisers: what they write into which rows of which parameters, of our modules and of torch.nn's."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -140,9 +141,33 @@ BAD = {
     "not recurrent": (lambda: init.orthogonal_(nn.Linear(3, H)), r"expected a GRU, LSTM or RNN, .* got Linear"),
     "parametrized": (
         lambda: init.orthogonal_(nn.utils.parametrizations.weight_norm(FusedGRU(3, H), "weight_hh_l0")),
-        r"expected weight_hh of ParametrizedFusedGRU to be parameters, got none",
+        r"^weight_hh_l0 of ParametrizedFusedGRU: expected a parameter, got what is computed from others$",
+    ),
+    "parametrized above": (
+        lambda: init.orthogonal_(nn.utils.parametrizations.weight_norm(FusedGRU(3, H, 2), "weight_hh_l1")),
+        r"^weight_hh_l1 of ParametrizedFusedGRU: expected a parameter",
+    ),
+    "old weight norm": (
+        lambda: init.orthogonal_(with_old_norm(FusedLSTM(3, H))),
+        r"^weight_hh_l0 of FusedLSTM: expected",
     ),
 }
+
+
+def with_old_norm(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(module, "weight_hh_l0")
+
+
+def test_nothing_is_changed_where_a_bias_is_no_parameter():
+    module = nn.utils.parametrizations.orthogonal(FusedGRU(3, H), "weight_hh_l0")
+    init.keep_bias_(module, 3.0)  # other weights may be parametrized
+    module = nn.utils.parametrize.register_parametrization(FusedGRU(3, H, 2), "bias_ih_l1", nn.Identity())
+    before = [p.detach().clone() for p in module.parameters()]
+    with pytest.raises(ValueError, match="bias_ih_l1 of ParametrizedFusedGRU"):
+        init.keep_bias_(module)
+    assert all(map(torch.equal, before, module.parameters()))
 
 
 @pytest.mark.parametrize(("call", "message"), BAD.values(), ids=BAD)

@@ -165,6 +165,17 @@ BAD = {
     "too many": ((torch.zeros(1, 2, 4), torch.zeros(3).bool()), ValueError, r"done: expected shape \(2,\), got \(3,\)"),
     "a pair": (((torch.zeros(1, 2, 4),) * 2, torch.zeros(2).bool()), TypeError, r"hx: expected a tensor, got tuple"),
     "nothing": ((None, torch.zeros(2).bool()), TypeError, r"hx: expected a tensor, got NoneType"),
+    "a list": ((torch.zeros(1, 2, 4), [True, False]), TypeError, r"done: expected a tensor, got list"),
+    "too many layers": (
+        (torch.zeros(2, 2, 4), torch.zeros(2).bool()),
+        ValueError,
+        r"hx: expected shape \(1, 'B', 4\), or without B, got \(2, 2, 4\)",
+    ),
+    "too narrow": (
+        (torch.zeros(1, 2, 1), torch.zeros(2).bool()),
+        ValueError,
+        r"hx: expected shape .*, got \(1, 2, 1\)",
+    ),
 }
 
 
@@ -172,5 +183,5 @@ BAD = {
 def test_a_wrong_reset_is_refused(given, error, message):
     with pytest.raises(error, match=message):
         InitialState(FusedGRU(3, 4)).reset(*given)
-    with pytest.raises(TypeError, match=r"hx: expected \(h, c\), got Tensor"):
+    with pytest.raises(TypeError, match=r"^hx: expected \(h_0, c_0\), got "):
         InitialState(FusedLSTM(3, 4)).reset(torch.zeros(1, 2, 4), torch.zeros(2).bool())

@@ -1,1 +1,1 @@
-"""Calls of torch's own GRU and LSTM on a CPU, each in the form that is fastest there."""
+"""Calls of torch's own GRU, LSTM and RNN on a CPU, each in the form that is fastest there."""
