@@ -40,6 +40,14 @@ def backend(request):
     return request.param
 
 
+FEW = [
+    pytest.param(kind, backend, marks=pytest.mark.slow if backend == "triton" and kind != "lstm" else [])
+    for kind, backend in itertools.product(KINDS, BACKENDS)
+]
+"""Interpreted kernels are slow: in the short run they have one cell."""
+few = pytest.mark.parametrize(("kind", "backend"), FEW, indirect=True)
+
+
 def build(kind, seed=1, **options):
     torch.manual_seed(seed)
     cls, special = KINDS[kind]
@@ -108,6 +116,7 @@ def test_many_random_calls_equal_their_pieces_apart():
         same([output, *tensors(finals)], [expected, *ends], list(module.parameters()))
 
 
+@few
 def test_layers_above_start_anew_too(kind, backend):
     module = build(kind, num_layers=3, bidirectional=True, backend=backend)
     x, states = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True), states_of(module, requires_grad=True)
@@ -131,6 +140,7 @@ def packed(x, **options):
     return pack_padded_sequence(x, LENGTHS, enforce_sorted=False, **options)
 
 
+@few
 @pytest.mark.parametrize("layout", ["batch first", "packed", "packed, batch first", "unbatched", "ids"])
 def test_every_layout_gives_the_same(kind, backend, layout):
     module = build(kind, num_layers=2, bidirectional=True, backend=backend, batch_first="first" in layout)
@@ -176,6 +186,7 @@ def test_nothing_crosses_a_reset_and_the_initial_state_learns_at_each(backend):
     assert all(part.any() for part in each)
 
 
+@few
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of infinity in the interpreter
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_in_its_piece(kind, backend, value):
@@ -189,6 +200,7 @@ def test_what_is_not_finite_stays_in_its_piece(kind, backend, value):
     assert torch.equal(dirty[:, 1:], clean[:, 1:])
 
 
+@few
 def test_without_a_reset_the_call_is_the_plain_one(kind, backend):
     module = build(kind, num_layers=2, bidirectional=True, backend=backend)
     x, states = torch.randn(T, B, I, dtype=torch.float64), states_of(module)
@@ -222,6 +234,7 @@ def test_the_padding_of_the_pieces_is_no_more_than_their_steps(rate, lengths):
     assert sum(group.steps for group in pieces.groups) <= 2 * 64
 
 
+@few
 def test_a_batch_without_samples_has_no_pieces(kind, backend):
     module = build(kind, num_layers=2, backend=backend)
     found = [module(torch.zeros(T, 0, I, dtype=torch.float64), **given) for given in ({}, {"resets": RESETS[:, :0]})]
@@ -247,7 +260,11 @@ def test_dropout_between_layers_has_the_masks_of_a_call_without_resets(backend, 
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("form", ["padded", "lengths", "packed"])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("gru", "padded"), ("gru", "packed"), ("lstm", "lengths"), ("lstm-proj", "packed"), ("rnn", "padded")],
+    indirect=["kind"],
+)
 def test_compiled_and_traced_calls_give_the_same(kind, form):
     module = build(kind, num_layers=2, bidirectional=True).requires_grad_(False)  # which jit.trace makes constants
     x, lengths = torch.randn(T, B, I, dtype=torch.float64), LENGTHS if form == "lengths" else None
@@ -299,6 +316,7 @@ def test_vmap_over_calls(kind):
         torch.testing.assert_close(got[k], module(x[k], resets=resets[k])[0])
 
 
+@few
 def test_the_functions_take_them_too(kind, backend):
     module = build(kind, backend=backend)
     cls, special = KINDS[kind]
