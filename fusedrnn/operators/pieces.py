@@ -59,9 +59,8 @@ class Pieces:
         there = torch.ones_like(resets) if lengths is None else active_steps(lengths, T)
         starts = resets & there
         starts[0] = True
-        piece = (
-            (starts.t().reshape(-1).cumsum(0) - 1).view(B, T).t()
-        )  # a step in the padding has that of the step before
+        # The piece of each step, (T, B); a step in the padding has that of the step before.
+        piece = (starts.t().reshape(-1).cumsum(0) - 1).view(B, T).t()
         samples, begins = starts.t().nonzero().unbind(1)
         inside = there.reshape(-1).nonzero().squeeze(1)
         of_step = piece.reshape(-1).index_select(0, inside)
