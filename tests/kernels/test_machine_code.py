@@ -45,7 +45,11 @@ def compiled(tmp_path, *options):
     return json.loads((tmp_path / "rows.json").read_text())["rows"]
 
 
-@pytest.mark.parametrize("arch", MULTIPROCESSORS)
+ARCHS = [pytest.param(arch, marks=pytest.mark.slow if arch == 86 else []) for arch in MULTIPROCESSORS]
+"""86 has the instructions of 80."""
+
+
+@pytest.mark.parametrize("arch", ARCHS)
 def test_every_row_keeps_the_rules_on(arch, tmp_path):
     hidden = [str(H) for H in WIDTHS]
     rows = compiled(tmp_path, "--arch", str(arch), "--hidden", *hidden, "--dtype", *FLOATS)

@@ -23,7 +23,11 @@ from fusedrnn import (
 CELLS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN}
 
 
-@pytest.fixture(params=CELLS.values(), ids=CELLS)
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=pytest.mark.slow if name == "rnn" else [], id=name) for name, kind in CELLS.items()
+    ]
+)
 def cell(request):
     torch.compiler.reset()
     return request.param
