@@ -60,7 +60,7 @@ def test_every_row_keeps_the_rules_on(arch, tmp_path):
     }
 
 
-@pytest.mark.parametrize("arch", [80, 86, 90])
+@pytest.mark.parametrize("arch", [80, pytest.param(86, marks=pytest.mark.slow), 90])
 def test_rows_without_tensor_cores_keep_the_rules_on(arch, tmp_path):
     rows = compiled(tmp_path, "--arch", str(arch), "--hidden", "300", "--dtype", "fp32", "fp64")
     assert len(rows) == 18  # exact float32 has a row for large batches too

@@ -13,14 +13,14 @@ from fusedrnn.kernels import sweeps
 
 
 def some_slow():
-    """Every cell and form, with lengths; without them gru and lstm, which exchange once a step, and the others in the long run."""
+    """Every cell and form with lengths; without them gru and lstm, and the others in the long run."""
     for cell, form in served():
         yield pytest.param(cell, form, True, id=f"{cell}-{form}-lengths")
         slow = [] if cell in ("gru", "lstm") else pytest.mark.slow
         yield pytest.param(cell, form, False, id=f"{cell}-{form}-full", marks=slow)
 
 
-@pytest.mark.parametrize(("cell", "form", "lengths"), some_slow())
+@pytest.mark.parametrize(("cell", "form", "lengths"), list(some_slow()))
 @pytest.mark.usefixtures("poisoned")
 def test_every_form_equals_the_textbook(cell, form, lengths):
     more = FORMS[form](1).samples + 3  # two programs' samples
