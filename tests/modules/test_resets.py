@@ -340,6 +340,11 @@ WRONG = {
         ValueError,
         r"^resets: expected the batch sizes and the order of samples of the input, got others$",
     ),
+    "packed in another order": (
+        (packed(X), pack_padded_sequence(RESETS, LENGTHS[[1, 0, 2]], enforce_sorted=False)),
+        ValueError,
+        r"^resets: expected the batch sizes and the order of samples of the input, got others$",
+    ),
     "elsewhere": ((X, RESETS.to("meta")), RuntimeError, r"^resets: expected device cpu, that of the input, got meta$"),
 }
 
