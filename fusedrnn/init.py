@@ -12,7 +12,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.modules.rnn import RNNCellBase
 
-GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 KEEPS, ENTERS = 1, 0
 """Places of z or f, which keeps the state, and of an LSTM's i."""
 
@@ -53,7 +52,7 @@ def chrono_(module: nn.Module, longest: int, generator: Generator | None = None)
     keeps = _gate_biases(module, KEEPS)
     for rows in keeps:
         rows.uniform_(1, longest - 1, generator=generator).log_()
-    if _kind(module) == "LSTM":
+    if _gates(module) == 4:
         for rows, kept in zip(_gate_biases(module, ENTERS), keeps, strict=True):
             torch.neg(kept, out=rows)
 
@@ -72,7 +71,7 @@ def orthogonal_(module: nn.Module, gain: float = 1.0, generator: Generator | Non
     Raises:
         ValueError: the module is not recurrent.
     """
-    gates = GATES[_kind(module)]
+    gates = _gates(module)
     for weight in _parameters(module, "weight_hh"):
         for block in weight.chunk(gates):
             nn.init.orthogonal_(block, gain, generator=generator)
@@ -80,15 +79,15 @@ def orthogonal_(module: nn.Module, gain: float = 1.0, generator: Generator | Non
 
 def _gate_biases(module: nn.Module, gate: int) -> list[Tensor]:
     """The rows of a gate in every bias_ih, each (H,); those in bias_hh become zero."""
-    kind = _kind(module)
-    if kind == "RNN":
+    gates = _gates(module)
+    if gates == 1:
         raise ValueError(f"expected a GRU, an LSTM or a cell of these, got {type(module).__name__}, which has no gates")
     if not module.bias:
         raise ValueError(f"expected a module with biases, got bias={module.bias}")
     ours, others = _parameters(module, "bias_ih"), _parameters(module, "bias_hh")
     for bias in others:
-        bias.chunk(GATES[kind])[gate].zero_()
-    return [bias.chunk(GATES[kind])[gate] for bias in ours]
+        bias.chunk(gates)[gate].zero_()
+    return [bias.chunk(gates)[gate] for bias in ours]
 
 
 def _parameters(module: nn.Module, kind: str) -> list[Tensor]:
@@ -104,9 +103,8 @@ def _parameters(module: nn.Module, kind: str) -> list[Tensor]:
     return [parameter.detach() for parameter in found if parameter is not None]
 
 
-def _kind(module: nn.Module) -> str:
-    """A key of `GATES`."""
+def _gates(module: nn.Module) -> int:
+    """G: 3 of a GRU, 4 of an LSTM, 1 of an RNN."""
     if not isinstance(module, nn.RNNBase | RNNCellBase):
         raise ValueError(f"expected a GRU, LSTM or RNN, or a cell of these, got {type(module).__name__}")
-    rows = len(next(module.parameters()))
-    return {1: "RNN", 3: "GRU", 4: "LSTM"}[rows // int(module.hidden_size)]
+    return len(next(module.parameters())) // int(module.hidden_size)

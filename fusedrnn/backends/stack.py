@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.dropout import drop, torch_dropout, torch_dropout_of_rows
-from fusedrnn.operators.packing import pack, places_of, unpack
+from fusedrnn.operators.packing import pack, places_of, put, unpack
 from fusedrnn.operators.pieces import on_pieces
 from fusedrnn.reference.stack import Between, Layer, run_layers
 
@@ -23,7 +23,7 @@ def run_stack(
     x, resets, lengths, places = call.input, call.resets, call.lengths, None
     if call.batch_sizes is not None:
         x, lengths, places = unpack(x, call.batch_sizes, call.states[0].shape[1])
-        resets = None if resets is None else unpack(resets, call.batch_sizes, call.states[0].shape[1])[0]
+        resets = None if resets is None else put(resets, places, *x.shape[:2])
     if resets is not None:
         layer = with_resets(layer, resets)
     output, finals, every = run_layers(

@@ -12,6 +12,13 @@ from fusedrnn.context import traced_as_leaf
 from fusedrnn.modules.base import FusedRNNBase, Options
 
 
+def _check_options(name: str, options: Options) -> None:
+    """Raise a ValueError for `proj_size`, which only an LSTM has, and the errors of `validation.check_options`."""
+    if "proj_size" in options:
+        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+    validation.check_options(name, options, Options)
+
+
 class _WithoutC(FusedRNNBase):
     """Base class of the layers whose only state is h."""
 
@@ -81,9 +88,7 @@ class FusedGRU(_WithoutC):
         reset_after: bool = True,
         **options: Unpack[Options],
     ) -> None:
-        if "proj_size" in options:
-            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-        validation.check_options("FusedGRU", options, Options)
+        _check_options("FusedGRU", options)
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
@@ -191,9 +196,7 @@ class FusedRNN(_WithoutC):
         dtype: Any = None,
         **options: Unpack[Options],
     ) -> None:
-        if "proj_size" in options:
-            raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
-        validation.check_options("FusedRNN", options, Options)
+        _check_options("FusedRNN", options)
         self.nonlinearity = validation.check_nonlinearity(nonlinearity)
         super().__init__(
             f"RNN_{nonlinearity.upper()}",

@@ -13,12 +13,17 @@ def unpack(data: Tensor, batch_sizes: Tensor, batch: int) -> tuple[Tensor, Tenso
     """
     lengths = (torch.arange(batch, device=batch_sizes.device) < batch_sizes.unsqueeze(-1)).sum(0)
     places = places_of(batch_sizes, batch, len(data)).to(data.device)
-    padded = data.new_zeros(len(batch_sizes) * batch, *data.shape[1:]).index_copy(0, places, data)
-    return padded.unflatten(0, (len(batch_sizes), batch)), lengths.to(data.device), places
+    return put(data, places, len(batch_sizes), batch), lengths.to(data.device), places
+
+
+def put(rows: Tensor, places: Tensor, steps: int, batch: int) -> Tensor:
+    """Rows (N, *) at the positions `places` (N,) of zeros (T, B, *), with T = `steps` and B = `batch`."""
+    zeros = rows.new_zeros(steps * batch, *rows.shape[1:])
+    return torch.unflatten(zeros.index_copy(0, places, rows), 0, (steps, batch))
 
 
 def pack(padded: Tensor, places: Tensor) -> Tensor:
-    """The rows (N, *) of `padded` (T, B, *) at the positions `places`: the inverse of `unpack`."""
+    """The rows (N, *) of `padded` (T, B, *) at the positions `places`: the inverse of `unpack` and of `put`."""
     return padded.flatten(0, 1).index_select(0, places)
 
 

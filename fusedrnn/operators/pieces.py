@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn.call import States
+from fusedrnn.operators.packing import pack, put
 from fusedrnn.reference.loop import active_steps
 from fusedrnn.reference.stack import Layer, LayerWeights
 
@@ -38,11 +39,7 @@ class Group(NamedTuple):
 
     def split(self, x: Tensor) -> Tensor:
         """(T', S, *), zero in the padding, from x (T, B, *)."""
-        return _moved(x.flatten(0, 1).index_select(0, self.inside), self.apart, self.steps, len(self.samples))
-
-    def rows(self, y: Tensor) -> Tensor:
-        """The steps of y (T', S, *) in the order of `inside`, (N, *)."""
-        return y.flatten(0, 1).index_select(0, self.apart)
+        return put(pack(x, self.inside), self.apart, self.steps, len(self.samples))
 
 
 class Pieces:
@@ -90,8 +87,8 @@ class Pieces:
 
     def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
         """(T, B, *), as in `like` (T, B, ...), zero in the padding, from what each group gives, (T', S, *)."""
-        rows = torch.cat([group.rows(part) for group, part in zip(self.groups, parts, strict=True)])
-        return _moved(rows, self.inside, *like.shape[:2])
+        rows = torch.cat([pack(part, group.apart) for group, part in zip(self.groups, parts, strict=True)])
+        return put(rows, self.inside, *like.shape[:2])
 
     def finals(self, parts: Sequence[Tensor]) -> Tensor:
         """States of the samples, (D, B, *), from those of each group, (D, S, *). The second direction ends in the first piece."""
@@ -106,12 +103,6 @@ def _together(sizes: Tensor) -> list[Tensor]:
         return [torch.arange(len(sizes), device=sizes.device)]
     powers = torch.frexp((sizes - 1).double()).exponent  # 0 for 1, then the least p with size <= 2^p
     return [(powers == p).nonzero().squeeze(1) for p in powers.unique().tolist()]
-
-
-def _moved(rows: Tensor, target: Tensor, steps: int, batch: int) -> Tensor:
-    """Rows (N, *) put at the flattened places `target` in zeros of (steps, batch, *)."""
-    moved: Tensor = rows.new_zeros(steps * batch, *rows.shape[1:]).index_copy(0, target, rows)
-    return moved.view(steps, batch, *rows.shape[1:])
 
 
 def on_pieces(layer: Layer, resets: Tensor) -> Layer:
