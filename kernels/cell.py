@@ -15,10 +15,11 @@ class Cell(NamedTuple):
     Blocks are [units, samples] in the accumulation dtype. ``gx`` and ``a`` are tuples of G blocks, one per gate: the input-side
     pre-activations x W_ih^T + b_ih and the recurrent products h W_hh^T + b_hh. The functions are Triton functions:
 
-        step(gx, a, h, c, DIGITS) -> h_new, c_new, saved
-        step_backward(dh, dc, saved, h, c, c_before, DIGITS) -> dgates, dh_direct, dc_before
+        step(gx, a, h, c, factor, DIGITS) -> h_new, c_new, saved
+        step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS) -> dgates, dh_direct, dc_before
+        new_c(saved, c_before, factor) -> c_new
 
-    ``saved`` and ``dgates`` are tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``,
+    ``factor`` multiplies the candidate (recurrent dropout); a cell without a candidate ignores it. ``saved`` and ``dgates`` are tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``,
     ``c`` is the cell state after the step, ``c_before`` the one before it, and ``dh_direct`` the part of the gradient of ``h``
     that does not pass through a recurrent product, or 0.0 if there is none. A cell without c returns its argument c or dc.
 
@@ -26,7 +27,7 @@ class Cell(NamedTuple):
     then takes the first G - late products and returns (the block to exchange, a block kept for the second phase, the first
     S - late blocks of ``saved``); ``step_backward`` returns the last G - late blocks of ``dgates``. The second phase is
 
-        step_late(gx, a, h, kept, DIGITS) -> h_new, saved
+        step_late(gx, a, h, kept, factor, DIGITS) -> h_new, saved
         step_late_backward(d_exchanged, saved, h) -> dgates, dh_more
 
     where ``a`` has the last ``late`` products and the returned ``saved`` the last ``late`` blocks; ``d_exchanged`` is the gradient
@@ -57,6 +58,7 @@ class Cell(NamedTuple):
     step_backward: Any = None
     step_late: Any = None
     step_late_backward: Any = None
+    new_c: Any = None
 
     @property
     def phases(self) -> int:

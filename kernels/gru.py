@@ -12,20 +12,21 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     """h' = n + z * (h - n). Saves r, z, n, m."""
     r = sigmoid(gx[0] + a[0], DIGITS)
     z = sigmoid(gx[1] + a[1], DIGITS)
     n = tanh(gx[2] + r * a[2], DIGITS)
-    return n + z * (h - n), c, (r, z, n, a[2])
+    y = n * factor
+    return y + z * (h - y), c, (r, z, n, a[2])
 
 
 @triton.jit
-def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     """Gradients dn, dr, dz of the pre-activations, and dm = dn * r of the recurrent product m of n."""
     r, z, n, m = saved
-    dn = dh * (1.0 - z) * (1.0 - n * n)
-    dz = dh * (h - n) * z * (1.0 - z)
+    dn = dh * ((1.0 - z) * factor) * (1.0 - n * n)
+    dz = dh * (h - n * factor) * z * (1.0 - z)
     dr = dn * m * r * (1.0 - r)
     return (dn, dr, dz, dn * r), dh * z, dc
 

@@ -12,7 +12,7 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     """First phase: exchanges r * h, keeps z for the second phase, saves r, z."""
     r = sigmoid(gx[0] + a[0], DIGITS)
     z = sigmoid(gx[1] + a[1], DIGITS)
@@ -20,17 +20,19 @@ def step(gx, a, h, c, DIGITS: tl.constexpr):
 
 
 @triton.jit
-def step_late(gx, a, h, z, DIGITS: tl.constexpr):
+def step_late(gx, a, h, z, factor, DIGITS: tl.constexpr):
     """Second phase: h' = n + z * (h - n). Saves n."""
     n = tanh(gx[2] + a[0], DIGITS)
-    return n + z * (h - n), (n,)
+    y = n * factor
+    return y + z * (h - y), (n,)
 
 
 @triton.jit
-def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     """Gradients dz, dn of the pre-activations, and the direct part dh * z of the gradient of h."""
     _, z, n = saved
-    return (dh * (h - n) * z * (1.0 - z), dh * (1.0 - z) * (1.0 - n * n)), dh * z, dc
+    dz = dh * (h - n * factor) * z * (1.0 - z)
+    return (dz, dh * ((1.0 - z) * factor) * (1.0 - n * n)), dh * z, dc
 
 
 @triton.jit

@@ -11,27 +11,33 @@ from fusedrnn.kernels.math import sigmoid, tanh
 
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     """c' = f * c + i * g, h' = o * tanh(c'). Saves i, f, g, o."""
     i = sigmoid(gx[0] + a[0], DIGITS)
     f = sigmoid(gx[1] + a[1], DIGITS)
     g = tanh(gx[2] + a[2], DIGITS)
     o = sigmoid(gx[3] + a[3], DIGITS)
-    c_new = f * c + i * g
+    c_new = f * c + i * (g * factor)
     return o * tanh(c_new, DIGITS), c_new, (i, f, g, o)
 
 
 @triton.jit
-def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     """Gradients di, df, dg, do of the pre-activations, and of c_before. h enters through the recurrent products only."""
     i, f, g, o = saved
     y = tanh(c, DIGITS)
     dc = dc + dh * o * (1.0 - y * y)
-    di = dc * g * i * (1.0 - i)
+    di = dc * (g * factor) * i * (1.0 - i)
     df = dc * c_before * f * (1.0 - f)
-    dg = dc * i * (1.0 - g * g)
+    dg = dc * (i * factor) * (1.0 - g * g)
     do = dh * y * o * (1.0 - o)
     return (di, df, dg, do), 0.0, dc * f
 
 
-LSTM = NUMBERS["lstm"]._replace(step=step, step_backward=step_backward)
+@triton.jit
+def new_c(saved, c_before, factor):
+    """c' again."""
+    return saved[1] * c_before + saved[0] * (saved[2] * factor)
+
+
+LSTM = NUMBERS["lstm"]._replace(step=step, step_backward=step_backward, new_c=new_c)

@@ -111,8 +111,13 @@ def threshold_bits(p: float) -> int:
 
 
 def scale_bits(p: float) -> int:
-    """The float64 1 / (1 - p) as the int64 with the same bits."""
-    return int.from_bytes(struct.pack("<d", 1 / (1 - p)), "little")
+    """The bits of the float64 1 / (1 - p)."""
+    return float_bits(1 / (1 - p))
+
+
+def float_bits(x: float) -> int:
+    """The float64 ``x``, not negative, as the int64 with the same bits."""
+    return int.from_bytes(struct.pack("<d", x), "little")
 
 
 def _collapsed(x: Tensor, out: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -11,7 +11,7 @@ from fusedrnn.kernels.cell import NUMBERS
 
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     """h' = max(gx + a, 0). Saves h'."""
     x = gx[0] + a[0]
     new = tl.where(x < 0.0, 0.0, x)
@@ -19,7 +19,7 @@ def step(gx, a, h, c, DIGITS: tl.constexpr):
 
 
 @triton.jit
-def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     """Gradient of the pre-activation, 0 where h' is 0. h enters through the recurrent product only."""
     return (tl.where(saved[0] <= 0.0, 0.0, dh),), 0.0, dc
 

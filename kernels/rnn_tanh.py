@@ -11,14 +11,14 @@ from fusedrnn.kernels.math import tanh
 
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     """h' = tanh(gx + a). Saves h'."""
     new = tanh(gx[0] + a[0], DIGITS)
     return new, c, (new,)
 
 
 @triton.jit
-def step_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     """Gradient of the pre-activation. h enters through the recurrent product only."""
     return (dh * (1.0 - saved[0] * saved[0]),), 0.0, dc
 

@@ -19,12 +19,15 @@ from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
+from fusedrnn.kernels.noise import Modes
+from fusedrnn.kernels.pointwise import float_bits, scale_bits, threshold_bits
 from fusedrnn.kernels.rows import WHOLE, Row, even, padded, slices
 from fusedrnn.kernels.table import choose, runnable
 from fusedrnn.kernels.tiles import Tiles
 from fusedrnn.operators.results import Backward, Dropout, Forward
 from fusedrnn.precision import rnn_tf32
+from fusedrnn.reference.loop import begins
+from fusedrnn.reference.noise import Noise
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand of each dtype; they select the gate functions (`math`)."""
@@ -78,6 +81,8 @@ def _launch(
     sizes: tuple[int, int, int, int],
     row: Row | int | None,
     drop: Dropout | None,
+    noise: Noise | None,
+    heads: int,
     **constants: bool,
 ) -> None:
     """Launch a sweep; if B is 0, do nothing.
@@ -96,11 +101,13 @@ def _launch(
             row = runnable(sweep, cell, like.dtype, H, *chip, tf32=rnn_tf32())[row]
     programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     numbers = (None, None) if drop is None else (threshold_bits(drop.p), scale_bits(drop.p))
+    modes, noise_numbers = _noise(noise)
     options = LAUNCH | constants | {
         "CELL": CELLS[cell],
         "DROP": "" if drop is None else "shared" if drop.shared else "each",
         "DIGITS": DIGITS[like.dtype],
         "ACC": tl.float64 if like.dtype == torch.float64 else tl.float32,
+        "NOISE": modes,
         "TILES": tiles_of(row, H, like.dtype, tf32=rnn_tf32()),
         "num_warps": row.warps,
     }  # fmt: skip
@@ -111,12 +118,34 @@ def _launch(
             T, B, H, padded(H), D, programs, tiles,
             lane, begin, end, polls, launch_id,
             *numbers,
+            heads, *noise_numbers,
         )  # fmt: skip
 
     launch.run(
         kernel, arguments, options, device=device, name=f"{sweep} sweep of {cell}, T={T} B={B} H={H} D={D}",
         slices=programs, lanes=tiles * D, ticks=T * CELLS[cell].phases + (sweep == "backward"), per_sm=row.per_sm,
     )  # fmt: skip
+
+
+def _noise(noise: Noise | None) -> tuple[Modes, tuple[int | None, ...]]:
+    """The constexpr ``NOISE`` and the arguments zone_h, zone_c, candidate_threshold, candidate_scale of a sweep."""
+    if noise is None:
+        return Modes(), (None, None, None, None)
+    kinds, numbers = [], []
+    for p in noise.zoneout:
+        random = noise.seed is not None
+        kinds.append("" if p == 0 else "random" if random else "expected")
+        numbers.append(None if p == 0 else threshold_bits(p) if random else float_bits(1 - p))
+    if noise.seed is None or noise.dropout == 0:
+        return Modes(*kinds), (*numbers, None, None)
+    candidate = "sequence" if noise.shared else "step"
+    return Modes(*kinds, candidate), (*numbers, threshold_bits(noise.dropout), scale_bits(noise.dropout))
+
+
+def _started(resets: Tensor | None, lengths: Tensor | None, D: int, heads: int) -> Tensor | None:
+    """The argument anew_ptr: int8, or None without resets."""
+    anew = begins(resets, lengths, D, heads)
+    return None if anew is None else anew.to(torch.int8, memory_format=torch.contiguous_format)
 
 
 def _cut(x: Tensor, H: int) -> Tensor:
@@ -136,12 +165,16 @@ def forward(
     *,
     save: bool,
     drop: Dropout | None = None,
+    resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> Forward:
     """Run the forward sweep of ``cell``, a name in `CELLS`.
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
     ``row``: launch configuration, or its place in `runnable`; by default chosen from the table. ``save``: keep the gates for the
-    backward sweep. ``drop``: also return the output after dropout.
+    backward sweep. ``drop``: also return the output after dropout. ``resets``, ``noise``, ``heads``: those of
+    `fusedrnn.reference.loop.over_time`.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
@@ -160,10 +193,13 @@ def forward(
     gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
-    tensors = (gx, w_hh, b_hh, lengths, first, state, kept, output, late, cells, gates, dropped, seed)
+    anew, noise_seed = _started(resets, lengths, D, heads), None if noise is None else noise.seed
+    first_c = None if anew is None or c0 is None else c0.contiguous()
+    tensors = (gx, w_hh, b_hh, lengths, first, first_c, anew, state, kept,
+               output, late, cells, gates, dropped, seed, noise_seed)  # fmt: skip
     _launch(
-        forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop,
-        HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, SAVE=save,
+        forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop, noise, heads,
+        HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, RESETS=anew is not None, SAVE=save,
     )  # fmt: skip
     c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
     return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
@@ -184,6 +220,9 @@ def backward(
     d_c_n: Tensor | None,
     row: Row | int | None = None,
     drop: Dropout | None = None,
+    resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> Backward:
     """Run the backward sweep on arguments and results of ``forward``; a gradient has the shape of its tensor.
 
@@ -202,11 +241,17 @@ def backward(
     dgates = _unwritten(output, T, B, D, S * W)
     zeros = output.new_zeros(S * W)
     seed = None if drop is None else drop.seed
-    tensors = (gates, output, cells, h0, c0, w_t, lengths, d_output, d_cells, dh, dc, dgates, zeros, seed)
+    anew, noise_seed = _started(resets, lengths, D, heads), None if noise is None else noise.seed
+    dh_more = None if anew is None else torch.zeros_like(dh)
+    dc_more = None if anew is None or dc is None else torch.zeros_like(dc)
+    tensors = (gates, output, cells, h0, c0, w_t, lengths, anew, d_output, d_cells,
+               dh, dc, dh_more, dc_more, dgates, zeros, seed, noise_seed)  # fmt: skip
     _launch(
-        backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop,
-        HAS_LENGTHS=lengths is not None, HAS_DCELLS=d_cells is not None,
+        backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop, noise, heads,
+        HAS_LENGTHS=lengths is not None, RESETS=anew is not None, HAS_DCELLS=d_cells is not None,
     )  # fmt: skip
+    dh = dh if dh_more is None else dh + dh_more
+    dc = dc if dc is None or dc_more is None else dc + dc_more
     if W != H:
         dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
     return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))

@@ -140,10 +140,10 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 
 
 @jit
-def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
-    """Indices of program (slice, lane).
+def place(lane_begin, n_slices, n_tiles, B, H, D, heads, TILES: tl.constexpr):
+    """Indices of program (slice, lane). ``D`` counts the ``heads`` of all directions, as if each were one.
 
-    Returns direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the mask of those
+    Returns the head, its direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the mask of those
     inside H and B, their rows in (B, D), their offsets in (D, B, H), and the operand's rows in (B, D), clamped to the last sample.
     """
     lane = lane_begin + gl.program_id(0) // n_slices
@@ -156,13 +156,19 @@ def place(lane_begin, n_slices, n_tiles, B, H, D, TILES: tl.constexpr):
     RIGHT: tl.constexpr = TILES.right
     x_row = one * gl.minimum(along(TILES.samples, RIGHT, 2) + first_sample, B - 1) * D + d
     own, row, state_own = (units < H) & (samples < B), one * samples * D + d, (one * d * B + samples) * H + units
-    return d, one, first_unit, units, samples, own, row, state_own, x_row
+    return d, d // heads, one, first_unit, units, samples, own, row, state_own, x_row
 
 
 @jit
-def rows_at(step, T, B, D, row, d):
-    """Rows in (T, B, D) at ``step`` of direction ``d`` for ``row``s in (B, D). Direction 1 runs from t = T - 1 to 0."""
-    return (step + d * (T - 1 - 2 * step)).to(gl.int64) * B * D + row
+def rows_at(step, T, B, D, row, back):
+    """Rows in (T, B, D) at ``step`` of direction ``back`` for ``row``s in (B, D). Direction 1 runs from t = T - 1 to 0."""
+    return (step + back * (T - 1 - 2 * step)).to(gl.int64) * B * D + row
+
+
+@jit
+def starts_anew(anew_ptr, step, T, B, D, row, back, mask):
+    """Load (T, B, D) int8, whether the samples of ``row``s in (B, D) start anew before ``step``; 0 where masked or not in T."""
+    return gl.load(anew_ptr + rows_at(step, T, B, D, row, back), mask=mask & (step < T) & (step >= 0), other=0)
 
 
 @jit

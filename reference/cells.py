@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -20,9 +21,9 @@ def _without_c(sweep: Callable[..., tuple[Tensor, Tensor]]) -> Sweep:
         b_hh: Tensor | None,
         w_hr: Tensor | None,
         lengths: Tensor | None,
-        resets: Tensor | None = None,
+        **options: Any,
     ) -> tuple[State, State]:
-        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths, resets=resets)
+        output, h_n = sweep(gx, *states, w_hh, b_hh, lengths, **options)
         return (output,), (h_n,)
 
     return run
@@ -35,9 +36,9 @@ def _lstm(
     b_hh: Tensor | None,
     w_hr: Tensor | None,
     lengths: Tensor | None,
-    resets: Tensor | None = None,
+    **options: Any,
 ) -> tuple[State, State]:
-    output, cells, h_n, c_n = lstm_sweep(gx, states[0], states[1], w_hh, b_hh, w_hr, lengths, resets=resets)
+    output, cells, h_n, c_n = lstm_sweep(gx, states[0], states[1], w_hh, b_hh, w_hr, lengths, **options)
     return (output, cells), (h_n, c_n)
 
 

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .noise import times_factor
 
-def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None) -> Tensor:
+
+def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
     """One step of the GRU whose reset gate acts after the recurrent product.
 
     This is the form of cuDNN and of `torch.nn.GRU`, a variant of Cho et al. (2014, arXiv:1406.1078)::
@@ -20,6 +22,7 @@ def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None) ->
         h: hidden state, (B, H).
         w_hh: recurrent weights, (3H, H).
         b_hh: recurrent bias, (3H,).
+        factor: of n in h', (B, H), for recurrent dropout (see `noise`).
 
     Returns:
         The next hidden state, (B, H), in the dtype of the arguments, which must agree.
@@ -28,11 +31,11 @@ def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None) ->
     gh_r, gh_z, gh_n = linear(h, w_hh, b_hh).chunk(3, dim=-1)
     r = torch.sigmoid(gx_r + gh_r)
     z = torch.sigmoid(gx_z + gh_z)
-    n = torch.tanh(gx_n + r * gh_n)
+    n = times_factor(torch.tanh(gx_n + r * gh_n), factor)
     return (1 - z) * n + z * h
 
 
-def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None) -> Tensor:
+def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
     """One step of the GRU whose reset gate acts before the recurrent product.
 
     The form of Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014, arXiv:1406.1078),
@@ -48,6 +51,7 @@ def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | No
         h: hidden state, (B, H).
         w_hh: recurrent weights, (3H, H).
         b_hh: recurrent bias, (3H,).
+        factor: of n in h', (B, H), for recurrent dropout (see `noise`).
 
     Returns:
         The next hidden state, (B, H), in the dtype of the arguments, which must agree.
@@ -57,5 +61,5 @@ def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | No
     b_r, b_z, b_n = (None, None, None) if b_hh is None else b_hh.chunk(3)
     r = torch.sigmoid(gx_r + linear(h, w_r, b_r))
     z = torch.sigmoid(gx_z + linear(h, w_z, b_z))
-    n = torch.tanh(gx_n + linear(r * h, w_n, b_n))
+    n = times_factor(torch.tanh(gx_n + linear(r * h, w_n, b_n)), factor)
     return (1 - z) * n + z * h

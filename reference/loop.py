@@ -1,9 +1,10 @@
 """The time loop for any cell: one layer over a whole sequence, in one or two directions.
 
 Direction 0 reads t = 0..T-1, direction 1 reads t = T-1..0 (Schuster & Paliwal, "Bidirectional recurrent neural
-networks", 1997). With `lengths`, a sample's state does not change in its padding, t >= lengths[b], so that direction 1
-starts at lengths[b] - 1. In the padding the trace is zero, and the input, even NaN, has no effect on results and
-gradients.
+networks", 1997). With several heads, blocks of units that do not see each other's state, a direction is as many loops.
+
+With `lengths`, a sample's state does not change in its padding, t >= lengths[b], so that direction 1 starts at
+lengths[b] - 1. In the padding the trace is zero, and the input, even NaN, has no effect on results and gradients.
 
 With `resets`, a sample starts anew from its initial state at some steps, as at the first step of an episode, and nothing
 flows across: direction 0 starts anew before such a step, direction 1 after it.
@@ -13,6 +14,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from .noise import Noise, Update, candidate_factors, updated, updates
 
 State = tuple[Tensor, ...]
 
@@ -24,16 +27,20 @@ def over_time(
     weights: Sequence[Tensor | None],
     lengths: Tensor | None,
     resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> tuple[State, State]:
     """Run ``cell(gx_t, *state, *weights) -> state`` over T steps in each of D directions.
 
     Args:
-        cell: one step of one direction.
+        cell: one step of one direction; with recurrent dropout, the factor of its candidate follows the weights.
         gx: input of every step, (T, B, D, G*H).
         initial: state tensors, each (D, B, *).
         weights: arguments of the cell after its state, each (D, ...) or None.
         lengths: number of steps of each sample, (B,) integers from 0 to T; None means T for all.
         resets: whether a sample starts anew at a step, (T, B) booleans; None means that none does.
+        noise: zoneout and recurrent dropout.
+        heads: N, heads of a direction; then D counts the heads of all directions, those of the first one first.
 
     Returns:
         The trace, the state tensors of every step, each (T, B, D, *), and the final state, each (D, B, *).
@@ -41,7 +48,11 @@ def over_time(
     active = None if lengths is None else active_steps(lengths, gx.shape[0]).unsqueeze(-1)  # (T, B, 1)
     if active is not None:
         gx = torch.where(active.unsqueeze(-1), gx, 0.0)
-        resets = None if resets is None else resets & active.squeeze(-1)
+    anew = begins(resets, lengths, gx.shape[2], heads)
+    noise = Noise(None) if noise is None else noise
+    shape = (*gx.shape[:3], initial[-1].shape[-1])
+    factors = candidate_factors(noise, shape, gx.dtype)
+    news = [updates(noise, k, shape) for k in range(len(initial))]
     directions = [
         _one_direction(
             cell,
@@ -49,8 +60,10 @@ def over_time(
             tuple(state[d] for state in initial),
             [None if weight is None else weight[d] for weight in weights],
             None if active is None else active.unbind(),
-            None if resets is None else _before(resets, reverse=d == 1).unsqueeze(-1).unbind(),
-            reverse=d == 1,
+            None if anew is None else anew[:, :, d : d + 1].unbind(),
+            [new[:, :, d].unbind() if isinstance(new, Tensor) else [new] * len(gx) for new in news],
+            None if factors is None else factors[:, :, d].unbind(),
+            reverse=d >= heads,
         )
         for d in range(gx.shape[2])
     ]
@@ -66,9 +79,17 @@ def active_steps(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths
 
 
-def _before(resets: Tensor, *, reverse: bool) -> Tensor:
-    """The steps before which a direction starts anew: in the other direction those after which the first one does."""
-    return torch.cat([resets[1:], torch.zeros_like(resets[:1])]) if reverse else resets
+def begins(resets: Tensor | None, lengths: Tensor | None, D: int, heads: int = 1) -> Tensor | None:
+    """Whether a sample starts anew before a step in each direction, or head of one: (T, B, D) booleans, or None without `resets`.
+
+    In the second direction it does so before the step that, in time, precedes the reset.
+    """
+    if resets is None:
+        return None
+    if lengths is not None:
+        resets = resets & active_steps(lengths, len(resets))
+    ways = [resets, torch.cat([resets[1:], torch.zeros_like(resets[:1])])]
+    return torch.stack([ways[d // heads] for d in range(D)], -1)
 
 
 def _one_direction(
@@ -78,6 +99,8 @@ def _one_direction(
     weights: Sequence[Tensor | None],
     active: Sequence[Tensor] | None,
     anew: Sequence[Tensor] | None,
+    news: Sequence[Sequence[Update]],
+    factors: Sequence[Tensor] | None,
     *,
     reverse: bool,
 ) -> tuple[State, State]:
@@ -87,7 +110,8 @@ def _one_direction(
     for t in reversed(times) if reverse else times:
         if anew is not None:
             state = tuple(torch.where(anew[t], first, before) for first, before in zip(initial, state, strict=True))
-        new = cell(gx[t], *state, *weights)
+        new = cell(gx[t], *state, *weights, *(() if factors is None else (factors[t],)))
+        new = tuple(updated(*pair, weight[t]) for *pair, weight in zip(new, state, news, strict=True))
         if active is not None:  # in its padding a sample keeps its state
             new = tuple(torch.where(active[t], after, before) for after, before in zip(new, state, strict=True))
         state = new

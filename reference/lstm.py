@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from .noise import times_factor
+
 
 def lstm_cell(
     gx: Tensor,
@@ -12,6 +14,7 @@ def lstm_cell(
     w_hh: Tensor,
     b_hh: Tensor | None = None,
     w_hr: Tensor | None = None,
+    factor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One step of the LSTM.
 
@@ -31,13 +34,14 @@ def lstm_cell(
         w_hh: recurrent weights, (4H, P).
         b_hh: recurrent bias, (4H,).
         w_hr: projection, (P, H).
+        factor: of g in c', (B, H), for recurrent dropout (see `noise`).
 
     Returns:
         The next hidden state, (B, P), and cell state, (B, H), in the dtype of the arguments, which must agree.
     """
     i, f, g, o = (gx + linear(h, w_hh, b_hh)).chunk(4, dim=-1)
     i, f, o = torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(o)
-    g = torch.tanh(g)
+    g = times_factor(torch.tanh(g), factor)
     c = f * c + i * g
     h = o * torch.tanh(c)
     return (h if w_hr is None else linear(h, w_hr)), c

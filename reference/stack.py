@@ -7,7 +7,7 @@ the input of a layer is the output of the layer below, both directions concatena
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from torch.nn.functional import embedding, linear
 from .loop import State, active_steps
 
 Sweep = Callable[..., tuple[State, State]]
-"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths[, resets]) -> (trace, final states)``, shapes as in `reference.sweep`: the trace
-has the state tensors of every step; the first, h, is the output."""
+"""``sweep(gx, states, w_hh, b_hh, w_hr, lengths, **options) -> (trace, final states)``, shapes and options as in `reference.sweep`:
+the trace has the state tensors of every step; the first, h, is the output."""
 
 Layer = Callable[[Tensor, State, Sequence["LayerWeights"], Tensor | None], tuple[State, State]]
 """``layer(x, states, directions, lengths) -> (trace, final states)``: an input projection and a sweep."""
@@ -30,7 +30,7 @@ class LayerWeights(NamedTuple):
     """The weights of one direction of one layer; I is its input size, G its number of gates."""
 
     w_ih: Tensor  # (G*H, I)
-    w_hh: Tensor  # (G*H, P)
+    w_hh: Tensor  # (G*H, P), or of N heads (N, G*H/N, H/N)
     b_ih: Tensor | None = None  # (G*H,)
     b_hh: Tensor | None = None  # (G*H,)
     w_hr: Tensor | None = None  # (P, H), the projection of an LSTM
@@ -55,9 +55,8 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     return gx if b_ih is None else gx + b_ih
 
 
-def layer_of(sweep: Sweep, resets: Tensor | None = None) -> Layer:
-    """Make a layer from a sweep: the input projection of all directions as one product, then the sweep with its `resets`."""
-    more = () if resets is None else (resets,)
+def layer_of(sweep: Sweep, **options: Any) -> Layer:
+    """Make a layer from a sweep: the input projection of all directions as one product, then the sweep with its options."""
 
     def layer(
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
@@ -65,7 +64,7 @@ def layer_of(sweep: Sweep, resets: Tensor | None = None) -> Layer:
         w = side_by_side(directions)
         gx = project(x, w.w_ih.flatten(0, 1), None if w.b_ih is None else w.b_ih.flatten())
         gx = torch.unflatten(gx, -1, (len(directions), -1))
-        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths, *more)
+        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths, **options)
 
     return layer
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from .gru import gru_cell, gru_cell_reset_before
 from .loop import State, over_time
 from .lstm import lstm_cell
+from .noise import Noise
 from .rnn import rnn_cell
 
 
@@ -24,6 +25,8 @@ def rnn_sweep(
     *,
     nonlinearity: str = "tanh",
     resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Run the vanilla RNN cell (Elman 1990) over a sequence.
 
@@ -35,6 +38,8 @@ def rnn_sweep(
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
         nonlinearity: "tanh" or "relu".
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
+        noise: zoneout and recurrent dropout; of an RNN, zoneout only.
+        heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
@@ -43,7 +48,7 @@ def rnn_sweep(
     def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
         return (rnn_cell(gx_t, h, w, b, nonlinearity=nonlinearity),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets, noise, heads)
     return output, h_n
 
 
@@ -56,6 +61,8 @@ def gru_sweep(
     *,
     reset_after: bool = True,
     resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Run the GRU over a sequence.
 
@@ -67,16 +74,18 @@ def gru_sweep(
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
         reset_after: True is the GRU of `torch.nn.GRU`, False that of Cho et al. (2014).
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
+        noise: zoneout and recurrent dropout; of an RNN, zoneout only.
+        heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
     """
     step = gru_cell if reset_after else gru_cell_reset_before
 
-    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
-        return (step(gx_t, h, w, b),)
+    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None, *factor: Tensor) -> State:
+        return (step(gx_t, h, w, b, *factor),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets, noise, heads)
     return output, h_n
 
 
@@ -90,6 +99,8 @@ def lstm_sweep(
     lengths: Tensor | None = None,
     *,
     resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run the LSTM over a sequence.
 
@@ -102,10 +113,12 @@ def lstm_sweep(
         w_hr: projection of h, (D, P, H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
+        noise: zoneout and recurrent dropout; of an RNN, zoneout only.
+        heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
 
     Returns:
         Every h_t, (T, B, D, P), every c_t, (T, B, D, H), and the final states, (D, B, P) and (D, B, H), in the dtype
         of the arguments.
     """
-    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths, resets)
+    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths, resets, noise, heads)
     return output, cells, h_n, c_n

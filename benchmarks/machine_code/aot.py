@@ -29,6 +29,7 @@ from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
 from fusedrnn.kernels.launch import RUNTIME
+from fusedrnn.kernels.noise import Modes
 from fusedrnn.kernels.rows import shared_bytes, slices
 from fusedrnn.kernels.sweeps import DIGITS, LAUNCH
 from fusedrnn.kernels.tiles import Tiles
@@ -37,9 +38,10 @@ RECORDED = ("gru", "gru_before", "lstm")  # cells of the modules, whose rows are
 TIMELINE_ARCH = 90  # the chip whose latencies `benchmarks.machine_code.timeline` has
 WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)  # one for which the lanes of small batch tiles fit in one wave, and one for which they do not
+NO_NOISE = Modes()
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
-WIDE = {"kept_ptr", "dh_ptr", "dc_ptr"}
-WORDS = {"lengths_ptr", "error_ptr"}
+WIDE = {"kept_ptr", "dh_ptr", "dc_ptr", "dh_more_ptr", "dc_more_ptr"}
+OTHERS = {"lengths_ptr": "*i32", "error_ptr": "*i32", "anew_ptr": "*i8", "seed_ptr": "*i64", "noise_ptr": "*i64"}
 
 
 Cycles = tuple[float, float]  # of a step without its loops over streamed weights, and of one pass of those
@@ -56,34 +58,43 @@ def reading(
     aligned: bool,
     full: bool,
     drop: str = "",
+    resets: bool = False,
+    noise: Modes = NO_NOISE,
 ) -> tuple[Reading, Cycles | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 
     ``together``: its programs wait for each other; ``aligned``: H is a multiple of 16. ``full``: with lengths, bias, saved gates
-    and gradients of every c_t; else with none of them. ``drop`` as the kernels have it: nothing, "each" or "shared".
+    and gradients of every c_t; else with none of them. ``drop`` and ``noise`` as the kernels have them.
     """
     kernel, kind = KERNELS[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
     pointers = [name for name in kernel.arg_names if name.endswith("_ptr")]
     wide = "*fp64" if dtype == "fp64" else "*fp32"
-    types = {name: wide if name in WIDE else "*i32" if name in WORDS else io for name in pointers}
-    types |= {"seed_ptr": "*i64", **dict.fromkeys(("H", "W", *RUNTIME), "i32"), "scale": "i64"}
+    types = {name: wide if name in WIDE else OTHERS.get(name, io) for name in pointers}
+    types |= {**dict.fromkeys(("H", "W", *RUNTIME), "i32"), "scale": "i64", "candidate_scale": "i64"}
+    types |= {f"zone_{state}": "i64" for state in ("h", "c") if getattr(noise, state) == "expected"}
     types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
-        "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles,
+        "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles, "RESETS": resets, "NOISE": noise,
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
-    absent |= {} if kind.has_c else {"cells_ptr": None, "c0_ptr": None, "dcells_ptr": None, "dc_ptr": None}
+    absent |= {} if kind.has_c else dict.fromkeys(("cells_ptr", "c0_ptr", "dcells_ptr", "dc_ptr", "dc_more_ptr"))
     if sweep == "forward":
         constants |= {"HAS_BIAS": full, "SAVE": full}
         absent |= {} if kind.phases > 1 else {"late_ptr": None}
+        absent |= {} if resets else {"c0_ptr": None}
         absent |= {} if kind.phases > 1 or kind.has_c else {"kept_ptr": None}
     else:
         constants |= {"HAS_DCELLS": full and kind.has_c}
         absent.pop("gates_ptr", None)
-        absent |= {} if kind.reads_h else {"h0_ptr": None, "out_ptr": None}
+        absent |= {} if kind.reads_h or resets else {"h0_ptr": None}
+        absent |= {} if kind.reads_h else {"out_ptr": None}
     absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
+    absent |= {} if resets else dict.fromkeys(("anew_ptr", "dh_more_ptr", "dc_more_ptr"))
+    absent |= {} if any(noise) else {"noise_ptr": None}
+    absent |= {f"zone_{state}": None for state in ("h", "c") if not getattr(noise, state)}
+    absent |= {} if noise.candidate else {"candidate_threshold": None, "candidate_scale": None}
     constants |= dict.fromkeys(name for name in absent if name in kernel.arg_names)
     multiples = {*pointers, *(["H", "W"] if aligned else [])}
     options = LAUNCH | {"num_warps": tiles.warps, "launch_cooperative_grid": together}

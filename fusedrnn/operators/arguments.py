@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
+from fusedrnn.reference.noise import Noise
+
 _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", int: "int", float: "float"}
 
 
@@ -29,6 +31,10 @@ class Sweep(NamedTuple):
         p: probability of dropping an element, strictly between 0 and 1.
         shared: whether all time steps share one mask.
         forward_row, backward_row: for "triton", places in `kernels.table.runnable`; -1 for the table's choice.
+        resets: whether a sample starts anew at a step, (T, B) bool, or None.
+        noise_seed: the seed of the `noise`, (1,) int64, or None.
+        zoneout_h, zoneout_c, candidate_p, candidate_shared: its probabilities, and whether all steps share the candidate's mask.
+        heads: heads of a direction; then D counts the heads of all directions, and H are the units of one.
     """
 
     engine: str
@@ -47,6 +53,21 @@ class Sweep(NamedTuple):
     shared: bool = False
     forward_row: int = -1
     backward_row: int = -1
+    resets: Tensor | None = None
+    noise_seed: Tensor | None = None
+    zoneout_h: float = 0.0
+    zoneout_c: float = 0.0
+    candidate_p: float = 0.0
+    candidate_shared: bool = False
+    heads: int = 1
+
+    @property
+    def noise(self) -> Noise | None:
+        """Zoneout and recurrent dropout, or None if there are none."""
+        if self.noise_seed is None and self.zoneout_h == 0 and self.zoneout_c == 0:
+            return None
+        zoneout = (self.zoneout_h, self.zoneout_c)
+        return Noise(self.noise_seed, zoneout, self.candidate_p, self.candidate_shared)
 
 
 class Gradients(NamedTuple):

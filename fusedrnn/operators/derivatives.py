@@ -16,7 +16,9 @@ from fusedrnn.reference import counter_dropout as plain
 from fusedrnn.reference.cells import SWEEPS
 
 Results = tuple[Tensor | None, ...]
-TENSORS = (*DIFFERENTIABLE, "lengths", "seed")
+OTHERS = ("lengths", "seed", "resets", "noise_seed")
+"""The tensors of a `Sweep` that have no gradient."""
+TENSORS = (*DIFFERENTIABLE, *OTHERS)
 """The fields of a `Sweep` that are saved as tensors."""
 RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
 """Gradients of the results: of those of `reference_sweep`, in its order, and of the dropped output."""
@@ -46,10 +48,10 @@ def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: N
 def setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Save what `second_backward` needs of a `Sweep` and its `Gradients`."""
     a, g = split(inputs)
-    ctx.cell, ctx.p, ctx.shared = a.cell, a.p, a.shared
+    absent: dict[str, Any] = dict.fromkeys(TENSORS)
+    ctx.others = a._replace(**absent)
     ctx.set_materialize_grads(False)
-    variables = [getattr(a, name) for name in DIFFERENTIABLE] + [getattr(g, name) for name in RESULTS]
-    ctx.save_for_backward(*variables, a.lengths, a.seed)
+    ctx.save_for_backward(*(getattr(a, name) for name in TENSORS), *(getattr(g, name) for name in RESULTS))
 
 
 def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
@@ -58,15 +60,15 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
     If a higher derivative is needed, grad mode is on, and the result stays attached to the graph.
     """
     further = torch.is_grad_enabled()
-    *saved, lengths, seed = ctx.saved_tensors
-    names = (*DIFFERENTIABLE, *RESULTS)
+    saved = dict(zip((*TENSORS, *RESULTS), ctx.saved_tensors, strict=True))
+    a = ctx.others._replace(**{name: saved.pop(name) for name in OTHERS})
     with torch.enable_grad():
-        given = {name: _variable(tensor, further) for name, tensor in zip(names, saved, strict=True)}
-        inputs: list[Any] = [given[name] for name in DIFFERENTIABLE]
-        expected = reference_sweep(ctx.cell, *inputs, lengths)  # type: ignore[call-arg]  # *inputs are seven arguments
+        given = {name: _variable(tensor, further) for name, tensor in saved.items()}
+        inputs = [given[name] for name in DIFFERENTIABLE]
+        expected = reference_sweep(a._replace(**dict(zip(DIFFERENTIABLE, inputs, strict=True))))
         results = dict(zip(RESULTS, expected, strict=False))
         if given["d_dropped"] is not None:
-            results["d_dropped"] = plain.counter_dropout(results["d_output"], ctx.p, seed, int(ctx.shared))
+            results["d_dropped"] = plain.counter_dropout(results["d_output"], a.p, a.seed, int(a.shared))
         pairs = [(result, d) for name, result in results.items() if (d := given[name]) is not None]
         leaves = {
             name: t for name, t in zip(DIFFERENTIABLE, inputs, strict=True) if t is not None and t.is_floating_point()
@@ -98,20 +100,12 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
     return tuple(by_name.get(name) for name in Sweep._fields + Gradients._fields)
 
 
-def reference_sweep(
-    cell: str,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    w_ih: Tensor | None,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    lengths: Tensor | None,
-) -> tuple[Tensor, ...]:
+def reference_sweep(a: Sweep) -> tuple[Tensor, ...]:
     """Run the reference on the arguments of a sweep: output, h_n and, for a cell with c, every c_t and c_n."""
-    states = (h0,) if c0 is None else (h0, c0)
-    trace, finals = SWEEPS[cell](input_side(x, w_ih, b_ih, len(w_hh)), states, w_hh, b_hh, None, lengths)
+    states = (a.h0,) if a.c0 is None else (a.h0, a.c0)
+    gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
+    options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
+    trace, finals = SWEEPS[a.cell](gx, states, a.w_hh, a.b_hh, None, a.lengths, **options)
     return tuple(tensor for pair in zip(trace, finals, strict=True) for tensor in pair)
 
 

@@ -19,6 +19,7 @@ from fusedrnn.operators.arguments import Gradients, Sweep, schema, split
 from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.results import Dropout
 from fusedrnn.operators.time_parallel import input_gradients, input_side, previous_states, recurrent_gradient
+from fusedrnn.reference.loop import begins
 
 Results = tuple[Tensor, ...]
 
@@ -45,6 +46,7 @@ def sweep(*arguments: Any) -> Results:
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     drop = None if a.seed is None else Dropout(a.seed, a.p, a.shared)
     options = {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {}
+    options |= {"resets": a.resets, "noise": a.noise, "heads": a.heads}
     done = _engine(a.engine).forward(a.cell, gx, a.h0, a.c0, a.w_hh, a.b_hh, steps, save=a.keep_gates, **options)
     dropped = done.dropped
     if dropped is None and a.seed is not None:
@@ -80,7 +82,8 @@ def sweep_backward(*arguments: Any) -> Results:
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     d_output, drop = _through_dropout(a, g)
-    previous = previous_states(g.output, a.h0, a.lengths)
+    anew = begins(a.resets, a.lengths, len(a.w_hh), a.heads)
+    previous = previous_states(g.output, a.h0, a.lengths, anew, a.heads)
     gates = g.gates
     if gates.numel() == 0:
         gates = cell.recompute(input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh)
@@ -88,6 +91,7 @@ def sweep_backward(*arguments: Any) -> Results:
     cells = g.cells if NUMBERS[a.cell].has_c else None
     gradients = (d_output, g.d_h_n, g.d_cells, g.d_c_n)
     options = {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {}
+    options |= {"resets": a.resets, "noise": a.noise, "heads": a.heads}
     swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **options)
     dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None

@@ -21,19 +21,23 @@ def input_side(x: Tensor, w_ih: Tensor | None, b_ih: Tensor | None, directions: 
     return torch.unflatten(x, -1, (directions, -1))
 
 
-def previous_states(states: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state before each step, (T, B, D, H), from the states after each step, (T, B, D, H), and the initial ones, (D, B, H)."""
-    if states.shape[2] == 1:
-        return torch.cat([initial.unsqueeze(2), states[:-1]])
-    previous = torch.empty_like(states)
-    previous[0, :, 0] = initial[0]
-    previous[1:, :, 0] = states[:-1, :, 0]
-    previous[-1, :, 1] = initial[1]
-    previous[:-1, :, 1] = states[1:, :, 1]
-    if lengths is not None:
-        samples = torch.arange(states.shape[1], device=states.device)
-        previous[lengths.long() - 1, samples, 1] = initial[1]
-    return previous
+def previous_states(
+    states: Tensor, initial: Tensor, lengths: Tensor | None, anew: Tensor | None = None, heads: int = 1
+) -> Tensor:
+    """The state before each step, (T, B, D, H), from the states after each step, (T, B, D, H), and the initial ones, (D, B, H).
+
+    `anew` are the `reference.loop.begins` of resets; with `heads`, D counts those of all directions.
+    """
+    first = initial.transpose(0, 1)  # (B, D, H)
+    previous = torch.cat([first.unsqueeze(0), states[:-1]])
+    if states.shape[2] > heads:
+        there, back = states[:, :, heads:], first[:, heads:]
+        previous[:-1, :, heads:] = there[1:]
+        previous[-1, :, heads:] = back
+        if lengths is not None:
+            samples = torch.arange(states.shape[1], device=states.device)
+            previous[lengths.long() - 1, samples, heads:] = back
+    return previous if anew is None else torch.where(anew.unsqueeze(-1), first, previous)
 
 
 def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:

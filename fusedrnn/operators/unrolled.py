@@ -17,7 +17,8 @@ from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.cells.cell import Trace, times
 from fusedrnn.operators.results import Backward, Forward
 from fusedrnn.operators.time_parallel import previous_states
-from fusedrnn.reference.loop import active_steps
+from fusedrnn.reference.loop import active_steps, begins
+from fusedrnn.reference.noise import Noise, candidate_factors, updates
 
 
 def forward(
@@ -30,8 +31,14 @@ def forward(
     lengths: Tensor | None,
     *,
     save: bool,
+    resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> Forward:
-    """Run the forward sweep: gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,)."""
+    """Run the forward sweep: gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,).
+
+    ``resets``, ``noise`` and ``heads`` are those of `reference.loop.over_time`.
+    """
     (T, B, D, _), H = gx.shape, h0.shape[-1]
     active = None if lengths is None else active_steps(lengths, T).unsqueeze(-1)  # (T, B, 1)
     output = gx.new_empty((T, B, D, H))
@@ -42,15 +49,25 @@ def forward(
     if b_hh is None:
         b_hh = gx.new_zeros(w_hh.shape[:2])
     going = None if active is None else active.unbind()
+    anew = begins(resets, lengths, D, heads)
+    new_weights = [_weights(noise, k, output) for k in range(1 if c0 is None else 2)]
+    factors = None if noise is None else candidate_factors(noise, output.shape, gx.dtype)
     split, step = CELLS[cell].split, CELLS[cell].step
     for d in range(D):
         w_t, bias, h, c = w_hh[d].t(), b_hh[d], h_n[d], None if c_n is None else c_n[d]
         given, kept = _unbound(split(gx[:, :, d], H), T), _unbound(split(gates[:, :, d], H), T)
         outputs = output[:, :, d].unbind()
         traced = [None] * T if cells is None else cells[:, :, d].unbind()
-        for t in times(T, d):
+        for t in times(T, d, heads):
             new_h, new_c = outputs[t], traced[t]
-            step(given[t], kept[t], h, c, w_t, bias, new_h, new_c)
+            if anew is not None:
+                h = torch.where(anew[t, :, d : d + 1], h0[d], h)
+                c = None if c is None or c0 is None else torch.where(anew[t, :, d : d + 1], c0[d], c)
+            step(given[t], kept[t], h, c, w_t, bias, new_h, new_c, None if factors is None else factors[t, :, d])
+            if noise is not None:
+                for new, old, weights in zip((new_h, new_c), (h, c), new_weights, strict=False):
+                    if weights is not None and new is not None and old is not None:
+                        torch.lerp(old, new, weights[t, :, d], out=new)
             if going is None:
                 h, c = new_h, new_c
             else:  # in its padding a sample keeps its state
@@ -79,12 +96,17 @@ def backward(
     d_h_n: Tensor | None,
     d_cells: Tensor | None,
     d_c_n: Tensor | None,
+    *,
+    resets: Tensor | None = None,
+    noise: Noise | None = None,
+    heads: int = 1,
 ) -> Backward:
     """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to.
 
     Absent gradients of the final states are None. In the padding the gradient of a state is carried unchanged.
     """
     d_h_n = torch.zeros_like(h0) if d_h_n is None else d_h_n
+    anew = begins(resets, lengths, output.shape[2], heads)
     active = None if lengths is None else active_steps(lengths, output.shape[0]).unsqueeze(-1)
     ended = None if active is None else ~active.unsqueeze(-1)  # (T, B, 1, 1)
     if ended is not None:
@@ -92,10 +114,26 @@ def backward(
         d_cells = None if d_cells is None else d_cells.masked_fill(ended, 0)
     if cells is not None and c0 is not None:
         d_c_n = torch.zeros_like(c0) if d_c_n is None else d_c_n
-        previous = previous_states(cells, c0, lengths)
+        previous = previous_states(cells, c0, lengths, anew, heads)
     else:
-        previous = previous_states(output, h0, lengths)
-    return CELLS[cell].backward(Trace(gates, previous, cells, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n))
+        previous = previous_states(output, h0, lengths, anew, heads)
+    trace = Trace(gates, previous, cells, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n, heads)
+    if anew is not None or noise is not None:
+        trace = trace._replace(
+            anew=None if anew is None else anew.unsqueeze(-1),
+            new_h=_weights(noise, 0, output),
+            new_c=_weights(noise, 1, output),
+            factor=None if noise is None else candidate_factors(noise, output.shape, output.dtype),
+        )
+    return CELLS[cell].backward(trace)
+
+
+def _weights(noise: Noise | None, state: int, like: Tensor) -> Tensor | None:
+    """The weight of the new value of h (0) or c (1), shaped and typed as `like` (T, B, D, H); None without zoneout."""
+    if noise is None or noise.zoneout[state] == 0:
+        return None
+    found = updates(noise, state, like.shape)
+    return found.to(like.dtype) if isinstance(found, Tensor) else like.new_full((), found).expand(like.shape)
 
 
 def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:

@@ -48,7 +48,7 @@ def test_results_and_gradients_equal_the_references(cell, keep):
     draw = random.Random(f"{cell} {keep}")
     for _ in range(40):
         args = arguments(draw, cell)
-        expected = derivatives.reference_sweep(cell, *args)
+        expected = derivatives.reference_sweep(ops.Sweep("reference", cell, *args, True))
         got = ops.sweep("unrolled", cell, *args, keep)[: len(expected)]
         leaves = [t for t in args if t is not None and t.is_floating_point()]
         used = [draw.random() < 0.7 for _ in expected]

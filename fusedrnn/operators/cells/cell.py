@@ -29,6 +29,11 @@ class Trace(NamedTuple):
     d_h_n: Tensor  # (D, B, H)
     d_cells: Tensor | None  # (T, B, D, H)
     d_c_n: Tensor | None  # (D, B, H)
+    heads: int = 1  # of a direction; D counts those of all directions
+    anew: Tensor | None = None  # (T, B, D, 1): whether a sample starts anew before this step
+    new_h: Tensor | None = None  # weight of the cell's h in the state after zoneout, (T, B, D, H) or one number; None for 1
+    new_c: Tensor | None = None  # the same for c
+    factor: Tensor | None = None  # (T, B, D, H): of the candidate, from recurrent dropout
 
 
 class Cell(NamedTuple):
@@ -36,7 +41,8 @@ class Cell(NamedTuple):
 
     Attributes:
         split: (rows (..., N*H), H) -> views by gate, of the pre-activations and of what is saved.
-        step: (gx, saved, h, c, w_hh^T, b_hh, h_new, c_new): write one step into `saved`, `h_new` and `c_new`.
+        step: (gx, saved, h, c, w_hh^T, b_hh, h_new, c_new, factor): write one step into `saved`, `h_new` and `c_new`. `factor` is
+            that of the candidate, (B, H), or None.
         recompute: (gx, previous h of all steps, w_hh, b_hh) -> what the steps saved, (T, B, D, S*H).
         backward: run the time loop backwards.
         gradient_of_gx: dgates (T, B, D, S*H) -> the gradient of gx, (T, B, D, G*H).
@@ -69,6 +75,12 @@ def equal_biases(dgates: Tensor) -> tuple[Tensor, Tensor]:
     return total, total.clone()
 
 
-def times(T: int, d: int) -> range:
-    """The times of direction d in the order it takes them."""
-    return range(T) if d == 0 else range(T - 1, -1, -1)
+def times(T: int, d: int, heads: int = 1) -> range:
+    """The times of direction d in the order it takes them; with `heads`, of head d of all directions."""
+    return range(T) if d < heads else range(T - 1, -1, -1)
+
+
+def to_initial(gradient: Tensor, anew: Tensor, initial: Tensor) -> Tensor:
+    """Move the gradient of a state, (B, H), where it started anew, `anew` (B, 1), to that of the initial state; returns the rest."""
+    initial += gradient.masked_fill(~anew, 0)
+    return gradient.masked_fill(anew, 0)

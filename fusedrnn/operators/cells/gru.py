@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, times
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, times, to_initial
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
+from fusedrnn.reference.noise import times_factor
 
 
 def split(rows: Tensor, H: int) -> Rows:
@@ -16,7 +17,17 @@ def split(rows: Tensor, H: int) -> Rows:
     return rz, rz[..., :H], rz[..., H:], *rest
 
 
-def step(gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None) -> None:
+def step(
+    gx: Rows,
+    saved: Rows,
+    h: Tensor,
+    _c: None,
+    w_t: Tensor,
+    bias: Tensor,
+    new_h: Tensor,
+    _new_c: None,
+    factor: Tensor | None,
+) -> None:
     """One step."""
     H = h.shape[-1]
     (x_rz, _, _, x_n), (rz, r, z, n, m) = gx, saved
@@ -24,7 +35,7 @@ def step(gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, 
     torch.add(x_rz, a_rz, out=rz).sigmoid_()
     m.copy_(a_n)
     torch.addcmul(x_n, r, a_n, out=n).tanh_()
-    torch.lerp(n, h, z, out=new_h)
+    torch.lerp(times_factor(n, factor), h, z, out=new_h)
 
 
 def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
@@ -42,28 +53,36 @@ def backward(trace: Trace) -> Backward:
     r, z, n, m = gates.chunk(4, -1)
     dgates = torch.empty_like(gates)
     dn, dr, dz, dm = dgates.chunk(4, -1)
-    still = 1 - z
+    still = 1 - z if trace.new_h is None else (1 - z) * trace.new_h
     torch.addcmul(gates.new_ones(()), n, n, value=-1, out=dn).mul_(still)
+    if trace.factor is not None:
+        dn.mul_(trace.factor)
     torch.mul(dn, r, out=dm)
     torch.mul(dm, m, out=dr)
     torch.addcmul(dr, dr, r, value=-1, out=dr)  # r (1 - r)
-    torch.sub(previous, n, out=dz).mul_(z).mul_(still)
+    torch.sub(previous, times_factor(n, trace.factor), out=dz).mul_(z).mul_(still)
+    if trace.new_h is not None:
+        z = 1 - still  # the weight of the old h
     if trace.ended is not None:
         dgates.masked_fill_(trace.ended, 0)
         z = z.masked_fill(trace.ended, 1)
-    dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
+    dh0, anew = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format), trace.anew
     for d in range(D):
         w = w_hh[d]
         steps = dgates[:, :, d].view(T, B, 4, H).unbind()
         through = dgates[:, :, d, H:].unbind()
         keep, entering = z[:, :, d].unbind(), trace.d_output[:, :, d].unbind()
-        order = list(reversed(times(T, d)))
-        dh = trace.d_h_n[d] + entering[order[0]]
+        order = list(reversed(times(T, d, trace.heads)))
+        dh, first = trace.d_h_n[d] + entering[order[0]], torch.zeros_like(trace.d_h_n[d])
         for t, before in zip(order, [*order[1:], None], strict=True):
             steps[t].mul_(dh.unsqueeze(1))
-            dh = dh * keep[t] if before is None else torch.addcmul(entering[before], dh, keep[t])
+            alone = before is None or anew is not None
+            dh = dh * keep[t] if alone else torch.addcmul(entering[before], dh, keep[t])
             dh.addmm_(through[t], w)
-        dh0[d] = dh
+            if anew is not None:
+                dh = to_initial(dh, anew[t, :, d], first)
+                dh = dh if before is None else dh + entering[before]
+        dh0[d] = dh if anew is None else dh + first
     return Backward(dgates, dh0, None)
 
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, times, unchanged
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, times, to_initial, unchanged
 from fusedrnn.operators.cells.gru import split
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
+from fusedrnn.reference.noise import times_factor
 
 
-def step(gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None) -> None:
+def step(
+    gx: Rows,
+    saved: Rows,
+    h: Tensor,
+    _c: None,
+    w_t: Tensor,
+    bias: Tensor,
+    new_h: Tensor,
+    _new_c: None,
+    factor: Tensor | None,
+) -> None:
     """One step."""
     H = h.shape[-1]
     (x_rz, _, _, x_n), (rz, r, z, n) = gx, saved
     torch.add(x_rz, bias[: 2 * H], out=rz).addmm_(h, w_t[:, : 2 * H]).sigmoid_()
     torch.add(x_n, bias[2 * H :], out=n).addmm_(r * h, w_t[:, 2 * H :]).tanh_()
-    torch.lerp(n, h, z, out=new_h)
+    torch.lerp(times_factor(n, factor), h, z, out=new_h)
 
 
 def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
@@ -34,21 +45,27 @@ def backward(trace: Trace) -> Backward:
     previous, w_hh = trace.previous, trace.w_hh
     T, B, D, H = previous.shape
     r, z, n = trace.gates.chunk(3, -1)
-    dgates = torch.cat([previous * r * (1 - r), (previous - n) * z * (1 - z), (1 - z) * (1 - n * n)], -1)
+    still = 1 - z if trace.new_h is None else (1 - z) * trace.new_h
+    change = (previous - times_factor(n, trace.factor)) * z * still
+    dgates = torch.cat([previous * r * (1 - r), change, times_factor(still * (1 - n * n), trace.factor)], -1)
+    if trace.new_h is not None:
+        z = 1 - still  # the weight of the old h
     if trace.ended is not None:
         dgates.masked_fill_(trace.ended, 0)
         r, z = r.masked_fill(trace.ended, 0), z.masked_fill(trace.ended, 1)
     dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
     for d in range(D):
-        dh = trace.d_h_n[d]
-        for t in reversed(times(T, d)):
+        dh, first = trace.d_h_n[d], torch.zeros_like(trace.d_h_n[d])
+        for t in reversed(times(T, d, trace.heads)):
             dh = dh + trace.d_output[t, :, d]
             now = dgates[t, :, d]
             now[:, H:].view(B, 2, H).mul_(dh.unsqueeze(1))
             d_reset = now[:, 2 * H :] @ w_hh[d, 2 * H :]  # of r * h
             now[:, :H].mul_(d_reset)
             dh = (dh * z[t, :, d]).addcmul_(d_reset, r[t, :, d]).addmm_(now[:, : 2 * H], w_hh[d, : 2 * H])
-        dh0[d] = dh
+            if trace.anew is not None:
+                dh = to_initial(dh, trace.anew[t, :, d], first)
+        dh0[d] = dh + first
     return Backward(dgates, dh0, None)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, one_product, times, unchanged
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, one_product, times, to_initial, unchanged
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
+from fusedrnn.reference.noise import times_factor
 
 
 def split(rows: Tensor, H: int) -> Rows:
@@ -15,14 +16,24 @@ def split(rows: Tensor, H: int) -> Rows:
     return rows, rows[..., : 2 * H], *rows.split(H, -1)
 
 
-def step(gx: Rows, saved: Rows, h: Tensor, c: Tensor, w_t: Tensor, bias: Tensor, new_h: Tensor, new_c: Tensor) -> None:
+def step(
+    gx: Rows,
+    saved: Rows,
+    h: Tensor,
+    c: Tensor,
+    w_t: Tensor,
+    bias: Tensor,
+    new_h: Tensor,
+    new_c: Tensor,
+    factor: Tensor | None,
+) -> None:
     """One step."""
     gates, i_f, i, f, g, o = saved
     torch.add(gx[0], bias, out=gates).addmm_(h, w_t)
     i_f.sigmoid_()
     g.tanh_()
     o.sigmoid_()
-    torch.mul(f, c, out=new_c).addcmul_(i, g)
+    torch.mul(f, c, out=new_c).addcmul_(i, times_factor(g, factor))
     torch.tanh(new_c, out=new_h).mul_(o)
 
 
@@ -40,27 +51,42 @@ def backward(trace: Trace) -> Backward:
     assert trace.d_c_n is not None
     T, B, D, H = cells.shape
     i, f, g, o = trace.gates.chunk(4, -1)
+    added, slope = times_factor(g, trace.factor), times_factor(i * (1 - g * g), trace.factor)
+    if trace.new_c is not None:  # c before zoneout
+        cells = torch.addcmul(f * trace.previous, i, added)
     y = cells.tanh()
     through = o * (1 - y * y)  # from h to c
-    dgates = torch.cat([g * i * (1 - i), trace.previous * f * (1 - f), i * (1 - g * g), y * o * (1 - o)], -1)
+    dgates = torch.cat([added * i * (1 - i), trace.previous * f * (1 - f), slope, y * o * (1 - o)], -1)
+    if trace.new_h is not None:
+        through *= trace.new_h
+        dgates[..., 3 * H :] *= trace.new_h
     if trace.ended is not None:
         dgates.masked_fill_(trace.ended, 0)
         through, f = through.masked_fill(trace.ended, 0), f.masked_fill(trace.ended, 1)
+    new_h, new_c, anew = trace.new_h, trace.new_c, trace.anew
     dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
     dc0 = torch.empty_like(trace.d_c_n, memory_format=torch.contiguous_format)
     for d in range(D):
         dh, dc = trace.d_h_n[d], trace.d_c_n[d]
-        for t in reversed(times(T, d)):
+        dh_first, dc_first = torch.zeros_like(dh), torch.zeros_like(dc)
+        for t in reversed(times(T, d, trace.heads)):
             dh = dh + trace.d_output[t, :, d]
-            dc = torch.addcmul(dc, dh, through[t, :, d])
             if trace.d_cells is not None:
-                dc += trace.d_cells[t, :, d]
+                dc = dc + trace.d_cells[t, :, d]
+            dc_all, dc = dc, torch.addcmul(dc if new_c is None else dc * new_c[t, :, d], dh, through[t, :, d])
             now = dgates[t, :, d]
             now[:, : 3 * H].view(B, 3, H).mul_(dc.unsqueeze(1))
             now[:, 3 * H :].mul_(dh)
             dc = dc * f[t, :, d]
-            dh = now @ w_hh[d] if active is None else torch.where(active[t], now @ w_hh[d], dh)
-        dh0[d], dc0[d] = dh, dc
+            before = now @ w_hh[d]
+            if new_h is not None:
+                before.addcmul_(dh, 1 - new_h[t, :, d])
+            if new_c is not None:
+                dc.addcmul_(dc_all, 1 - new_c[t, :, d])
+            dh = before if active is None else torch.where(active[t], before, dh)
+            if anew is not None:
+                dh, dc = to_initial(dh, anew[t, :, d], dh_first), to_initial(dc, anew[t, :, d], dc_first)
+        dh0[d], dc0[d] = dh + dh_first, dc + dc_first
     return Backward(dgates, dh0, dc0)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, one_product, times, unchanged
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, one_product, times, to_initial, unchanged
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
 
@@ -23,7 +23,7 @@ def step_of(apply: Nonlinearity) -> Callable[..., None]:
     """The step with a nonlinearity that overwrites its argument."""
 
     def step(
-        gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None
+        gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None, _: None
     ) -> None:
         apply(torch.add(gx[0], bias, out=new_h).addmm_(h, w_t))
         saved[0].copy_(new_h)
@@ -46,24 +46,31 @@ def backward_of(
     """The time loop backwards; `derivative` is computed from h of all steps, and `through` (it, dh, out) takes dh through it."""
 
     def backward(trace: Trace) -> Backward:
-        D, active = trace.previous.shape[2], trace.active
+        D, active, anew, new_h = trace.previous.shape[2], trace.active, trace.anew, trace.new_h
+        plain = active is None and anew is None and new_h is None
         slopes = derivative(trace.gates)
         if trace.ended is not None:
             slopes.masked_fill_(trace.ended, 0)
         dgates = torch.empty_like(trace.gates)
         dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
         for d in range(D):
-            w, order = trace.w_hh[d], list(reversed(times(len(slopes), d)))
+            w, order = trace.w_hh[d], list(reversed(times(len(slopes), d, trace.heads)))
             each, entering, found = (rows[:, :, d].unbind() for rows in (slopes, trace.d_output, dgates))
-            dh = trace.d_h_n[d] + entering[order[0]]
+            dh, first = trace.d_h_n[d] + entering[order[0]], torch.zeros_like(trace.d_h_n[d])
             for t, before in zip(order, [*order[1:], None], strict=True):
-                through(each[t], dh, found[t])
-                if active is not None:
-                    dh = torch.where(active[t], found[t] @ w, dh)
-                    dh = dh if before is None else dh + entering[before]
-                else:
+                through(each[t], dh if new_h is None else dh * new_h[t, :, d], found[t])
+                if plain:
                     dh = found[t] @ w if before is None else torch.addmm(entering[before], found[t], w)
-            dh0[d] = dh
+                    continue
+                after, dh = dh, found[t] @ w
+                if new_h is not None:
+                    dh.addcmul_(after, 1 - new_h[t, :, d])
+                if active is not None:
+                    dh = torch.where(active[t], dh, after)
+                if anew is not None:
+                    dh = to_initial(dh, anew[t, :, d], first)
+                dh = dh if before is None else dh + entering[before]
+            dh0[d] = dh + first
         return Backward(dgates, dh0, None)
 
     return backward
