@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.reference.noise import Noise
 from fusedrnn.reference.stack import LayerWeights
 
 States = tuple[Tensor, ...]
@@ -35,6 +36,9 @@ class Spec(NamedTuple):
         memory: "save" saves the gates for the backward, "recompute" recomputes them there.
         input_dropout: probability of dropping an element of the input, when training.
         weight_dropout: probability of dropping an element of the recurrent weights, when training.
+        zoneout: probabilities of keeping the old h and the old c of a unit (see `reference.noise`).
+        recurrent_dropout: probability of dropping an element of the candidate, when training.
+        heads: N, blocks of units that do not see each other's state (see `reference.heads`).
     """
 
     cell: str
@@ -48,6 +52,9 @@ class Spec(NamedTuple):
     memory: str = "save"
     input_dropout: float = 0.0
     weight_dropout: float = 0.0
+    zoneout: tuple[float, float] = (0.0, 0.0)
+    recurrent_dropout: float = 0.0
+    heads: int = 1
 
     @property
     def gates(self) -> int:
@@ -63,7 +70,8 @@ class Spec(NamedTuple):
         """Shapes of w_ih, w_hh, b_ih, b_hh and w_hr for one direction of `layer`, counted from 0."""
         rows, width = self.gates * self.hidden_size, self.output_size
         inputs = self.directions * width if layer else self.input_size
-        return (rows, inputs), (rows, width), (rows,), (rows,), (width, self.hidden_size)
+        recurrent = (rows, width) if self.heads == 1 else (self.heads, rows // self.heads, width // self.heads)
+        return (rows, inputs), recurrent, (rows,), (rows,), (width, self.hidden_size)
 
     def state_shapes(self, batch: int) -> tuple[tuple[int, int, int], ...]:
         """Shapes of h, (L*D, B, P), and of c, (L*D, B, H), if the cell has one."""
@@ -141,6 +149,7 @@ class Call(NamedTuple):
         resets: whether a sample starts anew from its initial state before a step, bool: (T, B), or packed (N,); or None.
         seeds: dropout seeds of all layers but the last, (L - 1,) int64 on the input's device; None without dropout, or
             for the masks of `torch.dropout`.
+        noise_seeds: seeds of zoneout and recurrent dropout of all layers, (L,) int64 on the input's device; None in evaluation.
     """
 
     spec: Spec
@@ -153,11 +162,30 @@ class Call(NamedTuple):
     all_states: bool = False
     seeds: Tensor | None = None
     resets: Tensor | None = None
+    noise_seeds: Tensor | None = None
 
     @property
     def drops(self) -> bool:
         """Whether there is dropout between layers."""
         return self.training and self.spec.dropout > 0 and self.spec.num_layers > 1
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is zoneout, also its expectation, or recurrent dropout."""
+        return any(self.spec.zoneout) or (self.training and self.spec.recurrent_dropout > 0)
+
+    @property
+    def has_extras(self) -> bool:
+        """Whether there is what torch.nn's modules do not have, apart from dropout: resets, noise or heads."""
+        return self.resets is not None or self.noisy or self.spec.heads > 1
+
+    def noise(self, layer: int) -> Noise | None:
+        """The zoneout and recurrent dropout of `layer`, counted from 0; None without."""
+        if not self.noisy:
+            return None
+        spec, seeds = self.spec, self.noise_seeds
+        seed = None if seeds is None else seeds[layer : layer + 1]
+        return Noise(seed, spec.zoneout, spec.recurrent_dropout, spec.variational)
 
     @property
     def is_ids(self) -> bool:

@@ -1,11 +1,11 @@
 """Recurrent layers and dropout as pure functions of tensors.
 
-Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection),
-G gates (GRU r z n, LSTM i f g o, RNN one). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
-(G*H,) or None, w_hr (P, H) or None. All floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed
-under autocast) and one device; results have the input's dtype. Under autocast they have the dtype of torch.nn's module on the
-device: that of autocast; on a CPU that of the initial states, by default the input's, except for an RNN, and for an LSTM without
-lengths, which oneDNN runs in that of autocast.
+Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection), G
+gates (GRU r z n, LSTM i f g o, RNN one). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
+(G*H,) or None, w_hr (P, H) or None. With N heads w_hh is (N, G*H/N, H/N): each block of H/N units sees its own state only. All
+floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed under autocast) and one device; results have
+the input's dtype. Under autocast they have the dtype of torch.nn's module on the device: that of autocast; on a CPU that of the
+initial states, by default the input's, except for an RNN, and for an LSTM without lengths, which oneDNN runs in that of autocast.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call, Result, Spec, States, Weights
 from fusedrnn.dropout import bias_relu_dropout as bias_relu_dropout
@@ -37,6 +37,8 @@ class Options(TypedDict, total=False):
     variational: bool
     training: bool
     return_all_states: bool
+    zoneout: float | tuple[float, float]
+    recurrent_dropout: float
     memory: str
     backend: str | None
 
@@ -66,7 +68,12 @@ def gru(
         dropout: probability of dropping an element of the output of every layer but the last, when `training`. The mask is that of
             `functional.dropout` on the padded (T, B, D*P), also for packed input; torch's generator gives one seed per layer.
             With the backend "auto" on a CPU it is torch.nn's, for packed input that of the rows (N, D*P). Default: 0.
-        variational: whether all time steps share one mask (Gal & Ghahramani 2016). Default: False.
+        variational: whether all time steps share the masks of `dropout` and `recurrent_dropout` (Gal & Ghahramani 2016).
+            Default: False.
+        zoneout: probability that a unit keeps its h of the step before; of an LSTM also a pair for h and c. At random when
+            `training`, else the expectation (Krueger et al. 2017, see `reference.noise`); from 0 to below 1. Default: 0.
+        recurrent_dropout: probability of dropping an element of the candidate, n or g, when `training` (Semeniuta et al. 2016); not
+            for an RNN. Default: 0.
         training: whether to apply dropout. Default: False.
         return_all_states: whether to return the states of every layer and step. Default: False.
         memory: "save" saves the gates of every step for the backward; "recompute" saves only the states and recomputes the gates
@@ -118,7 +125,7 @@ def rnn(
     ValueError. With ReLU nothing bounds h.
     """
     validation.check_options("rnn", options, Options)
-    cell = f"rnn_{validation.check_nonlinearity(nonlinearity)}"
+    cell = f"rnn_{option_checks.check_nonlinearity(nonlinearity)}"
     output, (h_n,), every = _run(cell, input, () if h_0 is None else (h_0,), layers, **options)
     return (output, h_n, tuple(h for (h,) in every)) if options.get("return_all_states") else (output, h_n)
 
@@ -134,6 +141,8 @@ def _run(
     resets: Tensor | None = None,
     dropout: float = 0.0,
     variational: bool = False,
+    zoneout: float | tuple[float, float] = 0.0,
+    recurrent_dropout: float = 0.0,
     training: bool = False,
     return_all_states: bool = False,
     memory: str = "save",
@@ -142,7 +151,8 @@ def _run(
     """Run `cell`, with the sizes taken from the weights of the first layer."""
     input = validation.as_ids(input, 3 if batch_sizes is None else 2)
     first = layers[0][0]
-    rows, output_size = first.w_hh.shape
+    heads = len(first.w_hh) if first.w_hh.dim() == 3 else 1
+    rows, output_size = (heads * size for size in first.w_hh.shape[-2:])
     spec = Spec(
         cell,
         input_size=first.w_ih.shape[1],
@@ -153,6 +163,9 @@ def _run(
         dropout=dropout,
         variational=variational,
         memory=memory,
+        zoneout=option_checks.check_zoneout(zoneout, has_c=NUMBERS[cell].has_c),
+        recurrent_dropout=option_checks.check_below_one("recurrent_dropout", recurrent_dropout),
+        heads=heads,
     )
     call = Call(
         spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states, resets=resets

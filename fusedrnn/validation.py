@@ -11,6 +11,7 @@ from torch import Tensor
 from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.option_checks import check_extras, check_memory
 from fusedrnn.reference.loop import active_steps
 from fusedrnn.reference.stack import LayerWeights
 
@@ -34,20 +35,6 @@ def check_pair(hx: Any) -> None:
         raise TypeError(f"hx: expected (h_0, c_0), got {type(hx).__name__}")
     check_tensor("h_0", hx[0])
     check_tensor("c_0", hx[1])
-
-
-def check_memory(given: str) -> str:
-    """Return `given` if it is "save" or "recompute", else raise a ValueError."""
-    if given not in ("save", "recompute"):
-        raise ValueError(f"memory: expected 'save' or 'recompute', got {given!r}")
-    return given
-
-
-def check_nonlinearity(given: str) -> str:
-    """Return `given` if it is "tanh" or "relu", else raise a ValueError."""
-    if given not in ("tanh", "relu"):
-        raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {given!r}")
-    return given
 
 
 def check_weights(spec: Spec, weights: Weights) -> None:
@@ -124,6 +111,7 @@ def check_ids(ids: Tensor, input_size: int, lengths: Tensor | None) -> None:
 def check_call(call: Call) -> None:
     """Run all checks of a call: weights, memory, input, lengths, states, steps, dropout. Raises the errors of these checks."""
     spec, input, weight = call.spec, call.input, call.weights.flat[0]
+    check_extras(spec, projected=call.weights.projected)
     check_weights(spec, call.weights)
     check_memory(spec.memory)
     rank = 3 if call.batch_sizes is None else 2

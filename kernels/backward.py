@@ -164,7 +164,9 @@ def backward_sweep(
             gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
             weight_h, weight_c, factor = of_step(noise, rows * H + units, numbers, NOISE, ACC)
             dh += gathered[0]
-            if RESETS:  # what has flowed to the state before the step after belongs to h_0 if the sample started anew there
+            if (
+                RESETS
+            ):  # what has flowed to the state before the step after belongs to h_0 if the sample started anew there
                 dh_more += gl.where(anew_after != 0, dh, 0.0)
                 dh = gl.where(anew_after != 0, 0.0, dh)
                 anew_after = anew

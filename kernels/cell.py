@@ -19,9 +19,10 @@ class Cell(NamedTuple):
         step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS) -> dgates, dh_direct, dc_before
         new_c(saved, c_before, factor) -> c_new
 
-    ``factor`` multiplies the candidate (recurrent dropout); a cell without a candidate ignores it. ``saved`` and ``dgates`` are tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``,
-    ``c`` is the cell state after the step, ``c_before`` the one before it, and ``dh_direct`` the part of the gradient of ``h``
-    that does not pass through a recurrent product, or 0.0 if there is none. A cell without c returns its argument c or dc.
+    ``factor`` multiplies the candidate (recurrent dropout); a cell without a candidate ignores it. ``saved`` and ``dgates`` are
+    tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``, ``c`` is the cell state after the
+    step, ``c_before`` the one before it, and ``dh_direct`` the part of the gradient of ``h`` that does not pass through a recurrent
+    product, or 0.0 if there is none. A cell without c returns its argument c or dc.
 
     A cell of two phases exchanges a second block in each step, which its last ``late`` products multiply in place of h. ``step``
     then takes the first G - late products and returns (the block to exchange, a block kept for the second phase, the first

@@ -59,7 +59,7 @@ def _new_weight(word, number, MODE: tl.constexpr, ACC: tl.constexpr):
 @jit
 def before_loop(seed_ptr, index, numbers, NOISE: tl.constexpr, ACC: tl.constexpr):
     """The seed, and the factor of the candidate that all steps share; zeros if there is none. ``index``: in (B, D, H)."""
-    zone_h, zone_c, threshold, scale = numbers
+    _, _, threshold, scale = numbers
     if NOISE.random:
         seed = gl.load(seed_ptr)
         if NOISE.candidate == "sequence":

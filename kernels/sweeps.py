@@ -131,15 +131,13 @@ def _noise(noise: Noise | None) -> tuple[Modes, tuple[int | None, ...]]:
     """The constexpr ``NOISE`` and the arguments zone_h, zone_c, candidate_threshold, candidate_scale of a sweep."""
     if noise is None:
         return Modes(), (None, None, None, None)
-    kinds, numbers = [], []
-    for p in noise.zoneout:
-        random = noise.seed is not None
-        kinds.append("" if p == 0 else "random" if random else "expected")
-        numbers.append(None if p == 0 else threshold_bits(p) if random else float_bits(1 - p))
-    if noise.seed is None or noise.dropout == 0:
-        return Modes(*kinds), (*numbers, None, None)
+    random = noise.seed is not None
+    h, c = ("" if p == 0 else "random" if random else "expected" for p in noise.zoneout)
+    numbers = [None if p == 0 else threshold_bits(p) if random else float_bits(1 - p) for p in noise.zoneout]
+    if not random or noise.dropout == 0:
+        return Modes(h, c), (*numbers, None, None)
     candidate = "sequence" if noise.shared else "step"
-    return Modes(*kinds, candidate), (*numbers, threshold_bits(noise.dropout), scale_bits(noise.dropout))
+    return Modes(h, c, candidate), (*numbers, threshold_bits(noise.dropout), scale_bits(noise.dropout))
 
 
 def _started(resets: Tensor | None, lengths: Tensor | None, D: int, heads: int) -> Tensor | None:

@@ -143,8 +143,9 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 def place(lane_begin, n_slices, n_tiles, B, H, D, heads, TILES: tl.constexpr):
     """Indices of program (slice, lane). ``D`` counts the ``heads`` of all directions, as if each were one.
 
-    Returns the head, its direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the mask of those
-    inside H and B, their rows in (B, D), their offsets in (D, B, H), and the operand's rows in (B, D), clamped to the last sample.
+    Returns the head, its direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the
+    mask of those inside H and B, their rows in (B, D), their offsets in (D, B, H), and the operand's rows in (B, D), clamped to the
+    last sample.
     """
     lane = lane_begin + gl.program_id(0) // n_slices
     d = lane // n_tiles

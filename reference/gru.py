@@ -35,7 +35,9 @@ def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, fa
     return (1 - z) * n + z * h
 
 
-def gru_cell_reset_before(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+def gru_cell_reset_before(
+    gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, factor: Tensor | None = None
+) -> Tensor:
     """One step of the GRU whose reset gate acts before the recurrent product.
 
     The form of Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014, arXiv:1406.1078),

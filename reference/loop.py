@@ -111,7 +111,7 @@ def _one_direction(
         if anew is not None:
             state = tuple(torch.where(anew[t], first, before) for first, before in zip(initial, state, strict=True))
         new = cell(gx[t], *state, *weights, *(() if factors is None else (factors[t],)))
-        new = tuple(updated(*pair, weight[t]) for *pair, weight in zip(new, state, news, strict=True))
+        new = tuple(updated(after, old, weight[t]) for after, old, weight in zip(new, state, news, strict=True))
         if active is not None:  # in its padding a sample keeps its state
             new = tuple(torch.where(active[t], after, before) for after, before in zip(new, state, strict=True))
         state = new

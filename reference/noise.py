@@ -1,14 +1,14 @@
 """Zoneout and recurrent dropout: random changes of a cell's step, with masks that depend on seeds and indices alone.
 
-Zoneout (Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", 2017, arXiv:1606.01305) keeps a unit's
-state of the step before with probability p, in training, and takes the expectation in evaluation. With h' and c' the states that the
-cell computes from h and c::
+Zoneout (Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", 2017, arXiv:1606.01305) keeps
+a unit's state of the step before with probability p, in training, and takes the expectation in evaluation. With h' and c' the
+states that the cell computes from h and c::
 
     h'' = m_h * h' + (1 - m_h) * h          m 1 or 0; in evaluation 1 - p
     c'' = m_c * c' + (1 - m_c) * c          h' is computed from c', not from c''
 
-Recurrent dropout (Semeniuta, Severyn & Barth, "Recurrent dropout without memory loss", 2016, arXiv:1603.05118) drops elements of the
-candidate, g of an LSTM and n of a GRU, and multiplies the rest by 1 / (1 - p); in evaluation it does nothing.
+Recurrent dropout (Semeniuta, Severyn & Barth, "Recurrent dropout without memory loss", 2016, arXiv:1603.05118) drops elements
+of the candidate, g of an LSTM and n of a GRU, and multiplies the rest by 1 / (1 - p); in evaluation it does nothing.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def layer_of(sweep: Sweep, **options: Any) -> Layer:
 
 
 def run_layers(
-    layer: Layer,
+    layer_at: Callable[[int], Layer],
     x: Tensor,
     states: State,
     layers: Sequence[Sequence[LayerWeights]],
@@ -82,7 +82,7 @@ def run_layers(
     """Run L layers of D directions each.
 
     Args:
-        layer: one layer, for instance `layer_of` a sweep.
+        layer_at: layer k, counted from 0, for instance always the same `layer_of` a sweep.
         x: (T, B, I), or ids (T, B); see `project`. Its values past `lengths` have no effect.
         states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
         layers: the weights, one list per layer with one entry per direction.
@@ -102,7 +102,7 @@ def run_layers(
     for depth, (directions, state) in enumerate(zip(layers, layer_states, strict=True)):
         if depth > 0 and between is not None:
             x = between(depth - 1, x)
-        trace, final = layer(x, state, directions, lengths)
+        trace, final = layer_at(depth)(x, state, directions, lengths)
         flat = tuple(states.flatten(2) for states in trace)
         x = flat[0]
         if all_states:

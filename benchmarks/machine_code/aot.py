@@ -75,7 +75,8 @@ def reading(
     types |= {f"zone_{state}": "i64" for state in ("h", "c") if getattr(noise, state) == "expected"}
     types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
-        "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles, "RESETS": resets, "NOISE": noise,
+        "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles,
+        "RESETS": resets, "NOISE": noise,
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}

@@ -93,7 +93,7 @@ Exact = tuple[Any, ...]
 
 def exact(call: Call) -> Exact:
     """The key of `call` with its sizes as they are, made in a microsecond or two."""
-    spec, weights, input, states, batch_sizes, lengths, training, all_states, seeds, resets = call
+    spec, weights, input, states, batch_sizes, lengths, training, all_states, seeds, *_ = call
     flat = weights.flat
     dtype = autocast_dtype(input.device) or flat[0].dtype
     if batch_sizes is None:
@@ -109,7 +109,7 @@ def exact(call: Call) -> Exact:
         batch,
         training or needs_gradients(call),
         batch_sizes is None,
-        lengths is None and resets is None,
+        lengths is None,
         all_states,
         seeds is None,
         weights.bias,
@@ -126,10 +126,9 @@ def plain(call: Call) -> bool:
 
 
 def _layout(call: Call) -> str:
-    """That of the kind. With resets the kernels run the pieces between them as samples with lengths."""
     if call.batch_sizes is not None:
         return "packed"
-    return "padded" if call.lengths is None and call.resets is None else "lengths"
+    return "padded" if call.lengths is None else "lengths"
 
 
 def needs_gradients(call: Call) -> bool:

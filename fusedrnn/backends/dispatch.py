@@ -47,6 +47,8 @@ def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
         call = call._replace(states=call.zeros())
     if call.drops and not torch_masks(backend, call.input):
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
+    if call.training and call.noisy:
+        call = call._replace(noise_seeds=seed_for(0.0, call.input.device, spec.num_layers))
     return with_dtypes(call, ENGINES[decide(call, backend).engine](call), step=step)
 
 

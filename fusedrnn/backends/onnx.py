@@ -57,8 +57,8 @@ def run(call: Call) -> Result:
 
 def refuse(call: Call) -> None:
     """Raise a RuntimeError that says what ONNX has no nodes for, and what to do."""
-    if call.resets is not None:
-        wrong = "resets=None, for ONNX has no node with them, got a tensor"
+    if call.has_extras:
+        wrong = "another backend, which exports resets, zoneout, recurrent dropout and heads step by step, got 'triton'"
     elif call.batch_sizes is not None:
         wrong = "padded input and lengths, got a PackedSequence"
     elif call.all_states and NUMBERS[call.spec.cell].has_c:

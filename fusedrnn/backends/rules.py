@@ -13,7 +13,7 @@ from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.backends.cpu.network import FUNCTIONS
 from fusedrnn.call import Call, Result
-from fusedrnn.context import exporting_onnx, readable, transformed
+from fusedrnn.context import exporting_onnx, readable, recording, transformed
 
 
 class Rule(NamedTuple):
@@ -37,6 +37,8 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
+    if call.noisy or spec.heads > 1:
+        return True
     if call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS:
         return True
     if call.is_ids and not ids_become_features(call):
@@ -44,9 +46,19 @@ def beyond_torch(call: Call) -> bool:
     return call.weights.projected and spec.output_size == spec.hidden_size  # torch tells a projection by its size
 
 
+def steps_recorded(call: Call) -> bool:
+    """Whether a call that neither ONNX nor TorchScript has a whole layer for is exported to one of them."""
+    return call.has_extras and (recording() or exporting_onnx())
+
+
 def unreadable_resets(call: Call) -> bool:
     """Whether the call has resets whose values cannot be read: the pieces between them have sizes that depend on these."""
-    return call.resets is not None and not triton.may_read(call.resets)
+    return call.resets is not None and not (call.resets.numel() == 0 or readable(call.resets))
+
+
+def kernels_alone(call: Call) -> bool:
+    """Whether a call on a GPU has what torch has no function for, nor parts of one, and the kernels can run it."""
+    return call.has_extras and choose.on_gpu(call) and triton.refuse(call) is None
 
 
 def traced_off_cuda(call: Call) -> bool:
@@ -106,10 +118,11 @@ ENGINES: dict[str, Callable[[Call], Result]] = {
 AUTO = "auto"
 TORCH = ("aten", AUTO)
 RULES = (
-    Rule(("reference", *TORCH), "reference", unreadable_resets, "only the reference has resets without reading them"),
+    Rule(("reference", *TORCH), "reference", steps_recorded, "it is exported step by step"),
     Rule(("reference", *TORCH, "triton"), "onnx", lambda call: exporting_onnx(), "ONNX has nodes for whole layers"),
     Rule(("reference",), "reference", always, "asked for"),
     Rule(TORCH, "reference", lambda call: transformed(), "torch's RNN has no rules for torch.func and forward mode"),
+    Rule((AUTO,), "triton", kernels_alone, "a step of anything else is several launches"),
     Rule((AUTO,), "measured", choose.kernels_chosen, "the kernels were measured to be faster"),
     Rule(
         TORCH,
@@ -121,6 +134,7 @@ RULES = (
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
     Rule(TORCH, "unrolled", without_torch, "torch's RNN needs kernels that the device does not have"),
+    Rule(TORCH, "unrolled", unreadable_resets, "torch runs the pieces between resets, which have to be read"),
     Rule(TORCH, "unrolled", unreadable_lengths, "torch packs sequences by the values of their lengths"),
     Rule(TORCH, "torch", always, "torch's RNN serves the call"),
     Rule(("triton",), "triton", always, "asked for"),

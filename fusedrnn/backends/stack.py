@@ -9,14 +9,15 @@ from torch import Tensor
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.dropout import drop, torch_dropout, torch_dropout_of_rows
 from fusedrnn.operators.packing import pack, places_of, put, unpack
-from fusedrnn.operators.pieces import on_pieces
+from fusedrnn.reference.heads import with_heads
 from fusedrnn.reference.stack import Between, Layer, run_layers
 
+Layers = Callable[[Tensor | None], Callable[[int], Layer]]
+"""``layers(resets)(k)``: layer k, counted from 0, with resets (T, B) or None."""
 
-def run_stack(
-    call: Call, layer: Layer, between: Between | None, with_resets: Callable[[Layer, Tensor], Layer] = on_pieces
-) -> Result:
-    """Run `call` with `layer` for each of its layers, or, if there are resets, with what `with_resets` makes of it.
+
+def run_stack(call: Call, layers: Layers, between: Between | None) -> Result:
+    """Run `call`. With heads, the layers take the heads of all directions as directions.
 
     Packed input is padded and gets lengths, so that a dropout mask of ours is indexed by (T, B, D*P) in every layout.
     """
@@ -24,10 +25,13 @@ def run_stack(
     if call.batch_sizes is not None:
         x, lengths, places = unpack(x, call.batch_sizes, call.states[0].shape[1])
         resets = None if resets is None else put(resets, places, *x.shape[:2])
-    if resets is not None:
-        layer = with_resets(layer, resets)
+    layer, spec = layers(resets), call.spec
+
+    def layer_at(depth: int) -> Layer:
+        return layer(depth) if spec.heads == 1 else with_heads(layer(depth), spec.heads, spec.gates)
+
     output, finals, every = run_layers(
-        layer, x, call.states, call.weights.layers, between=between, lengths=lengths, all_states=call.all_states
+        layer_at, x, call.states, call.weights.layers, between=between, lengths=lengths, all_states=call.all_states
     )
     if places is not None:
         output = pack(output, places)
@@ -35,12 +39,12 @@ def run_stack(
     return output, finals, tuple(every)
 
 
-def run_operators(call: Call, layer: Layer, between: Between | None) -> Result:
+def run_operators(call: Call, layers: Layers, between: Between | None) -> Result:
     """`run_stack` for layers that are the sweep operator, whose backward reads the output.
 
     Users may overwrite the output of torch's RNNs, except on a GPU, where autograd refuses it. So they get a copy elsewhere.
     """
-    output, finals, every = run_stack(call, layer, between)
+    output, finals, every = run_stack(call, layers, between)
     if output.requires_grad and call.batch_sizes is None and not output.is_cuda:
         output = output.clone()
     return output, finals, every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from fusedrnn.backends.cpu.run import run_form, run_sorted
 from fusedrnn.backends.stack import dropout_between, run_stack
 from fusedrnn.call import Call, Result, States, Weights
 from fusedrnn.context import autocast_dtype, recording
+from fusedrnn.operators.pieces import on_pieces
 from fusedrnn.reference.stack import Layer, LayerWeights
 
 
@@ -27,7 +28,12 @@ def run(call: Call) -> Result:
     """
     spec = call.spec
     if call.seeds is not None or call.resets is not None or (call.drops and spec.variational):
-        return run_stack(call, _layer(call), dropout_between(call, triton.pointwise_engine(call.input)))
+
+        def layers(resets: Tensor | None) -> Callable[[int], Layer]:
+            layer = _layer(call) if resets is None else on_pieces(_layer(call), resets)
+            return lambda depth: layer
+
+        return run_stack(call, layers, dropout_between(call, triton.pointwise_engine(call.input)))
     network = Network(spec.cell, call.weights, call.training, spec.dropout if call.drops else 0.0)
     states = call.states or call.zeros()
     if has_forms(call):

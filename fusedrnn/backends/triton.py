@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
-from fusedrnn.context import differentiated_by_func, readable, recording
+from fusedrnn.context import differentiated_by_func, recording
 from fusedrnn.kernels.table import unserved
-from fusedrnn.operators.layer import BY_TABLE, Rows, dropping_layer, operator_layer
+from fusedrnn.operators.layer import BY_TABLE, Extras, Rows, dropping_layer, operator_layer
+from fusedrnn.operators.results import Dropout
+from fusedrnn.reference.stack import Between, Layer
 
 
 def missing() -> str | None:
@@ -33,17 +36,10 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
-    if call.resets is not None and not may_read(call.resets):
-        return "expected resets=None while traced, for the pieces between resets have sizes that depend on values"
+    if call.has_extras and recording():
+        return "expected torch.compile or torch.export, got torch.jit.trace, which cannot save the kernels' operator"
     reason = refuse_input(call.input)
     return _unserved(call.input.device) if reason is None and call.input.is_cuda else reason
-
-
-def may_read(values: Tensor) -> bool:
-    """Whether sizes may depend on `values`: they are real, and nothing is traced."""
-    if torch.compiler.is_compiling() or recording():
-        return False
-    return values.numel() == 0 or readable(values)
 
 
 def refuse_input(input: Tensor) -> str | None:
@@ -63,14 +59,26 @@ def _unserved(device: torch.device) -> str | None:
 
 
 def run(call: Call, rows: Rows = BY_TABLE) -> Result:
-    """Run `call` with the kernels. The sweeps apply the dropout, except with resets, a projection or a probability of 1."""
-    spec, seeds, keep = call.spec, call.seeds, call.spec.memory == "save"
-    if seeds is None or call.resets is not None or spec.dropout == 1 or call.weights.projected:
-        layer = operator_layer("triton", spec.cell, keep_gates=keep, rows=rows)
-        return run_operators(call, layer, dropout_between(call, "triton"))
-    options: dict[str, Any] = {"shared": spec.variational, "keep_gates": keep, "rows": rows}
-    dropping = dropping_layer("triton", spec.cell, spec.dropout, seeds, **options)
-    return run_operators(call, *dropping)
+    """Run `call` with the kernels. The sweeps apply the dropout, except with a projection or a probability of 1."""
+    spec, seeds = call.spec, call.seeds
+    fused = seeds is not None and spec.dropout < 1 and not call.weights.projected
+    passed: list[Between] = []
+
+    def layers(resets: Tensor | None) -> Callable[[int], Layer]:
+        def layer_at(depth: int) -> Layer:
+            options: dict[str, Any] = {"keep_gates": spec.memory == "save", "rows": rows}
+            options["extras"] = Extras(resets, call.noise(depth), spec.heads)
+            if not fused or seeds is None or depth == spec.num_layers - 1:
+                return operator_layer("triton", spec.cell, **options)
+            drop = Dropout(seeds[depth : depth + 1], spec.dropout, spec.variational)
+            layer, between = dropping_layer("triton", spec.cell, drop, **options)
+            passed.append(between)
+            return layer
+
+        return layer_at
+
+    between = (lambda depth, output: passed[depth](depth, output)) if fused else dropout_between(call, "triton")
+    return run_operators(call, layers, between)
 
 
 def pointwise_engine(input: Tensor) -> str:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from fusedrnn.backends import triton
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
-from fusedrnn.operators.layer import operator_layer
+from fusedrnn.operators.layer import Extras, operator_layer
+from fusedrnn.reference.stack import Layer
 
 
 def run(call: Call) -> Result:
     """Run `call` layer by layer."""
-    layer = operator_layer("unrolled", call.spec.cell, keep_gates=call.spec.memory == "save")
-    return run_operators(call, layer, dropout_between(call, triton.pointwise_engine(call.input)))
+    spec = call.spec
+
+    def layers(resets: Tensor | None) -> Callable[[int], Layer]:
+        def layer_at(depth: int) -> Layer:
+            extras = Extras(resets, call.noise(depth), spec.heads)
+            return operator_layer("unrolled", spec.cell, keep_gates=spec.memory == "save", extras=extras)
+
+        return layer_at
+
+    return run_operators(call, layers, dropout_between(call, triton.pointwise_engine(call.input)))

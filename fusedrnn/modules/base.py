@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Result, Spec, States, Weights, zeros
 from fusedrnn.context import recording, transformed
+from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
+from fusedrnn.modules.heads import WithHeads
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import record, scriptable
@@ -29,10 +31,13 @@ class Options(TypedDict, total=False):
     variational: bool
     input_dropout: float
     weight_dropout: float
+    zoneout: float | tuple[float, float]
+    recurrent_dropout: float
+    heads: int
     memory: str
 
 
-class FusedRNNBase(Quantizable, nn.RNNBase):
+class FusedRNNBase(Quantizable, WithHeads):
     """Base of `FusedGRU`, `FusedLSTM` and `FusedRNN`.
 
     `nn.RNNBase` provides parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are not base classes
@@ -47,14 +52,24 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         variational: bool = False,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        heads: int = 1,
         memory: str = "save",
     ) -> None:
-        """Check and store the `Options`."""
+        """Check and store the `Options`; with `heads` also make the recurrent weights of these, and draw all weights anew."""
         self.backend = None if backend is None else check_name(backend)
-        self.memory = validation.check_memory(memory)
+        self.memory = option_checks.check_memory(memory)
         self.variational = variational
         self.input_dropout = validation.check_probability("input_dropout", input_dropout)
         self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
+        option_checks.check_zoneout(zoneout, has_c=NUMBERS[self._cell].has_c)
+        self.zoneout = zoneout
+        self.recurrent_dropout = option_checks.check_below_one("recurrent_dropout", recurrent_dropout)
+        self.heads = option_checks.check_heads(heads)
+        option_checks.check_extras(self._spec(), projected=self.proj_size > 0)
+        if heads > 1:
+            self._make_heads()
 
     @property
     def _flat_weights(self) -> list[Any]:
@@ -89,6 +104,9 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
             self.memory,
             self.input_dropout,
             self.weight_dropout,
+            option_checks.check_zoneout(self.zoneout, has_c=NUMBERS[self._cell].has_c),
+            self.recurrent_dropout,
+            self.heads,
         )
 
     def _weights(self) -> Weights:
@@ -99,7 +117,11 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
         directions = 2 if self.bidirectional else 1
         weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0)
         checks.check_flat(names, weights, self.num_layers)
-        if flat[0].is_cuda and not (torch.compiler.is_compiling() or transformed() or is_parametrized(self)):
+        if (
+            flat[0].is_cuda
+            and self.heads == 1
+            and not (torch.compiler.is_compiling() or transformed() or is_parametrized(self))
+        ):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         return weights
 
@@ -212,8 +234,10 @@ class FusedRNNBase(Quantizable, nn.RNNBase):
 
     def extra_repr(self) -> str:
         """Add the options that differ from their defaults to the text of torch.nn."""
-        rates = ((name, getattr(self, name)) for name in ("input_dropout", "weight_dropout", "variational", "backend"))
+        names = ("input_dropout", "weight_dropout", "variational", "zoneout", "recurrent_dropout", "backend")
+        rates = ((name, getattr(self, name)) for name in names)
         given = super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
+        given += "" if self.heads == 1 else f", heads={self.heads}"
         return given + ("" if self.memory == "save" else f", memory={self.memory!r}")
 
 

@@ -15,7 +15,7 @@ from torch._C import _is_tracing
 from torch.fx import Proxy
 from torch.nn.modules.rnn import RNNCellBase
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.backends.torch_rnn import runs_on
@@ -256,13 +256,13 @@ class FusedRNNCell(_WithoutC):
         backend: str | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
-        self.nonlinearity = validation.check_nonlinearity(nonlinearity)
+        self.nonlinearity = option_checks.check_nonlinearity(nonlinearity)
         self.backend = None if backend is None else check_name(backend)
 
     @property
     def _cell(self) -> str:
         """The value of `Spec.cell`."""
-        return f"rnn_{validation.check_nonlinearity(self.nonlinearity)}"
+        return f"rnn_{option_checks.check_nonlinearity(self.nonlinearity)}"
 
     def _step(self, input: Tensor, states: States, weights: Sequence[Any]) -> States:
         function = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell

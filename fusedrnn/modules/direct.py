@@ -46,6 +46,8 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
+    if module.zoneout or module.heads != 1 or (module.recurrent_dropout and module.training):
+        return None
     if _is_tracing():  # torch.jit.trace, for which sizes must not become numbers
         return None
     try:

@@ -82,7 +82,7 @@ def _check_module(owner: Any, module: Any) -> None:
             refuse(module, f"weights that are parameters or parametrized, got {name}")
     if parametrize._cache_enabled and parametrize.is_parametrized(module):
         refuse(module, "no parametrize.cached(), got parametrized weights that are cached")
-    for name in ("input_dropout", "weight_dropout", "dropout"):
+    for name in ("input_dropout", "weight_dropout", "dropout", "zoneout", "recurrent_dropout"):
         rate = getattr(module, name)
         if rate and not (name == "dropout" and module.num_layers == 1):
             refuse(module, f"no dropout inside, which would drop other elements the second time, got {name}={rate}")

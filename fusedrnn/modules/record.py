@@ -46,7 +46,9 @@ def record(module: Any, call: Call) -> tuple[Tensor, States] | None:
     unrecorded(validation.check_call, call)
     if call.all_states or call.resets is not None or (call.batch_sizes is None and torch.onnx.is_in_onnx_export()):
         return None
-    unused = ("memory",) if module.training else ("memory", "variational", "input_dropout", "weight_dropout")
+    unused = ("memory",) if module.training else (
+        "memory", "variational", "input_dropout", "weight_dropout", "recurrent_dropout",
+    )  # fmt: skip
     try:
         twin: Any = as_torch(module, "torch.jit.trace", without=unused)
     except RuntimeError:

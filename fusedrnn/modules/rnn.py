@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.context import traced_as_leaf
 from fusedrnn.modules.base import FusedRNNBase, Options
 
@@ -52,11 +52,17 @@ class FusedGRU(_WithoutC):
     Keyword Args:
         backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
             FUSEDRNN_BACKEND, and without these is "auto": on a GPU the faster of "triton" and "aten", measured once.
-        variational: whether all time steps share the masks of `dropout` and `input_dropout` (Gal & Ghahramani, "A theoretically
-            grounded application of dropout in recurrent neural networks", 2016). Default: False.
+        variational: whether all time steps share the masks of `dropout`, `input_dropout` and `recurrent_dropout` (Gal & Ghahramani,
+            "A theoretically grounded application of dropout in recurrent neural networks", 2016). Default: False.
         input_dropout: probability of dropping an element of a floating-point input, in training. Default: 0.
         weight_dropout: probability of dropping an element of `weight_hh`, drawn once per call, in training (DropConnect as in
             AWD-LSTM: Merity et al., "Regularizing and optimizing LSTM language models", 2018). Default: 0.
+        zoneout: probability that a unit keeps its h of the step before; of an LSTM also a pair for h and c. At random in training,
+            the expectation in evaluation (Krueger et al., "Zoneout", 2017); from 0 to below 1. Default: 0.
+        recurrent_dropout: probability of dropping an element of the candidate, n or g, in training (Semeniuta et al., "Recurrent
+            dropout without memory loss", 2016); from 0 to below 1, and not for `FusedRNN`. Default: 0.
+        heads: N, blocks of H / N units that do not see each other's state: `weight_hh` are (N, G*H/N, H/N). All weights are drawn
+            as those of a layer of H / N units. Default: 1.
         memory: "save", or "recompute" to save no gates for the backward: see `functional.gru`. Default: "save".
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 or int32 (T, B), or (B, T)
@@ -92,8 +98,8 @@ class FusedGRU(_WithoutC):
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self._set_options(**options)
         self.reset_after = reset_after
+        self._set_options(**options)
 
     @property
     def _cell(self) -> str:
@@ -197,7 +203,7 @@ class FusedRNN(_WithoutC):
         **options: Unpack[Options],
     ) -> None:
         _check_options("FusedRNN", options)
-        self.nonlinearity = validation.check_nonlinearity(nonlinearity)
+        self.nonlinearity = option_checks.check_nonlinearity(nonlinearity)
         super().__init__(
             f"RNN_{nonlinearity.upper()}",
             input_size,

@@ -170,11 +170,3 @@ def test_ids_and_lengths_of_a_problem_are_spread():
 def test_token_ids_need_no_memory_for_their_one_hot_rows():
     wide = kind("ids")._replace(input_size=1 << 16, steps=1024, batch=64)
     assert bytes_of(wide, 1024, 64) < bytes_of(wide._replace(ids=False), 1024, 64) / 10
-
-
-def test_a_call_with_resets_is_of_the_kind_of_its_pieces_which_have_lengths():
-    plain = call()
-    resets = plain._replace(resets=torch.zeros(plain.input.shape[:2], dtype=torch.bool))
-    lengths = plain._replace(lengths=torch.full((plain.input.shape[1],), plain.input.shape[0]))
-    assert kind_of(resets, training=True) == kind_of(lengths, training=True) != kind_of(plain, training=True)
-    assert exact(resets) == exact(lengths) != exact(plain)

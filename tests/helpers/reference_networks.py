@@ -62,7 +62,7 @@ def states_for(module, batch=B):
 
 def run_reference(cell, module, x, states, lengths=None):
     output, finals, _ = run_layers(
-        LAYER_SWEEPS[cell],
+        lambda depth: LAYER_SWEEPS[cell],
         x,
         states,
         weights_of(module),

@@ -361,12 +361,15 @@ def test_a_nested_tensor_has_none():
         FusedGRU(I, H)(nested, resets=RESETS)
 
 
-def test_the_kernels_refuse_them_while_traced():
+def test_the_kernels_take_them_while_traced_by_dynamo_only():
     pytest.importorskip("triton")
-    module = FusedGRU(I, H, backend="triton")
-    with pytest.raises(BackendUnavailableError, match="expected resets=None while traced"):
-        torch.compile(lambda x: module(x, resets=RESETS)[0], backend="eager")(X)
-    assert module(packed(X), resets=packed(RESETS))[0].data.shape == (15, H)
+    module, reference = FusedGRU(I, H, backend="triton"), FusedGRU(I, H, backend="reference")
+    reference.load_state_dict(module.state_dict())
+    torch._dynamo.reset()
+    got = torch.compile(lambda x: module(x, resets=RESETS)[0], backend="eager", fullgraph=True)(X)
+    torch.testing.assert_close(got, reference(X, resets=RESETS)[0])
+    with pytest.raises(BackendUnavailableError, match=r"expected torch.compile or torch.export, got torch.jit.trace"):
+        torch.jit.trace(lambda x: module(x, resets=RESETS)[0], (X,))
 
 
 class Episodes(nn.Module):

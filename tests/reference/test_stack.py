@@ -50,7 +50,7 @@ def test_each_layer_is_given_its_own_weights_and_states_in_order():
 
     lengths = torch.tensor([T, 1, 2, 3, 4])
     x = randn(T, B, I)
-    _, (h_n,), _ = run_layers(layer_of(spy), x, (h0,), layers, lengths=lengths)
+    _, (h_n,), _ = run_layers(lambda depth: layer_of(spy), x, (h0,), layers, lengths=lengths)
     for depth, (gx, (h,), w_hh, b_hh, w_hr, lengths_given) in enumerate(seen):
         assert torch.equal(h, h0[2 * depth : 2 * depth + 2])
         assert torch.equal(h_n[2 * depth : 2 * depth + 2], h + (depth + 1))

@@ -31,7 +31,9 @@ class Trace(NamedTuple):
     d_c_n: Tensor | None  # (D, B, H)
     heads: int = 1  # of a direction; D counts those of all directions
     anew: Tensor | None = None  # (T, B, D, 1): whether a sample starts anew before this step
-    new_h: Tensor | None = None  # weight of the cell's h in the state after zoneout, (T, B, D, H) or one number; None for 1
+    new_h: Tensor | None = (
+        None  # weight of the cell's h in the state after zoneout, (T, B, D, H) or one number; None for 1
+    )
     new_c: Tensor | None = None  # the same for c
     factor: Tensor | None = None  # (T, B, D, H): of the candidate, from recurrent dropout
 
@@ -81,6 +83,6 @@ def times(T: int, d: int, heads: int = 1) -> range:
 
 
 def to_initial(gradient: Tensor, anew: Tensor, initial: Tensor) -> Tensor:
-    """Move the gradient of a state, (B, H), where it started anew, `anew` (B, 1), to that of the initial state; returns the rest."""
+    """Add the gradient of a state, (B, H), to that of the initial one where it started anew, (B, 1); returns the rest."""
     initial += gradient.masked_fill(~anew, 0)
     return gradient.masked_fill(anew, 0)

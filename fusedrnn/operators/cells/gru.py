@@ -76,8 +76,8 @@ def backward(trace: Trace) -> Backward:
         dh, first = trace.d_h_n[d] + entering[order[0]], torch.zeros_like(trace.d_h_n[d])
         for t, before in zip(order, [*order[1:], None], strict=True):
             steps[t].mul_(dh.unsqueeze(1))
-            alone = before is None or anew is not None
-            dh = dh * keep[t] if alone else torch.addcmul(entering[before], dh, keep[t])
+            together = before is not None and anew is None
+            dh = torch.addcmul(entering[before or 0], dh, keep[t]) if together else dh * keep[t]
             dh.addmm_(through[t], w)
             if anew is not None:
                 dh = to_initial(dh, anew[t, :, d], first)
