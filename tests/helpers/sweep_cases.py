@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, filled
+from fusedrnn.reference.cells import SWEEPS
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 
@@ -81,7 +82,11 @@ def torch_rnn(cell, p):
 
 
 def textbook(cell, p):
-    """Output, h_n (and every c_t, c_n) of the reference, or of torch.nn.RNN."""
+    """Output, h_n (and every c_t, c_n) of the reference, or of torch.nn.RNN; with ``options`` in `p`, of the reference."""
+    if "options" in p:
+        states = tuple(p[k] for k in ("h0", "c0") if p[k] is not None)
+        trace, finals = SWEEPS[cell](p["gx"], states, p["w_hh"], p["b_hh"], None, p["lengths"], **p["options"])
+        return [result for pair in zip(trace, finals, strict=True) for result in pair]
     if cell.startswith("rnn_"):
         return torch_rnn(cell, p)
     if cell == "lstm":
@@ -106,14 +111,16 @@ def check(cell, row, p, dtype):
     expected = textbook(cell, p)
     upstream = [torch.randn_like(e).to(dtype).double() for e in expected]
     gradients = torch.autograd.grad(expected, leaves, upstream)
-    q = {k: None if v is None else walled(v.detach().to(dtype)) for k, v in p.items() if k != "lengths"}
-    q["lengths"] = p["lengths"]
-    done = sweeps.forward(cell, q["gx"], q["h0"], q["c0"], q["w_hh"], q["b_hh"], q["lengths"], row, save=True)
+    q = {k: None if v is None else walled(v.detach().to(dtype)) for k, v in p.items() if k not in ("lengths", "options")}
+    q["lengths"], options = p["lengths"], p.get("options", {})
+    done = sweeps.forward(
+        cell, q["gx"], q["h0"], q["c0"], q["w_hh"], q["b_hh"], q["lengths"], row, save=True, **options
+    )
     up = [walled(u.to(dtype)) for u in upstream]
     d_cells, d_c_n = (up[2], up[3]) if NUMBERS[cell].has_c else (None, None)
     back = sweeps.backward(
         cell, done.gates, done.output, done.cells, q["h0"], q["c0"], q["w_hh"], q["lengths"],
-        up[0], up[1], d_cells, d_c_n, row,
+        up[0], up[1], d_cells, d_c_n, row, **options,
     )  # fmt: skip
     got = [done.output, done.h_n, *([done.cells, done.c_n] if NUMBERS[cell].has_c else [])]
     got += [in_order(cell, back.dgates), back.dh0, *([back.dc0] if NUMBERS[cell].has_c else [])]
