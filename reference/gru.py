@@ -5,9 +5,17 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .noise import times_factor
+from .norm import recurrent
 
 
-def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, factor: Tensor | None = None) -> Tensor:
+def gru_cell(
+    gx: Tensor,
+    h: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    gain_hh: Tensor | None = None,
+    factor: Tensor | None = None,
+) -> Tensor:
     """One step of the GRU whose reset gate acts after the recurrent product.
 
     This is the form of cuDNN and of `torch.nn.GRU`, a variant of Cho et al. (2014, arXiv:1406.1078)::
@@ -22,13 +30,14 @@ def gru_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, fa
         h: hidden state, (B, H).
         w_hh: recurrent weights, (3H, H).
         b_hh: recurrent bias, (3H,).
+        gain_hh: of the normalised product W_hh h, (3H,); None for no normalisation (see `norm`).
         factor: of n in h', (B, H), for recurrent dropout (see `noise`).
 
     Returns:
         The next hidden state, (B, H), in the dtype of the arguments, which must agree.
     """
     gx_r, gx_z, gx_n = gx.chunk(3, dim=-1)
-    gh_r, gh_z, gh_n = linear(h, w_hh, b_hh).chunk(3, dim=-1)
+    gh_r, gh_z, gh_n = recurrent(h, w_hh, b_hh, gain_hh).chunk(3, dim=-1)
     r = torch.sigmoid(gx_r + gh_r)
     z = torch.sigmoid(gx_z + gh_z)
     n = times_factor(torch.tanh(gx_n + r * gh_n), factor)

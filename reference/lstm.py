@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from .noise import times_factor
+from .norm import recurrent, scaled
 
 
 def lstm_cell(
@@ -14,6 +15,9 @@ def lstm_cell(
     w_hh: Tensor,
     b_hh: Tensor | None = None,
     w_hr: Tensor | None = None,
+    gain_hh: Tensor | None = None,
+    gain_c: Tensor | None = None,
+    bias_c: Tensor | None = None,
     factor: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One step of the LSTM.
@@ -34,14 +38,17 @@ def lstm_cell(
         w_hh: recurrent weights, (4H, P).
         b_hh: recurrent bias, (4H,).
         w_hr: projection, (P, H).
+        gain_hh: of the normalised product W_hh h, (4H,); None for no normalisation (see `norm`).
+        gain_c: of the normalised c', (H,).
+        bias_c: of the normalised c', (H,).
         factor: of g in c', (B, H), for recurrent dropout (see `noise`).
 
     Returns:
         The next hidden state, (B, P), and cell state, (B, H), in the dtype of the arguments, which must agree.
     """
-    i, f, g, o = (gx + linear(h, w_hh, b_hh)).chunk(4, dim=-1)
+    i, f, g, o = (gx + recurrent(h, w_hh, b_hh, gain_hh)).chunk(4, dim=-1)
     i, f, o = torch.sigmoid(i), torch.sigmoid(f), torch.sigmoid(o)
     g = times_factor(torch.tanh(g), factor)
     c = f * c + i * g
-    h = o * torch.tanh(c)
+    h = o * torch.tanh(c if gain_c is None else scaled(c, gain_c, bias_c))
     return (h if w_hr is None else linear(h, w_hr)), c

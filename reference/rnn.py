@@ -2,12 +2,21 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+
+from .norm import recurrent
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 
 
-def rnn_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, *, nonlinearity: str = "tanh") -> Tensor:
+def rnn_cell(
+    gx: Tensor,
+    h: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    gain_hh: Tensor | None = None,
+    *,
+    nonlinearity: str = "tanh",
+) -> Tensor:
     """One step of the RNN: ``h' = tanh(gx + W_hh h + b_hh)``, or with max(., 0) in place of tanh.
 
     Args:
@@ -15,9 +24,10 @@ def rnn_cell(gx: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None = None, *,
         h: hidden state, (B, H).
         w_hh: recurrent weights, (H, H).
         b_hh: recurrent bias, (H,).
+        gain_hh: of the normalised product W_hh h, (H,); None for no normalisation (see `norm`).
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The next hidden state, (B, H), in the dtype of the arguments, which must agree.
     """
-    return NONLINEARITIES[nonlinearity](gx + linear(h, w_hh, b_hh))
+    return NONLINEARITIES[nonlinearity](gx + recurrent(h, w_hh, b_hh, gain_hh))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, linear
 
 from .loop import State, active_steps
+from .norm import Gains, scaled
 
 Sweep = Callable[..., tuple[State, State]]
 """``sweep(gx, states, w_hh, b_hh, w_hr, lengths, **options) -> (trace, final states)``, shapes and options as in `reference.sweep`:
@@ -34,6 +35,15 @@ class LayerWeights(NamedTuple):
     b_ih: Tensor | None = None  # (G*H,)
     b_hh: Tensor | None = None  # (G*H,)
     w_hr: Tensor | None = None  # (P, H), the projection of an LSTM
+    gain_ih: Tensor | None = None  # (G*H,), with layer normalisation (see `norm`)
+    gain_hh: Tensor | None = None  # (G*H,), with layer normalisation
+    gain_c: Tensor | None = None  # (H,), of an LSTM with layer normalisation
+    bias_c: Tensor | None = None  # (H,), of an LSTM with layer normalisation
+
+    @property
+    def gains(self) -> Gains | None:
+        """Those of the time loop, or None."""
+        return None if self.gain_hh is None else Gains(self.gain_hh, self.gain_c, self.bias_c)
 
 
 def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
@@ -55,6 +65,14 @@ def project(x: Tensor, w_ih: Tensor, b_ih: Tensor | None = None) -> Tensor:
     return gx if b_ih is None else gx + b_ih
 
 
+def input_of(x: Tensor, w: LayerWeights) -> Tensor:
+    """The input side of all steps and directions, (T, B, D, G*H), from the weights `side_by_side`: one product."""
+    D, normal = len(w.w_ih), w.gain_ih is not None
+    gx = project(x, w.w_ih.flatten(0, 1), None if w.b_ih is None or normal else w.b_ih.flatten())
+    gx = torch.unflatten(gx, -1, (D, -1))
+    return gx if w.gain_ih is None else scaled(gx, w.gain_ih, w.b_ih)
+
+
 def layer_of(sweep: Sweep, **options: Any) -> Layer:
     """Make a layer from a sweep: the input projection of all directions as one product, then the sweep with its options."""
 
@@ -62,9 +80,8 @@ def layer_of(sweep: Sweep, **options: Any) -> Layer:
         x: Tensor, states: State, directions: Sequence[LayerWeights], lengths: Tensor | None
     ) -> tuple[State, State]:
         w = side_by_side(directions)
-        gx = project(x, w.w_ih.flatten(0, 1), None if w.b_ih is None else w.b_ih.flatten())
-        gx = torch.unflatten(gx, -1, (len(directions), -1))
-        return sweep(gx, states, w.w_hh, w.b_hh, w.w_hr, lengths, **options)
+        more = {} if w.gains is None else {"gains": w.gains}
+        return sweep(input_of(x, w), states, w.w_hh, w.b_hh, w.w_hr, lengths, **options, **more)
 
     return layer
 
@@ -113,13 +130,11 @@ def run_layers(
 
 def side_by_side(directions: Sequence[LayerWeights]) -> LayerWeights:
     """The weights of all directions, stacked along a new first dimension."""
-    return LayerWeights(
-        stacked([d.w_ih for d in directions]),
-        stacked([d.w_hh for d in directions]),
-        stacked_if_any([d.b_ih for d in directions]),
-        stacked_if_any([d.b_hh for d in directions]),
-        stacked_if_any([d.w_hr for d in directions]),
+    (w_ih, w_hh), others = (
+        zip(*(d[:2] for d in directions), strict=True),
+        zip(*(d[2:] for d in directions), strict=True),
     )
+    return LayerWeights(stacked(w_ih), stacked(w_hh), *(stacked_if_any(parts) for parts in others))
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:

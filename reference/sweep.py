@@ -13,6 +13,7 @@ from .gru import gru_cell, gru_cell_reset_before
 from .loop import State, over_time
 from .lstm import lstm_cell
 from .noise import Noise
+from .norm import Gains
 from .rnn import rnn_cell
 
 
@@ -27,6 +28,7 @@ def rnn_sweep(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    gains: Gains | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the vanilla RNN cell (Elman 1990) over a sequence.
 
@@ -40,15 +42,17 @@ def rnn_sweep(
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
         noise: zoneout and recurrent dropout; of an RNN, zoneout only.
         heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
+        gains: with layer normalisation, its parameters (see `norm`).
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
     """
 
-    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> State:
-        return (rnn_cell(gx_t, h, w, b, nonlinearity=nonlinearity),)
+    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None, gain_hh: Tensor | None) -> State:
+        return (rnn_cell(gx_t, h, w, b, gain_hh, nonlinearity=nonlinearity),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets, noise, heads)
+    weights = (w_hh, b_hh, None if gains is None else gains.gain_hh)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), weights, lengths, resets, noise, heads)
     return output, h_n
 
 
@@ -63,6 +67,7 @@ def gru_sweep(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    gains: Gains | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the GRU over a sequence.
 
@@ -72,20 +77,22 @@ def gru_sweep(
         w_hh: recurrent weights, (D, 3H, H).
         b_hh: recurrent bias, (D, 3H).
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `gx`; None means T for all.
-        reset_after: True is the GRU of `torch.nn.GRU`, False that of Cho et al. (2014).
+        reset_after: True is the GRU of `torch.nn.GRU`, False that of Cho et al. (2014), which has no `gains`.
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
         noise: zoneout and recurrent dropout; of an RNN, zoneout only.
         heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
+        gains: with layer normalisation, its parameters (see `norm`).
 
     Returns:
         Every h_t, (T, B, D, H), and the final state, (D, B, H), in the dtype of the arguments.
     """
     step = gru_cell if reset_after else gru_cell_reset_before
+    normal = (None if gains is None else gains.gain_hh,) if reset_after else ()
 
-    def cell(gx_t: Tensor, h: Tensor, w: Tensor, b: Tensor | None, *factor: Tensor) -> State:
-        return (step(gx_t, h, w, b, *factor),)
+    def cell(gx_t: Tensor, h: Tensor, w: Tensor, *more: Tensor | None) -> State:
+        return (step(gx_t, h, w, *more),)
 
-    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh), lengths, resets, noise, heads)
+    (output,), (h_n,) = over_time(cell, gx, (h0,), (w_hh, b_hh, *normal), lengths, resets, noise, heads)
     return output, h_n
 
 
@@ -101,6 +108,7 @@ def lstm_sweep(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    gains: Gains | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run the LSTM over a sequence.
 
@@ -115,10 +123,12 @@ def lstm_sweep(
         resets: whether a sample starts anew at a step (see `loop`), (T, B) booleans.
         noise: zoneout and recurrent dropout; of an RNN, zoneout only.
         heads: N (see `loop`); then H are the units of a head, and D counts the heads of all directions.
+        gains: with layer normalisation, its parameters (see `norm`).
 
     Returns:
         Every h_t, (T, B, D, P), every c_t, (T, B, D, H), and the final states, (D, B, P) and (D, B, H), in the dtype
         of the arguments.
     """
-    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), (w_hh, b_hh, w_hr), lengths, resets, noise, heads)
+    weights = (w_hh, b_hh, w_hr, *(gains or (None, None, None)))
+    (output, cells), (h_n, c_n) = over_time(lstm_cell, gx, (h0, c0), weights, lengths, resets, noise, heads)
     return output, cells, h_n, c_n

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_type_hints
 from torch import Tensor
 
 from fusedrnn.reference.noise import Noise
+from fusedrnn.reference.norm import Gains
 
 _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", int: "int", float: "float"}
 
@@ -35,6 +36,7 @@ class Sweep(NamedTuple):
         noise_seed: the seed of the `noise`, (1,) int64, or None.
         zoneout_h, zoneout_c, candidate_p, candidate_shared: its probabilities, and whether all steps share the candidate's mask.
         heads: heads of a direction; then D counts the heads of all directions, and H are the units of one.
+        gain_hh, gain_c, bias_c: with layer normalisation, the `Gains`, (D, G*H) and, of an LSTM, (D, H); else None.
     """
 
     engine: str
@@ -60,6 +62,14 @@ class Sweep(NamedTuple):
     candidate_p: float = 0.0
     candidate_shared: bool = False
     heads: int = 1
+    gain_hh: Tensor | None = None
+    gain_c: Tensor | None = None
+    bias_c: Tensor | None = None
+
+    @property
+    def gains(self) -> Gains | None:
+        """The parameters of layer normalisation, or None without."""
+        return None if self.gain_hh is None else Gains(self.gain_hh, self.gain_c, self.bias_c)
 
     @property
     def noise(self) -> Noise | None:
@@ -90,7 +100,7 @@ class Gradients(NamedTuple):
     need_x: bool
 
 
-DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh")
+DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gain_hh", "gain_c", "bias_c")
 """The differentiable arguments of a sweep, in the order in which `sweep_backward` returns their gradients."""
 
 

@@ -105,6 +105,8 @@ def reference_sweep(a: Sweep) -> tuple[Tensor, ...]:
     states = (a.h0,) if a.c0 is None else (a.h0, a.c0)
     gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
     options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
+    if a.gains is not None:
+        options["gains"] = a.gains
     trace, finals = SWEEPS[a.cell](gx, states, a.w_hh, a.b_hh, None, a.lengths, **options)
     return tuple(tensor for pair in zip(trace, finals, strict=True) for tensor in pair)
 

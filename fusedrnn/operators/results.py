@@ -32,3 +32,5 @@ class Backward(NamedTuple):
     dgates: Tensor  # (T, B, D, S*H), in the storage order of the cell
     dh0: Tensor  # (D, B, H)
     dc0: Tensor | None  # (D, B, H)
+    d_gain_c: Tensor | None = None  # (D, H), with layer normalisation of c
+    d_bias_c: Tensor | None = None  # (D, H)

@@ -15,10 +15,18 @@ from torch import Tensor
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives, flops, unrolled
 from fusedrnn.operators import dropout as dropout_ops
-from fusedrnn.operators.arguments import Gradients, Sweep, schema, split
+from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Sweep, schema, split
 from fusedrnn.operators.cells import CELLS
+from fusedrnn.operators.cells.cell import one_product
+from fusedrnn.operators.normalised import Normalised
 from fusedrnn.operators.results import Dropout
-from fusedrnn.operators.time_parallel import input_gradients, input_side, previous_states, recurrent_gradient
+from fusedrnn.operators.time_parallel import (
+    input_gradients,
+    input_side,
+    previous_states,
+    recurrent_gradient,
+    recurrent_side,
+)
 from fusedrnn.reference.loop import begins
 
 Results = tuple[Tensor, ...]
@@ -46,7 +54,7 @@ def sweep(*arguments: Any) -> Results:
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     drop = None if a.seed is None else Dropout(a.seed, a.p, a.shared)
     options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
-    options |= {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {}
+    options |= {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {"gains": a.gains}
     done = _engine(a.engine).forward(a.cell, gx, a.h0, a.c0, a.w_hh, a.b_hh, steps, save=a.keep_gates, **options)
     dropped = done.dropped
     if dropped is None and a.seed is not None:
@@ -75,9 +83,9 @@ def _(*arguments: Any) -> Results:
     return tuple(a.h0.new_empty(shape) for shape in shapes)
 
 
-@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), schema=schema(Sweep, Gradients, results=7))
+@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), schema=schema(Sweep, Gradients, results=10))
 def sweep_backward(*arguments: Any) -> Results:
-    """Gradients of x, h0, c0, w_ih, w_hh, b_ih and b_hh, empty if there is none; the arguments: `Sweep`, `Gradients`."""
+    """Gradients of the `DIFFERENTIABLE`, empty if there is none; the arguments: `Sweep`, `Gradients`."""
     a, g = split(arguments)
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
@@ -86,12 +94,13 @@ def sweep_backward(*arguments: Any) -> Results:
     previous = previous_states(g.output, a.h0, a.lengths, anew, a.heads)
     gates = g.gates
     if gates.numel() == 0:
-        gates = cell.recompute(input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh)
+        gates = cell.recompute(input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh)), previous, a.w_hh, a.b_hh, a.gain_hh)
+    norm = None if a.gains is None else Normalised.of(a.gains, recurrent_side(previous, a.w_hh, None))
     d_output = torch.zeros_like(g.output) if d_output is None else d_output
     cells = g.cells if NUMBERS[a.cell].has_c else None
     gradients = (d_output, g.d_h_n, g.d_cells, g.d_c_n)
     options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
-    options |= {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {}
+    options |= {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {"norm": norm}
     swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **options)
     dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None
@@ -102,15 +111,21 @@ def sweep_backward(*arguments: Any) -> Results:
         dx, dw_ih = input_gradients(a.x, a.w_ih, dgx, need_x=g.need_x)
     biased = a.b_ih is not None or a.b_hh is not None
     db_ih, db_hh = cell.gradients_of_biases(swept.dgates) if biased else (None, None)
+    d_recurrent, d_gain = swept.dgates, None
+    if norm is not None:
+        d_recurrent, d_gain = norm.backward(cell.products(swept.dgates))
     return _or_empty(
         a.h0,
         dx,
         swept.dh0,
         swept.dc0,
         dw_ih,
-        recurrent_gradient(cell.gradient_of_weight, swept.dgates, previous, gates),
+        recurrent_gradient(one_product if norm is not None else cell.gradient_of_weight, d_recurrent, previous, gates),
         None if a.b_ih is None else db_ih,
         None if a.b_hh is None else db_hh,
+        d_gain,
+        swept.d_gain_c,
+        swept.d_bias_c,
     )
 
 
@@ -134,7 +149,7 @@ def _through_dropout(a: Sweep, g: Gradients) -> tuple[Tensor | None, Dropout | N
 def _(*arguments: Any) -> Results:
     a, g = split(arguments)
     with_x = a.x.is_floating_point() and (g.need_x or a.w_ih is None)
-    of = (a.x if with_x else None, a.h0, a.c0, a.w_ih, a.w_hh, a.b_ih, a.b_hh)
+    of = (a.x if with_x else None, *(getattr(a, name) for name in DIFFERENTIABLE[1:]))
     return tuple(a.h0.new_empty((0,) if tensor is None else tensor.shape) for tensor in of)
 
 

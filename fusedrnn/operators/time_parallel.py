@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fusedrnn.reference.norm import recurrent
 from fusedrnn.reference.stack import project
 
 
@@ -40,11 +41,15 @@ def previous_states(
     return previous if anew is None else torch.where(anew.unsqueeze(-1), first, previous)
 
 
-def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
-    """h W_hh^T + b_hh for all steps, one product per direction: (T, B, D, N) from h (T, B, D, H) and w_hh (D, N, H)."""
+def recurrent_side(h: Tensor, w_hh: Tensor, b_hh: Tensor | None, gain_hh: Tensor | None = None) -> Tensor:
+    """h W_hh^T + b_hh for all steps, one product per direction: (T, B, D, N) from h (T, B, D, H) and w_hh (D, N, H).
+
+    With a gain the product is normalised.
+    """
     parts = []
     for d in range(h.shape[2]):
-        parts.append(torch.nn.functional.linear(h[:, :, d], w_hh[d], None if b_hh is None else b_hh[d]))
+        bias, gain = (None if each is None else each[d] for each in (b_hh, gain_hh))
+        parts.append(recurrent(h[:, :, d], w_hh[d], bias, gain))
     return _stacked(parts, 2)
 
 

@@ -15,10 +15,12 @@ from torch import Tensor
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.cells.cell import Trace, times
+from fusedrnn.operators.normalised import Normalised
 from fusedrnn.operators.results import Backward, Forward
 from fusedrnn.operators.time_parallel import previous_states
 from fusedrnn.reference.loop import active_steps, begins
 from fusedrnn.reference.noise import Noise, candidate_factors, updates
+from fusedrnn.reference.norm import Gains
 
 
 def forward(
@@ -34,10 +36,11 @@ def forward(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    gains: Gains | None = None,
 ) -> Forward:
     """Run the forward sweep: gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,).
 
-    ``resets``, ``noise`` and ``heads`` are those of `reference.loop.over_time`.
+    ``resets``, ``noise`` and ``heads`` are those of `reference.loop.over_time`, ``gains`` those of `reference.norm`.
     """
     (T, B, D, _), H = gx.shape, h0.shape[-1]
     active = None if lengths is None else active_steps(lengths, T).unsqueeze(-1)  # (T, B, 1)
@@ -58,12 +61,13 @@ def forward(
         given, kept = _unbound(split(gx[:, :, d], H), T), _unbound(split(gates[:, :, d], H), T)
         outputs = output[:, :, d].unbind()
         traced = [None] * T if cells is None else cells[:, :, d].unbind()
+        own = None if gains is None else Gains(*(None if gain is None else gain[d] for gain in gains))  # type: ignore[arg-type]
         for t in times(T, d, heads):
             new_h, new_c = outputs[t], traced[t]
             if anew is not None:
                 h = torch.where(anew[t, :, d : d + 1], h0[d], h)
                 c = None if c is None or c0 is None else torch.where(anew[t, :, d : d + 1], c0[d], c)
-            step(given[t], kept[t], h, c, w_t, bias, new_h, new_c, None if factors is None else factors[t, :, d])
+            step(given[t], kept[t], h, c, w_t, bias, new_h, new_c, None if factors is None else factors[t, :, d], own)
             if noise is not None:
                 for new, old, weights in zip((new_h, new_c), (h, c), new_weights, strict=False):
                     if weights is not None and new is not None and old is not None:
@@ -100,6 +104,7 @@ def backward(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    norm: Normalised | None = None,
 ) -> Backward:
     """Run the backward sweep; arguments as `forward` took and returned them, gradients shaped as what they belong to.
 
@@ -118,8 +123,9 @@ def backward(
     else:
         previous = previous_states(output, h0, lengths, anew, heads)
     trace = Trace(gates, previous, cells, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n, heads)
-    if anew is not None or noise is not None:
+    if anew is not None or noise is not None or norm is not None:
         trace = trace._replace(
+            norm=norm,
             anew=None if anew is None else anew.unsqueeze(-1),
             new_h=_weights(noise, 0, output),
             new_c=_weights(noise, 1, output),

@@ -111,7 +111,9 @@ def check(cell, row, p, dtype):
     expected = textbook(cell, p)
     upstream = [torch.randn_like(e).to(dtype).double() for e in expected]
     gradients = torch.autograd.grad(expected, leaves, upstream)
-    q = {k: None if v is None else walled(v.detach().to(dtype)) for k, v in p.items() if k not in ("lengths", "options")}
+    q = {
+        k: None if v is None else walled(v.detach().to(dtype)) for k, v in p.items() if k not in ("lengths", "options")
+    }
     q["lengths"], options = p["lengths"], p.get("options", {})
     done = sweeps.forward(
         cell, q["gx"], q["h0"], q["c0"], q["w_hh"], q["b_hh"], q["lengths"], row, save=True, **options

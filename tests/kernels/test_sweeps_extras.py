@@ -75,6 +75,7 @@ def test_what_is_not_finite_ends_at_a_reset(cell):
     p = with_options(cell, 5, 2, 20, 1, 1, "expected", lengths=False)
     p["options"]["resets"] = torch.tensor([[0, 0], [0, 0], [1, 0], [0, 0], [0, 1]], dtype=torch.bool)
     f = {k: v.float() if isinstance(v, torch.Tensor) else v for k, v in p.items()}
+
     def run():
         args = [f[k] for k in ("gx", "h0", "c0", "w_hh", "b_hh", "lengths")]
         return sweeps.forward(cell, *args, FORMS["registers"](20), save=False, **p["options"]).output

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from fusedrnn.operators.normalised import Normalised
 from fusedrnn.operators.results import Backward
+from fusedrnn.reference.norm import Gains, scaled
 
 Rows = Sequence[Tensor]
 """The values of one step as `Cell.split` gives them, each (B, *)."""
@@ -36,6 +39,7 @@ class Trace(NamedTuple):
     )
     new_c: Tensor | None = None  # the same for c
     factor: Tensor | None = None  # (T, B, D, H): of the candidate, from recurrent dropout
+    norm: Normalised | None = None  # with layer normalisation
 
 
 class Cell(NamedTuple):
@@ -43,20 +47,22 @@ class Cell(NamedTuple):
 
     Attributes:
         split: (rows (..., N*H), H) -> views by gate, of the pre-activations and of what is saved.
-        step: (gx, saved, h, c, w_hh^T, b_hh, h_new, c_new, factor): write one step into `saved`, `h_new` and `c_new`. `factor` is
-            that of the candidate, (B, H), or None.
-        recompute: (gx, previous h of all steps, w_hh, b_hh) -> what the steps saved, (T, B, D, S*H).
+        step: (gx, saved, h, c, w_hh^T, b_hh, h_new, c_new, factor, gains): write one step into `saved`, `h_new` and `c_new`.
+            `factor` is that of the candidate, (B, H), or None, `gains` those of the direction, or None.
+        recompute: (gx, previous h of all steps, w_hh, b_hh, gain_hh) -> what the steps saved, (T, B, D, S*H).
         backward: run the time loop backwards.
         gradient_of_gx: dgates (T, B, D, S*H) -> the gradient of gx, (T, B, D, G*H).
+        products: dgates -> the gradient of W_hh h + b_hh, (T, B, D, G*H).
         gradient_of_weight: (dgates, previous h, saved), each (T*B, *), of one direction -> the gradient of w_hh, (G*H, H).
         gradients_of_biases: dgates -> the gradients of b_ih and b_hh, (D, G*H) each.
     """
 
     split: Callable[[Tensor, int], Rows]
     step: Callable[..., None]
-    recompute: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+    recompute: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
     backward: Callable[[Trace], Backward]
     gradient_of_gx: Callable[[Tensor], Tensor]
+    products: Callable[[Tensor], Tensor]
     gradient_of_weight: Callable[[Tensor, Tensor, Tensor], Tensor]
     gradients_of_biases: Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -80,6 +86,11 @@ def equal_biases(dgates: Tensor) -> tuple[Tensor, Tensor]:
 def times(T: int, d: int, heads: int = 1) -> range:
     """The times of direction d in the order it takes them; with `heads`, of head d of all directions."""
     return range(T) if d < heads else range(T - 1, -1, -1)
+
+
+def product(h: Tensor, w_t: Tensor, bias: Tensor, gains: Gains | None) -> Tensor:
+    """W_hh h + b_hh of one step, normalised if there are gains."""
+    return torch.addmm(bias, h, w_t) if gains is None else scaled(h @ w_t, gains.gain_hh, bias)
 
 
 def to_initial(gradient: Tensor, anew: Tensor, initial: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, times, to_initial
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, product, times, to_initial
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
 from fusedrnn.reference.noise import times_factor
+from fusedrnn.reference.norm import Gains
 
 
 def split(rows: Tensor, H: int) -> Rows:
@@ -27,21 +28,22 @@ def step(
     new_h: Tensor,
     _new_c: None,
     factor: Tensor | None,
+    gains: Gains | None,
 ) -> None:
     """One step."""
     H = h.shape[-1]
     (x_rz, _, _, x_n), (rz, r, z, n, m) = gx, saved
-    a_rz, a_n = torch.addmm(bias, h, w_t).split_with_sizes((2 * H, H), -1)
+    a_rz, a_n = product(h, w_t, bias, gains).split_with_sizes((2 * H, H), -1)
     torch.add(x_rz, a_rz, out=rz).sigmoid_()
     m.copy_(a_n)
     torch.addcmul(x_n, r, a_n, out=n).tanh_()
     torch.lerp(times_factor(n, factor), h, z, out=new_h)
 
 
-def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
+def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None, gain_hh: Tensor | None) -> Tensor:
     """The gates and m of all steps."""
     H = previous.shape[-1]
-    a_rz, m = recurrent_side(previous, w_hh, b_hh).split((2 * H, H), -1)
+    a_rz, m = recurrent_side(previous, w_hh, b_hh, gain_hh).split((2 * H, H), -1)
     rz = (gx[..., : 2 * H] + a_rz).sigmoid()
     return torch.cat([rz, (gx[..., 2 * H :] + rz[..., :H] * m).tanh(), m], -1)
 
@@ -67,6 +69,7 @@ def backward(trace: Trace) -> Backward:
         dgates.masked_fill_(trace.ended, 0)
         z = z.masked_fill(trace.ended, 1)
     dh0, anew = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format), trace.anew
+    norm = trace.norm
     for d in range(D):
         w = w_hh[d]
         steps = dgates[:, :, d].view(T, B, 4, H).unbind()
@@ -78,7 +81,7 @@ def backward(trace: Trace) -> Backward:
             steps[t].mul_(dh.unsqueeze(1))
             together = before is not None and anew is None
             dh = torch.addcmul(entering[before or 0], dh, keep[t]) if together else dh * keep[t]
-            dh.addmm_(through[t], w)
+            dh.addmm_(through[t] if norm is None else norm.step(through[t], t, d), w)
             if anew is not None:
                 dh = to_initial(dh, anew[t, :, d], first)
                 dh = dh if before is None else dh + entering[before]
@@ -93,9 +96,14 @@ def gradient_of_gx(dgates: Tensor) -> Tensor:
     return torch.cat([drz, dn], -1)
 
 
+def products(dgates: Tensor) -> Tensor:
+    """dr dz dm."""
+    return dgates[..., dgates.shape[-1] // 4 :]
+
+
 def gradient_of_weight(dgates: Tensor, previous: Tensor, saved: Tensor) -> Tensor:
-    """Of the product with h: dr dz dm."""
-    return dgates[:, previous.shape[-1] :].t() @ previous
+    """Of the product with h."""
+    return products(dgates).t() @ previous
 
 
 def gradients_of_biases(dgates: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,4 +113,4 @@ def gradients_of_biases(dgates: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([total[:, H : 3 * H], total[:, :H]], -1), total[:, H:].clone()
 
 
-GRU = Cell(split, step, recompute, backward, gradient_of_gx, gradient_of_weight, gradients_of_biases)
+GRU = Cell(split, step, recompute, backward, gradient_of_gx, products, gradient_of_weight, gradients_of_biases)

@@ -22,6 +22,7 @@ def step(
     new_h: Tensor,
     _new_c: None,
     factor: Tensor | None,
+    _gains: None,
 ) -> None:
     """One step."""
     H = h.shape[-1]
@@ -31,7 +32,7 @@ def step(
     torch.lerp(times_factor(n, factor), h, z, out=new_h)
 
 
-def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
+def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None, _gain: Tensor | None) -> Tensor:
     """The gates of all steps."""
     H = previous.shape[-1]
     b_rz, b_n = (None, None) if b_hh is None else (b_hh[:, : 2 * H], b_hh[:, 2 * H :])
@@ -75,4 +76,4 @@ def gradient_of_weight(dgates: Tensor, previous: Tensor, saved: Tensor) -> Tenso
     return torch.cat([dgates[:, : 2 * H].t() @ previous, dgates[:, 2 * H :].t() @ (saved[:, :H] * previous)])
 
 
-GRU_BEFORE = Cell(split, step, recompute, backward, unchanged, gradient_of_weight, equal_biases)
+GRU_BEFORE = Cell(split, step, recompute, backward, unchanged, unchanged, gradient_of_weight, equal_biases)

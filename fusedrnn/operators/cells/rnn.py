@@ -7,9 +7,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, equal_biases, one_product, times, to_initial, unchanged
+from fusedrnn.operators.cells.cell import (
+    Cell,
+    Rows,
+    Trace,
+    equal_biases,
+    one_product,
+    product,
+    times,
+    to_initial,
+    unchanged,
+)
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
+from fusedrnn.reference.norm import Gains
 
 Nonlinearity = Callable[[Tensor], Tensor]
 
@@ -23,9 +34,21 @@ def step_of(apply: Nonlinearity) -> Callable[..., None]:
     """The step with a nonlinearity that overwrites its argument."""
 
     def step(
-        gx: Rows, saved: Rows, h: Tensor, _c: None, w_t: Tensor, bias: Tensor, new_h: Tensor, _new_c: None, _: None
+        gx: Rows,
+        saved: Rows,
+        h: Tensor,
+        _c: None,
+        w_t: Tensor,
+        bias: Tensor,
+        new_h: Tensor,
+        _new_c: None,
+        _factor: None,
+        gains: Gains | None,
     ) -> None:
-        apply(torch.add(gx[0], bias, out=new_h).addmm_(h, w_t))
+        if gains is None:
+            apply(torch.add(gx[0], bias, out=new_h).addmm_(h, w_t))
+        else:
+            apply(torch.add(gx[0], product(h, w_t, bias, gains), out=new_h))
         saved[0].copy_(new_h)
 
     return step
@@ -34,8 +57,8 @@ def step_of(apply: Nonlinearity) -> Callable[..., None]:
 def recompute_of(apply: Nonlinearity) -> Callable[..., Tensor]:
     """The recomputation of h, from the h before, with a nonlinearity that overwrites its argument."""
 
-    def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
-        return apply(gx + recurrent_side(previous, w_hh, b_hh))
+    def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None, gain_hh: Tensor | None) -> Tensor:
+        return apply(gx + recurrent_side(previous, w_hh, b_hh, gain_hh))
 
     return recompute
 
@@ -47,7 +70,8 @@ def backward_of(
 
     def backward(trace: Trace) -> Backward:
         D, active, anew, new_h = trace.previous.shape[2], trace.active, trace.anew, trace.new_h
-        plain = active is None and anew is None and new_h is None
+        norm = trace.norm
+        plain = active is None and anew is None and new_h is None and norm is None
         slopes = derivative(trace.gates)
         if trace.ended is not None:
             slopes.masked_fill_(trace.ended, 0)
@@ -62,7 +86,7 @@ def backward_of(
                 if plain:
                     dh = found[t] @ w if before is None else torch.addmm(entering[before], found[t], w)
                     continue
-                after, dh = dh, found[t] @ w
+                after, dh = dh, (found[t] if norm is None else norm.step(found[t], t, d)) @ w
                 if new_h is not None:
                     dh.addcmul_(after, 1 - new_h[t, :, d])
                 if active is not None:
@@ -97,7 +121,7 @@ def through_relu(passes: Tensor, dh: Tensor, out: Tensor) -> None:
 
 
 def _cell(apply: Nonlinearity, backward: Callable[[Trace], Backward]) -> Cell:
-    return Cell(split, step_of(apply), recompute_of(apply), backward, unchanged, one_product, equal_biases)
+    return Cell(split, step_of(apply), recompute_of(apply), backward, unchanged, unchanged, one_product, equal_biases)
 
 
 RNN_TANH = _cell(torch.tanh_, backward_of(slope_of_tanh, through_tanh))
