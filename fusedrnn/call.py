@@ -39,6 +39,7 @@ class Spec(NamedTuple):
         zoneout: probabilities of keeping the old h and the old c of a unit (see `reference.noise`).
         recurrent_dropout: probability of dropping an element of the candidate, when training.
         heads: N, blocks of units that do not see each other's state (see `reference.heads`).
+        layer_norm: whether products and c are normalised (see `reference.norm`).
     """
 
     cell: str
@@ -55,6 +56,7 @@ class Spec(NamedTuple):
     zoneout: tuple[float, float] = (0.0, 0.0)
     recurrent_dropout: float = 0.0
     heads: int = 1
+    layer_norm: bool = False
 
     @property
     def gates(self) -> int:
@@ -67,11 +69,17 @@ class Spec(NamedTuple):
         return 1 if self.variational else 0
 
     def weight_shapes(self, layer: int) -> tuple[tuple[int, ...], ...]:
-        """Shapes of w_ih, w_hh, b_ih, b_hh and w_hr for one direction of `layer`, counted from 0."""
+        """Shapes of the `LayerWeights` of one direction of `layer`, counted from 0."""
         rows, width = self.gates * self.hidden_size, self.output_size
         inputs = self.directions * width if layer else self.input_size
         recurrent = (rows, width) if self.heads == 1 else (self.heads, rows // self.heads, width // self.heads)
-        return (rows, inputs), recurrent, (rows,), (rows,), (width, self.hidden_size)
+        return (rows, inputs), recurrent, (rows,), (rows,), (width, self.hidden_size), *self.gain_shapes
+
+    @property
+    def gain_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of gain_ih, gain_hh, gain_c and bias_c of one direction with layer normalisation; c is an LSTM's."""
+        rows = self.gates * self.hidden_size
+        return (rows,), (rows,), (self.hidden_size,), (self.hidden_size,)
 
     def state_shapes(self, batch: int) -> tuple[tuple[int, int, int], ...]:
         """Shapes of h, (L*D, B, P), and of c, (L*D, B, H), if the cell has one."""
@@ -92,34 +100,37 @@ class Weights:
     """The weights of a stack, as a flat list and by layer and direction.
 
     Attributes:
-        flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn; weights that are None are left out.
+        flat: for each layer and direction w_ih, w_hh, the biases and w_hr, as in torch.nn, then those of layer normalisation;
+            weights that are None are left out.
         bias: whether there are biases.
         projected: whether there is a projection, h = W_hr (o tanh(c)).
+        gains: number of weights of layer normalisation of a direction: 0 without, 4 for an LSTM, else 2.
     """
 
     _layers: Sequence[Sequence[LayerWeights]] | None = None
 
-    def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool) -> None:
-        self.flat, self.directions, self.bias, self.projected = flat, directions, bias, projected
+    def __init__(self, flat: list[Tensor], directions: int, *, bias: bool, projected: bool, gains: int = 0) -> None:
+        self.flat, self.directions, self.bias, self.projected, self.gains = flat, directions, bias, projected, gains
 
     @classmethod
     def of(cls, layers: Sequence[Sequence[LayerWeights]]) -> Weights:
         """Create from weights given by layer and direction."""
         first = layers[0][0]
         flat = [w for layer in layers for each in layer for w in each if w is not None]
-        weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None)
+        gains = sum(gain is not None for gain in first[5:])
+        weights = cls(flat, len(layers[0]), bias=first.b_ih is not None, projected=first.w_hr is not None, gains=gains)
         weights._layers = layers
         return weights
 
     @property
     def count(self) -> int:
         """Weights of a direction."""
-        return 2 + 2 * self.bias + self.projected
+        return 2 + 2 * self.bias + self.projected + self.gains
 
     def with_recurrent(self, change: Callable[[Tensor], Tensor]) -> Weights:
         """These weights with every w_hh changed."""
         flat = [change(w) if k % self.count == 1 else w for k, w in enumerate(self.flat)]
-        return Weights(flat, self.directions, bias=self.bias, projected=self.projected)
+        return Weights(flat, self.directions, bias=self.bias, projected=self.projected, gains=self.gains)
 
     @property
     def layers(self) -> Sequence[Sequence[LayerWeights]]:
@@ -130,8 +141,9 @@ class Weights:
         return self._layers
 
     def _direction(self, own: list[Tensor]) -> LayerWeights:
+        count = 2 + 2 * self.bias + self.projected
         b_ih, b_hh = own[2:4] if self.bias else (None, None)
-        return LayerWeights(own[0], own[1], b_ih, b_hh, own[-1] if self.projected else None)
+        return LayerWeights(own[0], own[1], b_ih, b_hh, own[count - 1] if self.projected else None, *own[count:])
 
 
 class Call(NamedTuple):
@@ -176,8 +188,8 @@ class Call(NamedTuple):
 
     @property
     def has_extras(self) -> bool:
-        """Whether there is what torch.nn's modules do not have, apart from dropout: resets, noise or heads."""
-        return self.resets is not None or self.noisy or self.spec.heads > 1
+        """Whether there is what torch.nn's modules do not have, apart from dropout: resets, noise, heads or normalisation."""
+        return self.resets is not None or self.noisy or self.spec.heads > 1 or self.spec.layer_norm
 
     def noise(self, layer: int) -> Noise | None:
         """The zoneout and recurrent dropout of `layer`, counted from 0; None without."""

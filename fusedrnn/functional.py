@@ -166,6 +166,7 @@ def _run(
         zoneout=option_checks.check_zoneout(zoneout, has_c=NUMBERS[cell].has_c),
         recurrent_dropout=option_checks.check_below_one("recurrent_dropout", recurrent_dropout),
         heads=heads,
+        layer_norm=first.gain_hh is not None,
     )
     call = Call(
         spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states, resets=resets

@@ -59,5 +59,13 @@ def check_extras(spec: Spec, *, projected: bool) -> None:
         raise ValueError(f"heads: expected a divisor of hidden_size {spec.hidden_size}, got {spec.heads}")
     if projected and any(spec.zoneout):
         raise ValueError(f"zoneout: expected 0 with a projection, which h is a product of, got {spec.zoneout}")
+    if spec.layer_norm and spec.cell == "gru_before":
+        raise ValueError("layer_norm: expected False with reset_after=False, whose last product is not of h, got True")
+    if spec.layer_norm and projected:
+        raise ValueError("layer_norm: expected False with a projection, which h is a product of, got True")
+    if spec.layer_norm and spec.heads > 1:
+        raise ValueError(
+            f"layer_norm: expected False with heads, which do not see each other's sums, got heads={spec.heads}"
+        )
     if projected and spec.heads > 1:
         raise ValueError(f"heads: expected 1 with a projection, which all units enter, got {spec.heads}")

@@ -47,6 +47,9 @@ def check_weights(spec: Spec, weights: Weights) -> None:
         if len(layer) != spec.directions:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
         for direction in layer:
+            wanted = (2 + 2 * NUMBERS[spec.cell].has_c) * spec.layer_norm
+            if (found := sum(gain is not None for gain in direction[5:])) != wanted:
+                raise RuntimeError(f"layer {depth}: expected {wanted} weights of layer normalisation, got {found}")
             for name, weight, shape in zip(LayerWeights._fields, direction, spec.weight_shapes(depth), strict=True):
                 if weight is not None and weight.shape != shape:
                     raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")

@@ -114,7 +114,7 @@ def _with_leaves(call: Call, upstream: tuple[Tensor, ...]) -> Problem:
 def _flat(kind: Kind, device: torch.device, random: torch.Generator) -> list[Tensor]:
     """Weights as torch initialises them, in one block of memory where cuDNN wants it."""
     k = kind.hidden_size**-0.5
-    spec, kept = spec_of(kind), (True, True, kind.bias, kind.bias, kind.projected)
+    spec, kept = spec_of(kind), (True, True, kind.bias, kind.bias, kind.projected, *[False] * 4)
 
     def draw(shape: tuple[int, ...]) -> Tensor:
         return torch.empty(shape, device=device, dtype=kind.torch_dtype).uniform_(-k, k, generator=random)

@@ -36,6 +36,8 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
+    if call.spec.layer_norm:
+        return "expected layer_norm=False, got True; backends 'auto', 'aten' and 'reference' serve it"
     if call.has_extras and recording():
         return "expected torch.compile or torch.export, got torch.jit.trace, which cannot save the kernels' operator"
     reason = refuse_input(call.input)

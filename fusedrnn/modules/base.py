@@ -18,8 +18,8 @@ from fusedrnn.context import recording, transformed
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
-from fusedrnn.modules.heads import WithHeads
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
+from fusedrnn.modules.parameters import WithParameters
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import record, scriptable
 
@@ -34,10 +34,11 @@ class Options(TypedDict, total=False):
     zoneout: float | tuple[float, float]
     recurrent_dropout: float
     heads: int
+    layer_norm: bool
     memory: str
 
 
-class FusedRNNBase(Quantizable, WithHeads):
+class FusedRNNBase(Quantizable, WithParameters):
     """Base of `FusedGRU`, `FusedLSTM` and `FusedRNN`.
 
     `nn.RNNBase` provides parameters, initialisation, state_dict and introspection. `nn.GRU` and `nn.LSTM` are not base classes
@@ -55,9 +56,10 @@ class FusedRNNBase(Quantizable, WithHeads):
         zoneout: float | tuple[float, float] = 0.0,
         recurrent_dropout: float = 0.0,
         heads: int = 1,
+        layer_norm: bool = False,
         memory: str = "save",
     ) -> None:
-        """Check and store the `Options`; with `heads` also make the recurrent weights of these, and draw all weights anew."""
+        """Check and store the `Options`, and make the parameters of those that have some."""
         self.backend = None if backend is None else check_name(backend)
         self.memory = option_checks.check_memory(memory)
         self.variational = variational
@@ -67,9 +69,9 @@ class FusedRNNBase(Quantizable, WithHeads):
         self.zoneout = zoneout
         self.recurrent_dropout = option_checks.check_below_one("recurrent_dropout", recurrent_dropout)
         self.heads = option_checks.check_heads(heads)
+        self.layer_norm = layer_norm
         option_checks.check_extras(self._spec(), projected=self.proj_size > 0)
-        if heads > 1:
-            self._make_heads()
+        self._make_parameters()
 
     @property
     def _flat_weights(self) -> list[Any]:
@@ -107,6 +109,7 @@ class FusedRNNBase(Quantizable, WithHeads):
             option_checks.check_zoneout(self.zoneout, has_c=NUMBERS[self._cell].has_c),
             self.recurrent_dropout,
             self.heads,
+            self.layer_norm,
         )
 
     def _weights(self) -> Weights:
@@ -115,13 +118,10 @@ class FusedRNNBase(Quantizable, WithHeads):
         names = self._flat_weights_names
         flat: list[Any] = [own[name] if name in own else getattr(self, name) for name in names]
         directions = 2 if self.bidirectional else 1
-        weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0)
+        weights = Weights(flat, directions, bias=bool(self.bias), projected=self.proj_size > 0, gains=self._gains)
         checks.check_flat(names, weights, self.num_layers)
-        if (
-            flat[0].is_cuda
-            and self.heads == 1
-            and not (torch.compiler.is_compiling() or transformed() or is_parametrized(self))
-        ):
+        tracked = torch.compiler.is_compiling() or transformed() or is_parametrized(self)
+        if flat[0].is_cuda and not (tracked or self._own_parameters):
             self._update_flat_weights()  # moves them into one block of memory for cuDNN, also after a weight was replaced
         return weights
 
@@ -238,6 +238,7 @@ class FusedRNNBase(Quantizable, WithHeads):
         rates = ((name, getattr(self, name)) for name in names)
         given = super().extra_repr() + "".join(f", {name}={value!r}" for name, value in rates if value)
         given += "" if self.heads == 1 else f", heads={self.heads}"
+        given += ", layer_norm=True" if self.layer_norm else ""
         return given + ("" if self.memory == "save" else f", memory={self.memory!r}")
 
 

@@ -46,7 +46,7 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
-    if module.zoneout or module.heads != 1 or (module.recurrent_dropout and module.training):
+    if module.zoneout or module.heads != 1 or module.layer_norm or (module.recurrent_dropout and module.training):
         return None
     if _is_tracing():  # torch.jit.trace, for which sizes must not become numbers
         return None
@@ -190,7 +190,7 @@ def _shapes(
     spec = Spec(cell, input_size, hidden_size, proj_size or hidden_size, num_layers, 2 if bidirectional else 1)
     if proj_size == hidden_size:
         return None, spec.state_shapes(batch)
-    kept = (True, True, bias, bias, proj_size > 0)
+    kept = (True, True, bias, bias, proj_size > 0, False, False, False, False)
     every = [spec.weight_shapes(depth) for depth in range(num_layers) for _ in range(spec.directions)]
     weights = [shape for shapes in every for shape, keep in zip(shapes, kept, strict=True) if keep]
     return weights, spec.state_shapes(batch)

@@ -63,6 +63,9 @@ class FusedGRU(_WithoutC):
             dropout without memory loss", 2016); from 0 to below 1, and not for `FusedRNN`. Default: 0.
         heads: N, blocks of H / N units that do not see each other's state: `weight_hh` are (N, G*H/N, H/N). All weights are drawn
             as those of a layer of H / N units. Default: 1.
+        layer_norm: whether the input side, the recurrent product and, of an LSTM, c before its tanh are normalised (Ba et al.,
+            "Layer normalization", 2016, see `reference.norm`), with parameters `gain_ih`, `gain_hh`, and `gain_c` and `bias_c` of
+            an LSTM in each layer and direction. Not with reset_after=False, proj_size or heads. Default: False.
         memory: "save", or "recompute" to save no gates for the backward: see `functional.gru`. Default: "save".
 
     `forward(input, hx=None, lengths=None)` takes what `torch.nn.GRU` takes, and also token ids: int64 or int32 (T, B), or (B, T)

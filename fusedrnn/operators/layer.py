@@ -17,7 +17,7 @@ from fusedrnn.operators.sweep import sweep
 from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference.loop import begins
 from fusedrnn.reference.noise import Noise
-from fusedrnn.reference.stack import Between, Layer, LayerWeights, side_by_side
+from fusedrnn.reference.stack import Between, Layer, LayerWeights, input_of, side_by_side
 
 Rows = tuple[int, int]
 """The launch configurations of the forward and the backward sweep, as `Sweep` has them."""
@@ -111,8 +111,13 @@ def _run(
     h0, *c = states
     c0 = c[0] if c else None
     seed, p, shared = drop or NONE
-    weights = (w.w_ih, w.w_hh, w.b_ih, w.b_hh)
+    w_ih: Tensor | None = w.w_ih
+    b_ih: Tensor | None = w.b_ih
+    if w.gain_ih is not None:  # the input side is normalised, and differentiated by autograd
+        x, w_ih, b_ih = input_of(x, w).flatten(2), None, None
+    weights = (w_ih, w.w_hh, b_ih, w.b_hh)
     arguments = Sweep(engine, cell, x, h0, c0, *weights, lengths, keep, seed, p, shared, *rows, *extras.fields)
+    arguments = arguments._replace(gain_hh=w.gain_hh, gain_c=w.gain_c, bias_c=w.bias_c)
     output, h_n, cells, c_n, _, dropped = sweep(*arguments)
     return *(((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))), dropped
 
