@@ -18,6 +18,7 @@ import pandas as pd
 
 from benchmarks.gpu.plan import table as plan_table
 from benchmarks.machine_code import aot_record
+from benchmarks.machine_code.variants import ratios
 from benchmarks.measuring import cpu_report
 from benchmarks.measuring.cpu_pairs import GOAL
 from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
@@ -174,9 +175,25 @@ def plan(results: Path) -> str:
     return plan_table(8.0)
 
 
+def variants(results: Path) -> str:
+    """What the options of OPTIONS.md cost a step."""
+    record = load(results / "variants.json")
+    told = record.environment
+    assert told["measured"] is False
+    head = (
+        f"Predicted cycles a step over those of the plain cell, {told['chip']}, {told['dtype']}, B={told['B']}, from the machine "
+        f"code of Triton {told['triton']}; **nothing in this table was measured**."
+    )
+    of = [(r["cell"], r["H"], r["sweep"], r["cycles"]) for r in record.rows if r["variant"] == "plain"]
+    columns = ["", *(f"{cell.upper()} {H} {sweep}" for cell, H, sweep, _ in of)]
+    lines = [["plain, cycles", *(cycles for *_, cycles in of)]]
+    lines += [[name, *(f"{ratio:.2f}" for ratio in found)] for name, found in ratios(record.rows).items()]
+    return f"{head}\n\n{markdown(columns, lines)}"
+
+
 PARTS = {
     "speed": speed, "cpu": cpu, "cpu_paths": cpu_paths, "cpu_slow": cpu_slow, "predictions": predictions, "aot": aot,
-    "flashrnn": flashrnn, "plan": plan,
+    "flashrnn": flashrnn, "plan": plan, "variants": variants,
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def test_compiled_exported_copied_pickled_and_mapped_calls_give_the_same(kind):
 def test_it_is_left_by_restore_and_refused_by_torchscript(kind):
     model = nn.Sequential(build(kind))
     assert restore_rnns(model).left == {"0": "torch.nn has no layer_norm=True"}
-    with pytest.raises(RuntimeError, match="torch.nn has no layer_norm=True"):
+    with pytest.raises(RuntimeError, match=r"torch\.nn has no layer_norm=True"):
         torch.jit.script(model[0])
 
 
@@ -154,8 +154,8 @@ def test_what_it_cannot_be_combined_with_is_refused(cls, options, message):
 def test_weights_without_gains_are_refused():
     module = build("gru", num_layers=2)
     above = module._weights().layers[1]
+    layers = [module._weights().layers[0], [w._replace(gain_ih=None, gain_hh=None) for w in above]]
     with pytest.raises(RuntimeError, match="layer 1: expected 2 weights of layer normalisation, got 0"):
-        layers = [module._weights().layers[0], [w._replace(gain_ih=None, gain_hh=None) for w in above]]
         fusedrnn.functional.gru(torch.randn(T, B, I, dtype=torch.float64), None, layers)
     module.layer_norm = False
     with pytest.raises(RuntimeError, match=r"weights: expected 8 .*, got 12"):
