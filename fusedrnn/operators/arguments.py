@@ -1,20 +1,38 @@
-"""Arguments of `fusedrnn::sweep` and `fusedrnn::sweep_backward` in the order of their schemas, which are generated from them."""
+"""Arguments of `fusedrnn::sweep` and `fusedrnn::sweep_backward`: by name, and packed as in their schemas.
+
+torch fills in the arguments of an operator in a time that grows with the square of their number, so that what is rarely used is
+packed: all numbers in one list, all parameters of layer normalisation in one tensor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
 
+import torch
 from torch import Tensor
 
 from fusedrnn.reference.noise import Noise
 from fusedrnn.reference.norm import Gains
 
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", int: "int", float: "float"}
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", str: "str", bool: "bool", list[float]: "float[]"}
+_NUMBERS: dict[str, Callable[[float], Any]] = {
+    "p": float,
+    "shared": bool,
+    "forward_row": int,
+    "backward_row": int,
+    "zoneout_h": float,
+    "zoneout_c": float,
+    "candidate_p": float,
+    "candidate_shared": bool,
+    "heads": int,
+}
+"""The fields of a `Sweep` that are packed as numbers, in order."""
 
 
 class Sweep(NamedTuple):
-    """Arguments of `fusedrnn::sweep`: one layer with all its directions.
+    """Arguments of a sweep by name: one layer with all its directions.
 
     Attributes:
         engine: "triton" or "unrolled".
@@ -79,9 +97,54 @@ class Sweep(NamedTuple):
         zoneout = (self.zoneout_h, self.zoneout_c)
         return Noise(self.noise_seed, zoneout, self.candidate_p, self.candidate_shared)
 
+    def packed(self) -> Packed:
+        """The arguments of the operator."""
+        gains = self.gains
+        norm = None if gains is None else torch.cat([gain for gain in gains if gain is not None], 1)
+        given = _numbers_of(self)
+        numbers = [] if given == _PLAIN else [float(number) for number in given]
+        return Packed(*self[:12], self.resets, self.noise_seed, norm, numbers)
+
+
+_numbers_of = attrgetter(*_NUMBERS)
+_PLAIN = tuple(Sweep._field_defaults[name] for name in _NUMBERS)
+
+
+class Packed(NamedTuple):
+    """Arguments of `fusedrnn::sweep`: fields of a `Sweep`, its gains as one tensor, its numbers as a list, [] for the defaults."""
+
+    engine: str
+    cell: str
+    x: Tensor
+    h0: Tensor
+    c0: Tensor | None
+    w_ih: Tensor | None
+    w_hh: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    lengths: Tensor | None
+    keep_gates: bool
+    seed: Tensor | None = None
+    resets: Tensor | None = None
+    noise_seed: Tensor | None = None
+    norm: Tensor | None = None
+    numbers: list[float] = []  # noqa: RUF012  # the default of the schema
+
+    def by_name(self) -> Sweep:
+        """The fields by name."""
+        sweep = Sweep(*self[:12], resets=self.resets, noise_seed=self.noise_seed)
+        if self.numbers:
+            values = zip(_NUMBERS.items(), self.numbers, strict=True)
+            sweep = sweep._replace(**{name: kind(value) for (name, kind), value in values})
+        if self.norm is None:
+            return sweep
+        rows, H = self.w_hh.shape[1], self.h0.shape[-1]
+        gain_hh, *of_c = self.norm.split([rows, *[H] * (2 * (self.c0 is not None))], 1)
+        return sweep._replace(gain_hh=gain_hh, **dict(zip(("gain_c", "bias_c"), of_c, strict=False)))
+
 
 class Gradients(NamedTuple):
-    """What `fusedrnn::sweep_backward` takes after the arguments of the `Sweep` that it differentiates.
+    """What `fusedrnn::sweep_backward` takes after the arguments of the sweep that it differentiates.
 
     Attributes:
         output, cells, gates: results of the forward; `gates` is empty if they were not saved.
@@ -100,11 +163,11 @@ class Gradients(NamedTuple):
     need_x: bool
 
 
-DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gain_hh", "gain_c", "bias_c")
-"""The differentiable arguments of a sweep, in the order in which `sweep_backward` returns their gradients."""
+DIFFERENTIABLE = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "norm")
+"""The differentiable arguments of the operator, in the order in which `sweep_backward` returns their gradients."""
 
 
-def schema(*arguments: type[Sweep] | type[Gradients], results: int) -> str:
+def schema(*arguments: type[Packed] | type[Gradients], results: int) -> str:
     """The schema of an operator with the fields of all `arguments` that returns so many tensors.
 
     Only the fields of the last one may have defaults.
@@ -116,7 +179,7 @@ def schema(*arguments: type[Sweep] | type[Gradients], results: int) -> str:
     return f"({', '.join(given)}) -> ({', '.join(['Tensor'] * results)})"
 
 
-def split(arguments: Sequence[Any]) -> tuple[Sweep, Gradients]:
-    """The arguments of `fusedrnn::sweep_backward` by name."""
-    count = len(Sweep._fields)
-    return Sweep(*arguments[:count]), Gradients(*arguments[count:])
+def split(arguments: Sequence[Any]) -> tuple[Packed, Gradients]:
+    """The two parts of the arguments of `fusedrnn::sweep_backward`."""
+    count = len(Packed._fields)
+    return Packed(*arguments[:count]), Gradients(*arguments[count:])

@@ -10,23 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Sweep, split
+from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Packed, Sweep, split
 from fusedrnn.operators.time_parallel import input_side
 from fusedrnn.reference import counter_dropout as plain
 from fusedrnn.reference.cells import SWEEPS
 
 Results = tuple[Tensor | None, ...]
 OTHERS = ("lengths", "seed", "resets", "noise_seed")
-"""The tensors of a `Sweep` that have no gradient."""
+"""The tensors among the arguments that have no gradient."""
 TENSORS = (*DIFFERENTIABLE, *OTHERS)
-"""The fields of a `Sweep` that are saved as tensors."""
+"""The arguments that are saved as tensors."""
 RESULTS = ("d_output", "d_h_n", "d_cells", "d_c_n", "d_dropped")
 """Gradients of the results: of those of `reference_sweep`, in its order, and of the dropped output."""
 
 
 def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Save the arguments and results of a `Sweep` that `backward` needs."""
-    a = Sweep(*inputs)
+    """Save the arguments and results of a sweep that `backward` needs."""
+    a = Packed(*inputs)
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[4])
     absent: dict[str, Any] = dict.fromkeys(TENSORS)
@@ -35,18 +35,18 @@ def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def backward(ctx: Any, d_output: Any, d_h_n: Any, d_cells: Any, d_c_n: Any, _: None, d_dropped: Any) -> Results:
-    """Gradients of the arguments of a `Sweep`."""
+    """Gradients of the arguments of a sweep."""
     *tensors, output, cells, gates = ctx.saved_tensors
     a = ctx.others._replace(**dict(zip(TENSORS, tensors, strict=True)))
-    needed = dict(zip(Sweep._fields, ctx.needs_input_grad, strict=False))  # trailing defaults are left out
+    needed = dict(zip(Packed._fields, ctx.needs_input_grad, strict=False))  # trailing defaults are left out
     d_cells, d_c_n = (None, None) if a.c0 is None else (d_cells, d_c_n)
     g = Gradients(output, cells, gates, d_output, d_h_n, d_cells, d_c_n, d_dropped, needed["x"])
     gradients = dict(zip(DIFFERENTIABLE, torch.ops.fusedrnn.sweep_backward.default(*a, *g), strict=True))
-    return tuple(gradients[n] if needed.get(n) and getattr(a, n) is not None else None for n in Sweep._fields)
+    return tuple(gradients[n] if needed.get(n) and getattr(a, n) is not None else None for n in Packed._fields)
 
 
 def setup_second(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    """Save what `second_backward` needs of a `Sweep` and its `Gradients`."""
+    """Save what `second_backward` needs of a sweep and its `Gradients`."""
     a, g = split(inputs)
     absent: dict[str, Any] = dict.fromkeys(TENSORS)
     ctx.others = a._replace(**absent)
@@ -65,10 +65,11 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
     with torch.enable_grad():
         given = {name: _variable(tensor, further) for name, tensor in saved.items()}
         inputs = [given[name] for name in DIFFERENTIABLE]
-        expected = reference_sweep(a._replace(**dict(zip(DIFFERENTIABLE, inputs, strict=True))))
+        named = a._replace(**dict(zip(DIFFERENTIABLE, inputs, strict=True))).by_name()
+        expected = reference_sweep(named)
         results = dict(zip(RESULTS, expected, strict=False))
         if given["d_dropped"] is not None:
-            results["d_dropped"] = plain.counter_dropout(results["d_output"], a.p, a.seed, int(a.shared))
+            results["d_dropped"] = plain.counter_dropout(results["d_output"], named.p, a.seed, int(named.shared))
         pairs = [(result, d) for name, result in results.items() if (d := given[name]) is not None]
         leaves = {
             name: t for name, t in zip(DIFFERENTIABLE, inputs, strict=True) if t is not None and t.is_floating_point()
@@ -87,7 +88,7 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
         if second is not None and (g := gradients.get(name)) is not None and g.requires_grad
     ]
     if not used:
-        return (None,) * len(Sweep._fields + Gradients._fields)
+        return (None,) * len(Packed._fields + Gradients._fields)
     variables = {name: t for name, t in given.items() if t is not None and t.is_floating_point()}
     found = torch.autograd.grad(
         [g for g, _ in used],
@@ -97,7 +98,7 @@ def second_backward(ctx: Any, *seconds: Tensor | None) -> Results:
         create_graph=further,
     )
     by_name = dict(zip(variables, found, strict=True))
-    return tuple(by_name.get(name) for name in Sweep._fields + Gradients._fields)
+    return tuple(by_name.get(name) for name in Packed._fields + Gradients._fields)
 
 
 def reference_sweep(a: Sweep) -> tuple[Tensor, ...]:

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from fusedrnn.operators.arguments import Sweep, split
+from fusedrnn.operators.arguments import Packed, split
 
 COUNTER = "torch.utils.flop_counter"
 
 
 def sweep(*arguments: Any, out_val: Any = None, **named: Any) -> int:
     """Of `fusedrnn::sweep`: the input product and T recurrent products, on every engine and for every cell."""
-    return sum(_products(Sweep(*arguments, **named)))
+    return sum(_products(Packed(*arguments, **named)))
 
 
 def sweep_backward(*arguments: Any, out_val: Any = None) -> int:
@@ -37,7 +37,7 @@ def sweep_backward(*arguments: Any, out_val: Any = None) -> int:
     return inputs * (1 + g.need_x) + 2 * recurrent + again
 
 
-def _products(a: Sweep) -> tuple[int, int]:
+def _products(a: Packed) -> tuple[int, int]:
     """The input product, 0 for ids and for pre-activations, and the recurrent ones: every row times a weight of all directions."""
     rows = a.x.shape[0] * a.x.shape[1]
     inputs = 0 if a.w_ih is None or not a.x.is_floating_point() else 2 * rows * a.w_ih.numel()

@@ -118,7 +118,7 @@ def _run(
     weights = (w_ih, w.w_hh, b_ih, w.b_hh)
     arguments = Sweep(engine, cell, x, h0, c0, *weights, lengths, keep, seed, p, shared, *rows, *extras.fields)
     arguments = arguments._replace(gain_hh=w.gain_hh, gain_c=w.gain_c, bias_c=w.bias_c)
-    output, h_n, cells, c_n, _, dropped = sweep(*arguments)
+    output, h_n, cells, c_n, _, dropped = sweep(*arguments.packed())
     return *(((output,), (h_n,)) if c0 is None else ((output, cells), (h_n, c_n))), dropped
 
 
@@ -147,7 +147,7 @@ def _projected(
     gx = gx + torch.where((begun if anew is None else begun | anew).unsqueeze(-1), first, 0)
     tensors = (gx.flatten(2), torch.zeros_like(c0), c0, None, w_hh @ w_hr, None, w.b_hh, lengths)
     arguments = Sweep(engine, "lstm", *tensors, keep, *NONE, *rows, *extras.fields)
-    m, m_n, cells, c_n, *_ = sweep(*arguments)
+    m, m_n, cells, c_n, *_ = sweep(*arguments.packed())
     output = torch.stack([linear(m[:, :, d], w_hr[d]) for d in range(len(w_hr))], 2)
     h_n = m_n @ w_hr.transpose(1, 2)
     if lengths is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives, flops, unrolled
 from fusedrnn.operators import dropout as dropout_ops
-from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Sweep, schema, split
+from fusedrnn.operators.arguments import DIFFERENTIABLE, Gradients, Packed, Sweep, schema, split
 from fusedrnn.operators.cells import CELLS
 from fusedrnn.operators.cells.cell import one_product
 from fusedrnn.operators.normalised import Normalised
@@ -41,15 +41,15 @@ def _engine(name: str) -> Any:
     return unrolled
 
 
-@torch.library.custom_op("fusedrnn::sweep", mutates_args=(), schema=schema(Sweep, results=6))
+@torch.library.custom_op("fusedrnn::sweep", mutates_args=(), schema=schema(Packed, results=6))
 def sweep(*arguments: Any) -> Results:
-    """Run one layer; the arguments are those of `Sweep`.
+    """Run one layer; the arguments are those of `Packed`.
 
     Returns:
         output (T, B, D, H), h_n (D, B, H), every c_t (T, B, D, H), c_n (D, B, H), gates (T, B, D, S*H), the output after dropout
         (T, B, D, H). Without c, c_t and c_n are empty; so are gates that are not saved, and the last one without dropout.
     """
-    a = Sweep(*arguments)
+    a = Packed(*arguments).by_name()
     gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     drop = None if a.seed is None else Dropout(a.seed, a.p, a.shared)
@@ -64,7 +64,7 @@ def sweep(*arguments: Any) -> Results:
 
 @sweep.register_fake
 def _(*arguments: Any) -> Results:
-    a = Sweep(*arguments)
+    a = Packed(*arguments).by_name()
     if torch.onnx.is_in_onnx_export():  # instead of `backends.onnx`
         raise RuntimeError(
             "torch.onnx.export: expected a module, not an ExportedProgram or a strict export, which have our operators, and a call "
@@ -83,10 +83,11 @@ def _(*arguments: Any) -> Results:
     return tuple(a.h0.new_empty(shape) for shape in shapes)
 
 
-@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), schema=schema(Sweep, Gradients, results=10))
+@torch.library.custom_op("fusedrnn::sweep_backward", mutates_args=(), schema=schema(Packed, Gradients, results=8))
 def sweep_backward(*arguments: Any) -> Results:
-    """Gradients of the `DIFFERENTIABLE`, empty if there is none; the arguments: `Sweep`, `Gradients`."""
-    a, g = split(arguments)
+    """Gradients of the `DIFFERENTIABLE`, empty if there is none; the arguments: `Packed`, `Gradients`."""
+    packed, g = split(arguments)
+    a = packed.by_name()
     cell = CELLS[a.cell]
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     d_output, drop = _through_dropout(a, g)
@@ -111,9 +112,10 @@ def sweep_backward(*arguments: Any) -> Results:
         dx, dw_ih = input_gradients(a.x, a.w_ih, dgx, need_x=g.need_x)
     biased = a.b_ih is not None or a.b_hh is not None
     db_ih, db_hh = cell.gradients_of_biases(swept.dgates) if biased else (None, None)
-    d_recurrent, d_gain = swept.dgates, None
+    d_recurrent, d_norm = swept.dgates, None
     if norm is not None:
         d_recurrent, d_gain = norm.backward(cell.products(swept.dgates))
+        d_norm = torch.cat([d for d in (d_gain, swept.d_gain_c, swept.d_bias_c) if d is not None], 1)
     return _or_empty(
         a.h0,
         dx,
@@ -123,9 +125,7 @@ def sweep_backward(*arguments: Any) -> Results:
         recurrent_gradient(one_product if norm is not None else cell.gradient_of_weight, d_recurrent, previous, gates),
         None if a.b_ih is None else db_ih,
         None if a.b_hh is None else db_hh,
-        d_gain,
-        swept.d_gain_c,
-        swept.d_bias_c,
+        d_norm,
     )
 
 

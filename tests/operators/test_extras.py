@@ -8,10 +8,11 @@ import torch
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators import derivatives
 from fusedrnn.operators import sweep as ops
-from fusedrnn.operators.arguments import DIFFERENTIABLE, Sweep
+from fusedrnn.operators.arguments import Sweep
 from fusedrnn.reference.counter_dropout import counter_dropout
 
 CELLS = tuple(NUMBERS)
+LEAVES = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "gain_hh", "gain_c", "bias_c")
 
 
 def seeds():
@@ -54,12 +55,12 @@ def case(draw, cell, engine="unrolled", small=False):
 def both(a):
     """All results, and their gradients with random weights, of the reference and of the operator."""
     expected = list(derivatives.reference_sweep(a))
-    found = ops.sweep(*a)
+    found = ops.sweep(*a.packed())
     results = list(found[: len(expected)])
     if a.seed is not None:
         expected.append(counter_dropout(expected[0], a.p, a.seed, int(a.shared)))
         results.append(found[5])
-    leaves = [t for name in DIFFERENTIABLE if (t := getattr(a, name)) is not None]
+    leaves = [t for name in LEAVES if (t := getattr(a, name)) is not None]
     weights = [torch.randn_like(r) for r in expected]
     for each in (expected, results):
         yield [*each, *torch.autograd.grad(each, leaves, weights, materialize_grads=True)]
@@ -90,10 +91,11 @@ def test_first_and_second_derivatives_by_finite_differences(cell):
     draw = random.Random(f"{cell} derivatives")
     for _ in range(3):
         a = case(draw, cell, small=True)
-        names = [name for name in DIFFERENTIABLE if getattr(a, name) is not None]
+        names = [name for name in LEAVES if getattr(a, name) is not None]
 
         def function(*given, a=a, names=names):
-            return ops.sweep(*a._replace(**dict(zip(names, given, strict=True))))[: 4 if a.c0 is not None else 2]
+            packed = a._replace(**dict(zip(names, given, strict=True))).packed()
+            return ops.sweep(*packed)[: 4 if a.c0 is not None else 2]
 
         leaves = [getattr(a, name) for name in names]
         assert torch.autograd.gradcheck(function, leaves)
@@ -109,7 +111,9 @@ def test_the_operator_with_options_passes_torchs_own_checks(cell, engine):
     for _ in range(2 if engine == "unrolled" else 1):
         a = case(draw, cell, engine)
         a = a if engine == "unrolled" else a._replace(gain_hh=None, gain_c=None, bias_c=None)
-        torch.library.opcheck(ops.sweep, tuple(a))
+        packed = a.packed()
+        norm = None if packed.norm is None else packed.norm.detach().requires_grad_()
+        torch.library.opcheck(ops.sweep, tuple(packed._replace(norm=norm)))
 
 
 @pytest.mark.parametrize("engine", ["unrolled", "triton"])
@@ -124,7 +128,9 @@ def test_low_precision_is_near_float64(engine):
     def run(engine, dtype, options):
         given = [t.to(dtype) for t in (gx.flatten(2), h0, c0)]
         a = Sweep(engine, "lstm", *given, None, (w_hh / 6).to(dtype), None, None, None, False, **options)
-        return ops.sweep(*a)[0].double() if engine != "reference" else derivatives.reference_sweep(a)[0].double()
+        return (
+            ops.sweep(*a.packed())[0].double() if engine != "reference" else derivatives.reference_sweep(a)[0].double()
+        )
 
     for given in (options, options | {"noise_seed": None, "candidate_p": 0.0}):
         exact = run("reference", torch.float64, given)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from fusedrnn.operators.normalised import Normalised
@@ -88,9 +87,9 @@ def times(T: int, d: int, heads: int = 1) -> range:
     return range(T) if d < heads else range(T - 1, -1, -1)
 
 
-def product(h: Tensor, w_t: Tensor, bias: Tensor, gains: Gains | None) -> Tensor:
-    """W_hh h + b_hh of one step, normalised if there are gains."""
-    return torch.addmm(bias, h, w_t) if gains is None else scaled(h @ w_t, gains.gain_hh, bias)
+def normalised_product(h: Tensor, w_t: Tensor, bias: Tensor, gains: Gains) -> Tensor:
+    """W_hh h + b_hh of one step, with the product normalised."""
+    return scaled(h @ w_t, gains.gain_hh, bias)
 
 
 def to_initial(gradient: Tensor, anew: Tensor, initial: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusedrnn.operators.cells.cell import Cell, Rows, Trace, product, times, to_initial
+from fusedrnn.operators.cells.cell import Cell, Rows, Trace, normalised_product, times, to_initial
 from fusedrnn.operators.results import Backward
 from fusedrnn.operators.time_parallel import recurrent_side
 from fusedrnn.reference.noise import times_factor
@@ -33,11 +33,12 @@ def step(
     """One step."""
     H = h.shape[-1]
     (x_rz, _, _, x_n), (rz, r, z, n, m) = gx, saved
-    a_rz, a_n = product(h, w_t, bias, gains).split_with_sizes((2 * H, H), -1)
+    a = torch.addmm(bias, h, w_t) if gains is None else normalised_product(h, w_t, bias, gains)
+    a_rz, a_n = a.split_with_sizes((2 * H, H), -1)
     torch.add(x_rz, a_rz, out=rz).sigmoid_()
     m.copy_(a_n)
     torch.addcmul(x_n, r, a_n, out=n).tanh_()
-    torch.lerp(times_factor(n, factor), h, z, out=new_h)
+    torch.lerp(n if factor is None else times_factor(n, factor), h, z, out=new_h)
 
 
 def recompute(gx: Tensor, previous: Tensor, w_hh: Tensor, b_hh: Tensor | None, gain_hh: Tensor | None) -> Tensor:

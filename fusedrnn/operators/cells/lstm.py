@@ -10,8 +10,8 @@ from fusedrnn.operators.cells.cell import (
     Rows,
     Trace,
     equal_biases,
+    normalised_product,
     one_product,
-    product,
     times,
     to_initial,
     unchanged,
@@ -46,11 +46,11 @@ def step(
     if gains is None:
         torch.add(gx[0], bias, out=gates).addmm_(h, w_t)
     else:
-        torch.add(gx[0], product(h, w_t, bias, gains), out=gates)
+        torch.add(gx[0], normalised_product(h, w_t, bias, gains), out=gates)
     i_f.sigmoid_()
     g.tanh_()
     o.sigmoid_()
-    torch.mul(f, c, out=new_c).addcmul_(i, times_factor(g, factor))
+    torch.mul(f, c, out=new_c).addcmul_(i, g if factor is None else times_factor(g, factor))
     seen = new_c if gains is None or gains.gain_c is None else scaled(new_c, gains.gain_c, gains.bias_c)
     torch.tanh(seen, out=new_h).mul_(o)
 

@@ -12,8 +12,8 @@ from fusedrnn.operators.cells.cell import (
     Rows,
     Trace,
     equal_biases,
+    normalised_product,
     one_product,
-    product,
     times,
     to_initial,
     unchanged,
@@ -48,7 +48,7 @@ def step_of(apply: Nonlinearity) -> Callable[..., None]:
         if gains is None:
             apply(torch.add(gx[0], bias, out=new_h).addmm_(h, w_t))
         else:
-            apply(torch.add(gx[0], product(h, w_t, bias, gains), out=new_h))
+            apply(torch.add(gx[0], normalised_product(h, w_t, bias, gains), out=new_h))
         saved[0].copy_(new_h)
 
     return step
