@@ -7,7 +7,6 @@ packed: all numbers in one list, all parameters of layer normalisation in one te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple, get_type_hints
 
 import torch
@@ -101,12 +100,11 @@ class Sweep(NamedTuple):
         """The arguments of the operator."""
         gains = self.gains
         norm = None if gains is None else torch.cat([gain for gain in gains if gain is not None], 1)
-        given = _numbers_of(self)
+        given = tuple([getattr(self, name) for name in _NUMBERS])
         numbers = [] if given == _PLAIN else [float(number) for number in given]
         return Packed(*self[:12], self.resets, self.noise_seed, norm, numbers)
 
 
-_numbers_of = attrgetter(*_NUMBERS)
 _PLAIN = tuple(Sweep._field_defaults[name] for name in _NUMBERS)
 
 

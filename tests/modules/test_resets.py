@@ -361,6 +361,7 @@ def test_a_nested_tensor_has_none():
         FusedGRU(I, H)(nested, resets=RESETS)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_kernels_take_them_while_traced_by_dynamo_only():
     pytest.importorskip("triton")
     module, reference = FusedGRU(I, H, backend="triton"), FusedGRU(I, H, backend="reference")
