@@ -1,0 +1,1 @@
+"""Episodes one after the other in a sample; the parts of `examples/episodes.py`."""
