@@ -28,7 +28,8 @@ def seen(name, out, *options):
 
 @pytest.mark.parametrize("backend", ["reference", "aten"])
 @pytest.mark.parametrize(
-    "name", ["bidirectional", "cells", "deep", "dropin", "dropout_mlp", "episodes", "gradients", "lyrics"]
+    "name",
+    ["bidirectional", "cells", "deep", "dropin", "dropout_mlp", "episodes", "gradients", "lyrics", "regularised"],
 )
 def test_the_backend_is_the_one_that_was_asked_for(name, backend, tmp_path, monkeypatch):
     for asker in (dispatch, pointwise):
@@ -43,6 +44,7 @@ FIRST = {  # what is first made from the seed, and how the seed is found in it
     "bidirectional": ("torch.manual_seed", lambda seed: seed),
     "dropin": ("torch.manual_seed", lambda seed: seed),
     "episodes": ("torch.manual_seed", lambda seed: seed),
+    "regularised": ("torch.manual_seed", lambda seed: seed),
     "lyrics": ("torch.manual_seed", lambda seed: seed),
     "cells": ("torch.manual_seed", lambda seed: seed),
     "deep": ("torch.manual_seed", lambda seed: seed),
