@@ -27,20 +27,20 @@ def means(metrics) -> dict:
 def test_without_regularisation_the_songs_are_learnt_by_heart(means):
     plain = means[NEITHER]
     assert plain["best_epoch"] < 13
-    assert plain["last"] > plain["best"] + 0.05  # seeds 0 to 2: 0.11 to 0.13
+    assert plain["last"] > plain["best"] + 0.05  # seeds 0 to 4: 0.11 to 0.15
     assert plain["gap"] > 0.6
 
 
 @pytest.mark.parametrize("way", [ZONEOUT, DROPOUT])
 def test_regularisation_lowers_the_loss_on_other_songs(means, way):
-    # seeds 0 to 2: the validation loss by 0.06 to 0.12, the test loss by 0.07 to 0.11
+    # seeds 0 to 4: the validation loss by 0.04 to 0.12, the test loss by 0.04 to 0.11
     assert means[way]["best"] < means[NEITHER]["best"] - 0.03
     assert means[way]["test"] < means[NEITHER]["test"] - 0.03
 
 
 @pytest.mark.parametrize("way", [ZONEOUT, DROPOUT])
 def test_regularisation_narrows_the_gap(means, way):
-    assert means[way]["gap"] < 0.6 * means[NEITHER]["gap"]  # seeds 0 to 2: 0.29 to 0.39
+    assert means[way]["gap"] < 0.6 * means[NEITHER]["gap"]  # seeds 0 to 4: 0.28 to 0.38
     assert means[way]["learnt"] > means[NEITHER]["learnt"] + 0.15
 
 
