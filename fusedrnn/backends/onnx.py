@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fusedrnn.call import Call, Result, States
-from fusedrnn.context import recording
+from fusedrnn.context import exporting_onnx, recording
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.operators.layer import at_first_step
 from fusedrnn.reference.stack import LayerWeights, side_by_side
@@ -55,9 +55,16 @@ def run(call: Call) -> Result:
     return x, joined, tuple(every) if call.all_states else ()
 
 
+def draws_in_vain(call: Call) -> bool:
+    """Whether the exporter that records TorchScript is given random numbers of ours, whose XOR of integers it does not know."""
+    return call.noise_seeds is not None and recording() and exporting_onnx()
+
+
 def refuse(call: Call) -> None:
     """Raise a RuntimeError that says what ONNX has no nodes for, and what to do."""
-    if call.has_extras:
+    if draws_in_vain(call):
+        wrong = "evaluation mode or dynamo=True, for the older exporter has no XOR, got zoneout or recurrent dropout in training"
+    elif call.has_extras:
         wrong = "another backend, which exports resets, zoneout, recurrent dropout and heads step by step, got 'triton'"
     elif call.batch_sizes is not None:
         wrong = "padded input and lengths, got a PackedSequence"
@@ -69,9 +76,8 @@ def refuse(call: Call) -> None:
         )
     else:
         return
-    raise RuntimeError(
-        f"torch.onnx.export: expected {wrong}; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
-    )
+    advice = "" if call.has_extras else "; after fusedrnn.restore_rnns(model) torch.nn's modules are exported"
+    raise RuntimeError(f"torch.onnx.export: expected {wrong}{advice}")
 
 
 def _layer(cell: str, x: Tensor, states: States, w: LayerWeights, lengths: Tensor | None) -> tuple[Tensor, States]:

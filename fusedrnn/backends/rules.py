@@ -48,7 +48,7 @@ def beyond_torch(call: Call) -> bool:
 
 def steps_recorded(call: Call) -> bool:
     """Whether a call that neither ONNX nor TorchScript has a whole layer for is exported to one of them."""
-    return call.has_extras and (recording() or exporting_onnx())
+    return call.has_extras and (recording() or exporting_onnx()) and not onnx.draws_in_vain(call)
 
 
 def unreadable_resets(call: Call) -> bool:
