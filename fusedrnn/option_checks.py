@@ -34,7 +34,9 @@ def check_zoneout(given: Any, *, has_c: bool) -> tuple[float, float]:
 
 
 def check_below_one(name: str, p: float) -> float:
-    """Return `p` if it is from 0 to below 1, else raise a ValueError, also for NaN."""
+    """Return `p` if it is from 0 to below 1, else raise a TypeError, or a ValueError, also for NaN."""
+    if not isinstance(p, int | float):
+        raise TypeError(f"{name}: expected a probability, got {p!r}")
     if not 0 <= p < 1:
         raise ValueError(f"{name}: expected a probability from 0 to below 1, got {p}")
     return p
@@ -50,7 +52,9 @@ def check_heads(given: Any) -> int:
 
 
 def check_extras(spec: Spec, *, projected: bool) -> None:
-    """Raise a ValueError if options of `spec` cannot be combined."""
+    """Raise a TypeError or a ValueError if an option of `spec` is wrong, or options cannot be combined."""
+    check_heads(spec.heads)
+    check_below_one("recurrent_dropout", spec.recurrent_dropout)
     if spec.recurrent_dropout and NUMBERS[spec.cell].gates == 1:
         raise ValueError(
             f"recurrent_dropout: expected 0 for an RNN, which has no candidate, got {spec.recurrent_dropout}"
