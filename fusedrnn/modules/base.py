@@ -65,8 +65,7 @@ class FusedRNNBase(Quantizable, WithParameters):
         self.variational = variational
         self.input_dropout = validation.check_probability("input_dropout", input_dropout)
         self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
-        option_checks.check_zoneout(zoneout, has_c=NUMBERS[self._cell].has_c)
-        self.zoneout = zoneout
+        self.zoneout = zoneout if any(option_checks.check_zoneout(zoneout, has_c=NUMBERS[self._cell].has_c)) else 0.0
         self.recurrent_dropout = option_checks.check_below_one("recurrent_dropout", recurrent_dropout)
         self.heads = option_checks.check_heads(heads)
         self.layer_norm = layer_norm
