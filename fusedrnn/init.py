@@ -107,4 +107,10 @@ def _gates(module: nn.Module) -> int:
     """G: 3 of a GRU, 4 of an LSTM, 1 of an RNN."""
     if not isinstance(module, nn.RNNBase | RNNCellBase):
         raise ValueError(f"expected a GRU, LSTM or RNN, or a cell of these, got {type(module).__name__}")
-    return len(next(module.parameters())) // int(module.hidden_size)
+    return gates_of(module)
+
+
+def gates_of(module: nn.RNNBase | RNNCellBase) -> int:
+    """G, from the rows of the first parameter: a weight, also one of heads (N, G*H/N, H/N), or a bias."""
+    shape = next(module.parameters()).shape
+    return shape[: max(1, len(shape) - 1)].numel() // int(module.hidden_size)

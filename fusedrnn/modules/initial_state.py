@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fusedrnn import validation
 from fusedrnn.context import traced_as_leaf
+from fusedrnn.init import gates_of
 from fusedrnn.validation import IDS
 
 
@@ -39,7 +40,7 @@ class InitialState(nn.Module):
         self.is_cell = not isinstance(module, nn.RNNBase)
         self.batch_first = not self.is_cell and bool(module.batch_first)
         weight = next(module.parameters())
-        gates = weight.shape[0] // int(module.hidden_size)
+        gates = gates_of(module)
         rows = (
             ()
             if isinstance(module, nn.modules.rnn.RNNCellBase)
