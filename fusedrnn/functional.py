@@ -152,19 +152,19 @@ def _run(
     input = validation.as_ids(input, 3 if batch_sizes is None else 2)
     first = layers[0][0]
     heads = len(first.w_hh) if first.w_hh.dim() == 3 else 1
-    rows, output_size = (heads * size for size in first.w_hh.shape[-2:])
+    hidden_size = heads * first.w_hh.shape[-2] // NUMBERS[cell].gates
     spec = Spec(
         cell,
         input_size=first.w_ih.shape[1],
-        hidden_size=rows // NUMBERS[cell].gates,
-        output_size=output_size,
+        hidden_size=hidden_size,
+        output_size=hidden_size if first.w_hr is None else len(first.w_hr),
         num_layers=len(layers),
         directions=len(layers[0]),
         dropout=dropout,
         variational=variational,
         memory=memory,
         zoneout=option_checks.check_zoneout(zoneout, has_c=NUMBERS[cell].has_c),
-        recurrent_dropout=option_checks.check_below_one("recurrent_dropout", recurrent_dropout),
+        recurrent_dropout=recurrent_dropout,
         heads=heads,
         layer_norm=first.gain_hh is not None,
     )
