@@ -34,11 +34,13 @@ VARIANTS = {
     "GRU, reset before": (FusedGRU, {"reset_after": False}),
     "GRU, two layers, two ways": (FusedGRU, {"num_layers": 2, "bidirectional": True}),
     "GRU, no bias, recompute": (FusedGRU, {"bias": False, "memory": "recompute"}),
+    "GRU, heads": (FusedGRU, {"heads": 2, "num_layers": 2}),
     "GRU on the kernels": (FusedGRU, {"backend": "triton"}),
     "GRU on aten": (FusedGRU, {"backend": "aten", "num_layers": 2}),
     "LSTM": (FusedLSTM, {}),
     "LSTM, three layers, two ways": (FusedLSTM, {"num_layers": 3, "bidirectional": True}),
     "LSTM, projection": (FusedLSTM, {"proj_size": 2, "num_layers": 2, "bidirectional": True}),
+    "LSTM, heads, two ways": (FusedLSTM, {"heads": 2, "bidirectional": True}),
     "LSTM on the reference": (FusedLSTM, {"backend": "reference", "bias": False}),
 }
 
@@ -245,6 +247,13 @@ REFUSED = {
     "dropout": ({"num_layers": 2, "dropout": 0.1}, lambda rnn, x: rnn(x), "no dropout inside, .* got dropout=0.1"),
     "input dropout": ({"input_dropout": 0.2}, lambda rnn, x: rnn(x), "no dropout inside, .* got input_dropout=0.2"),
     "weight dropout": ({"weight_dropout": 0.3}, lambda rnn, x: rnn(x), "no dropout inside, .* got weight_dropout=0.3"),
+    "zoneout": ({"zoneout": 0.2}, lambda rnn, x: rnn(x), "no dropout inside, .* got zoneout=0.2"),
+    "recurrent dropout": (
+        {"recurrent_dropout": 0.2},
+        lambda rnn, x: rnn(x),
+        "no dropout inside, .* got recurrent_dropout=0.2",
+    ),
+    "resets": ({}, lambda rnn, x: rnn(x, resets=x[..., 0] > 0), "the input alone, got resets"),
     "time first": ({"batch_first": False}, lambda rnn, x: rnn(x), "batch_first=True, .* got batch_first=False"),
 }
 
