@@ -46,7 +46,9 @@ def run_directly(
     """
     if torch.compiler.is_compiling() or type(input) is not Tensor or not input.is_cpu or module.memory != "save":
         return None
-    if module.zoneout or module.heads != 1 or module.layer_norm or (module.recurrent_dropout and module.training):
+    if module.zoneout != 0 or module.heads != 1 or module.layer_norm:
+        return None
+    if module.recurrent_dropout != 0 and module.training:
         return None
     if _is_tracing():  # torch.jit.trace, for which sizes must not become numbers
         return None
