@@ -3,6 +3,7 @@
 import pytest
 import torch
 from contract_cases import LAYERS, tensors
+from torch import nn
 from torch.ao.quantization import default_dynamic_qconfig
 from torch.nn.utils import parametrizations, parametrize, prune
 
@@ -52,12 +53,12 @@ def test_weights_are_drawn_as_those_of_the_narrow_layer(name):
     )
 
 
-def test_flatten_parameters_changes_nothing(name):
-    module = build(name)
-    before = [weight.data_ptr() for weight in module.parameters()]
+@pytest.mark.parametrize("heads", [1, 2])
+def test_only_weights_of_one_head_are_flattened_for_cudnn(name, heads, monkeypatch):
+    module, flattened = build(name, heads), []
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", lambda module: flattened.append(module))
     module.flatten_parameters()
-    assert [weight.data_ptr() for weight in module.parameters()] == before
-    assert module.all_weights[0][1] is module.weight_hh_l0
+    assert flattened == ([module] if heads == 1 else [])
 
 
 def test_initialisers_see_every_gate_of_every_head(name):

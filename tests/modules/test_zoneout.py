@@ -12,7 +12,7 @@ import torch
 from contract_cases import LAYERS, tensors, total
 from torch import nn
 
-from fusedrnn import FusedGRU, FusedLSTM, FusedLSTMCell, FusedRNN, replace_rnns, restore_rnns
+from fusedrnn import FusedGRU, FusedLSTM, FusedLSTMCell, FusedRNN, functional, replace_rnns, restore_rnns
 
 T, B, I, H = 5, 3, 3, 4
 BACKENDS = ("reference", "aten", None, pytest.param("triton", marks=pytest.mark.slow))
@@ -182,6 +182,15 @@ def test_another_default_device_changes_nothing(kind, backend):
     with torch.device("meta"):
         found = seeded(lambda: module(x))
     assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_functions_have_the_options_too(kind, backend, training):
+    module, x = build(kind, num_layers=2, bidirectional=True, variational=True, backend=backend).train(training), x_of()
+    function = {FusedGRU: functional.gru, FusedLSTM: functional.lstm, FusedRNN: functional.rnn}[KINDS[kind][0]]
+    options = {"training": training, "variational": True, "backend": backend, **KINDS[kind][1]}
+    found = seeded(lambda: function(x, None, module._weights().layers, **options))
+    assert all(map(torch.equal, found, seeded(lambda: module(x))))
 
 
 def test_copies_and_pickles_have_the_option(kind):
