@@ -4,6 +4,7 @@ The formulas of random steps are tested in tests/reference/test_noise.py, the en
 """
 
 import copy
+import itertools
 import math
 import pickle
 
@@ -241,3 +242,12 @@ def test_the_loss_of_a_packed_batch_reaches_every_weight(kind, backend):
     rows = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 4, 2]))
     gradients = torch.autograd.grad(total(module(rows)), [x, *module.parameters()])
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("backend", ["reference", "aten"])
+def test_every_layer_has_masks_of_its_own(backend):
+    gru = FusedGRU(4, 40, 3, zoneout=0.5, backend=backend)
+    _, _, every = gru(torch.randn(9, 2, 4), return_all_states=True)
+    kept = [h[1:] == h[:-1] for h in every]  # a unit that did not change kept its state
+    for a, b in itertools.combinations(kept, 2):
+        assert 0.3 < (a == b).float().mean() < 0.7
