@@ -88,9 +88,17 @@ def ids_become_features(call: Call) -> bool:
 
 def loop_trains_faster(call: Call) -> bool:
     """Whether torch would differentiate the call step by step on a CPU, and our operators train it faster."""
-    if call.weights.projected or not torch_rnn.has_forms(call) or not _needs_grad(call):
+    if call.weights.projected or not torch_rnn.has_forms(call) or not _needs_grad(call) or call.resets is not None:
         return False
     return cost.loop_is_faster(_sizes(call), ids=call.is_ids, packed=call.batch_sizes is not None)
+
+
+def loop_beats_pieces(call: Call) -> bool:
+    """Whether our operators run resets on a CPU faster than torch runs the pieces between them."""
+    if call.resets is None or call.weights.projected or not torch_rnn.has_forms(call):
+        return False
+    resets = int(call.resets.sum())
+    return resets > 0 and cost.loop_beats_pieces(_sizes(call), call.resets.numel() / resets)
 
 
 def _needs_grad(call: Call) -> bool:
@@ -131,6 +139,7 @@ RULES = (
         "torch's RNN would be traced as T steps, and no rule may fix a symbolic size",
     ),
     Rule(TORCH, "unrolled", loop_trains_faster, "torch would differentiate step by step"),
+    Rule(TORCH, "unrolled", loop_beats_pieces, "torch would run the pieces between resets"),
     Rule(TORCH, "unrolled", beyond_torch, "torch's RNN takes no such call"),
     Rule(TORCH, "unrolled", lambda call: call.input.is_meta, "torch's RNN does not run on meta"),
     Rule(TORCH, "unrolled", without_torch, "torch's RNN needs kernels that the device does not have"),

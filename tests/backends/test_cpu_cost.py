@@ -5,8 +5,11 @@ from itertools import product
 import pytest
 import torch
 
+import fusedrnn
+from fusedrnn.backends import rules
 from fusedrnn.backends.cpu import cost
 from fusedrnn.backends.cpu.cost import Sizes
+from fusedrnn.call import Call
 
 SHAPES = [(1, 1), (64, 1), (1, 256), (8, 32), (64, 16), (64, 256)]  # B, T
 HIDDEN = (16, 64, 256, 512)
@@ -218,3 +221,24 @@ def test_an_rnn_trains_by_our_operators_where_that_was_measured_to_be_faster(for
 )
 def test_ids_of_an_rnn_become_features_where_that_was_measured_to_be_faster(vocabulary, H, B, T, grad, features):
     assert cost.features_are_faster(sizes("rnn_tanh", B, T, H, vocabulary), grad=grad) == features
+
+
+def test_resets_run_in_the_loop_where_that_was_measured_to_be_faster():
+    def sizes(cell, B, H):
+        return Sizes(cell, torch.float32, 64, B, 64 * B, H, H, 1, 1)
+
+    assert cost.loop_beats_pieces(sizes("gru", 8, 32), 20)
+    assert cost.loop_beats_pieces(sizes("rnn_tanh", 32, 64), 50)
+    assert cost.loop_beats_pieces(sizes("lstm", 64, 256), 20)
+    assert not cost.loop_beats_pieces(sizes("lstm", 32, 64), 50)
+    assert not cost.loop_beats_pieces(sizes("gru", 4, 16), 3.3)
+
+
+def test_a_call_without_a_reset_that_is_true_is_torchs():
+    gru = fusedrnn.FusedGRU(8, 64)
+    call = Call(gru._spec(), gru._weights(), torch.randn(64, 8, 8), resets=torch.zeros(64, 8, dtype=torch.bool))
+    assert not rules.loop_beats_pieces(call)
+    call.resets[::20] = True
+    assert rules.loop_beats_pieces(call)
+    call.resets[:] = True
+    assert not rules.loop_beats_pieces(call)

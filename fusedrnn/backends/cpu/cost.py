@@ -199,3 +199,14 @@ def loop_is_faster(s: Sizes, *, ids: bool = False, packed: bool = False) -> bool
     saved = s.T * (step - (0.3 if ragged else element) * s.B * s.H) + (s.T - 5) * s.H * s.H * square
     spared = (_features(s, grad=True) - TRANSPOSED * s.D * s.rows * s.I) / 7 if ids else 0.0
     return s.D * saved + spared > fixed + s.D * wasted + fresh
+
+
+SHORT_PIECES = 8
+"""Mean steps between resets below which the pieces are few steps of many samples, which torch runs faster than a loop."""
+SMALL_LSTM = 1 << 12
+"""B H below which oneDNN's LSTM runs the pieces faster than a loop of operators runs the whole."""
+
+
+def loop_beats_pieces(s: Sizes, piece: float) -> bool:
+    """Whether a loop of operators runs a call with resets, `piece` steps apart, faster than torch runs its pieces as samples."""
+    return piece >= SHORT_PIECES and (s.cell != "lstm" or s.B * s.H >= SMALL_LSTM)
