@@ -162,6 +162,7 @@ def another_run_has_nothing_to_do(out):
     assert (summary["new"], summary["done"]) == (0, summary["wanted"])
 
 
+@pytest.mark.slow
 def test_it_is_over_when_the_minutes_are(tmp_path):
     begun = time.monotonic()
     process = started(tmp_path / "out", "--minutes", "0.4")

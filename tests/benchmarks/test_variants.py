@@ -40,10 +40,11 @@ def test_every_option_is_within_the_goal_and_nothing_spills():
 
 @same_compiler
 def test_a_sample_compiles_to_what_is_recorded():
-    done = checked("2")
+    done = checked("1")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @same_compiler
 def test_another_number_of_cycles_is_found(tmp_path):
     record = load(variants.PATH)

@@ -13,10 +13,11 @@ from fusedrnn.kernels import sweeps
 
 
 def some_slow():
-    """Every cell and form with lengths; without them gru and lstm, and the others in the long run."""
+    """Every cell and form with lengths, and two forms without; in the long run all, and all of the cell of two phases."""
     for cell, form in served():
-        yield pytest.param(cell, form, True, id=f"{cell}-{form}-lengths")
-        slow = [] if cell in ("gru", "lstm") else pytest.mark.slow
+        slow = pytest.mark.slow if cell == "gru_before" and form not in ("alone", "registers") else []
+        yield pytest.param(cell, form, True, id=f"{cell}-{form}-lengths", marks=slow)
+        slow = [] if cell in ("gru", "lstm") and form in ("alone", "registers") else pytest.mark.slow
         yield pytest.param(cell, form, False, id=f"{cell}-{form}-full", marks=slow)
 
 

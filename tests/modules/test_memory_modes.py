@@ -28,8 +28,15 @@ def trained(net, x, lengths):
     return [output.detach(), x.grad, *(p.grad for p in net.parameters())], sum(kept.values())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4], ids=["plain", "dropout"])
-@pytest.mark.parametrize("backend", ["aten", "triton"])
+@pytest.mark.parametrize(
+    ("backend", "dropout"),
+    [
+        pytest.param("aten", 0.0, id="aten-plain"),
+        pytest.param("aten", 0.4, id="aten-dropout"),
+        pytest.param("triton", 0.0, id="triton-plain", marks=pytest.mark.slow),
+        pytest.param("triton", 0.4, id="triton-dropout"),
+    ],
+)
 @pytest.mark.parametrize("cell", CELLS)
 def test_recompute_gives_equal_results_from_less_memory(cell, backend, dropout):
     if backend == "triton":
