@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "OPTIONS.md"
-COLUMNS = ("resets", "zoneout", "recurrent_dropout", "heads")
+COLUMNS = ("resets", "zoneout", "recurrent_dropout", "heads", "layer_norm")
 SAME = "–"
 """The cell of an option with itself."""
 

@@ -21,6 +21,7 @@ VALUES = {
     "zoneout": {"zoneout": (0.3, 0.2)},
     "recurrent_dropout": {"recurrent_dropout": 0.4},
     "heads": {"heads": 2},
+    "layer_norm": {"layer_norm": True},
 }
 RANDOM = ("zoneout", "recurrent_dropout")
 

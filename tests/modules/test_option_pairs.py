@@ -91,6 +91,7 @@ VALUES = {
     "zoneout": {"zoneout": 0.3},
     "recurrent_dropout": {"recurrent_dropout": 0.4},
     "heads": {"heads": 2},
+    "layer_norm": {"layer_norm": True},
 }
 """The arguments of the constructor for each column."""
 PAIRS = [(row, column) for row in ROWS for column in COLUMNS if row.strip("`=") != column]
@@ -99,8 +100,7 @@ SHORT = [("`lengths=`", "zoneout"), ("`bidirectional`", "heads")]
 
 
 def pairs_on_kernels():
-    served = [pair for pair in PAIRS if pair[0] != "`layer_norm`"]  # which the kernels refuse, alone too
-    return [pytest.param(*pair, marks=[] if pair in SHORT else pytest.mark.slow) for pair in served]
+    return [pytest.param(*pair, marks=[] if pair in SHORT else pytest.mark.slow) for pair in PAIRS]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,10 @@ def test_no_option_of_a_pair_is_left_out(cells, row, column):
         module, initial = build(kind, row, column, "reference")
         assert module.weight_hh_l0.dim() == (3 if "heads" in (column, row.strip("`")) else 2)
         output = run(module, initial, row, column)[0]
-        if column != "heads":
+        if column == "layer_norm":
+            module.gain_hh_l0.data.mul_(2)
+            assert not torch.equal(run(module, initial, row, column)[0], output)
+        elif column != "heads":
             for name in VALUES[column]:
                 setattr(module, name, 0.0)
             assert not torch.equal(run(module, initial, row, None)[0], output)
