@@ -40,13 +40,13 @@ def test_the_sweeps_name_no_cell(module):
 
 
 @triton.jit
-def leaky(gx, a, h, c, DIGITS: tl.constexpr):
+def leaky(gx, a, h, c, factor, DIGITS: tl.constexpr):
     new = 0.5 * h + gx[0] * a[1] + gx[1] + 0.25 * a[0] * c
     return new, 0.5 * c + h, (gx[0], a[1], a[0])
 
 
 @triton.jit
-def leaky_backward(dh, dc, saved, h, c, c_before, DIGITS: tl.constexpr):
+def leaky_backward(dh, dc, saved, h, c, c_before, factor, DIGITS: tl.constexpr):
     gx, a, a_other = saved
     return (dh * a, 0.25 * dh * c_before, dh * gx), 0.5 * dh + dc, 0.5 * dc + 0.25 * dh * a_other
 
@@ -85,7 +85,7 @@ from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cells import CELLS
 
 @triton.jit
-def step(gx, a, h, c, DIGITS: tl.constexpr):
+def step(gx, a, h, c, factor, DIGITS: tl.constexpr):
     new = gx[0] + a[0] * 2.0
     return new, c, (new,)
 

@@ -28,7 +28,7 @@ def multiply_all(
     w_ptr, x_ptr, zeros_ptr, out_ptr, left_ptr, error_ptr, H, W, B, x_stride, polls,
     FIRST: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
-    _, _, first_unit, units, samples, own, _, _, sample = place(0, tl.num_programs(0), 1, B, H, 1, TILES)
+    _, _, _, first_unit, units, samples, own, _, _, sample = place(0, tl.num_programs(0), 1, B, H, 1, 1, TILES)
     w = slice_of(w_ptr, first_unit, H, H * H, H, TILES)
     x = gl.load(x_ptr + samples * x_stride + units, mask=own, other=0.0)
     lane = (columns(H, TILES.right, 1, TILES), W, zeros_ptr, error_ptr, 7, make_boxes(x, OPERANDS, TILES))
