@@ -26,7 +26,7 @@ from fusedrnn.kernels.tiles import Tiles, columns, place
 @jit
 def exchange(x_ptr, to_ptr, error_ptr, polls, TILES: tl.constexpr):
     RIGHT: tl.constexpr = TILES.right
-    _, _, _, units, samples, _, _, _, sample = place(0, 1, 1, 99, 99, 1, TILES)
+    _, _, _, _, units, samples, _, _, _, sample = place(0, 1, 1, 99, 99, 1, 1, TILES)
     k = columns(64, RIGHT, 1, TILES) + sample * 512
     tries = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     poll.poll((x_ptr + k,), tries, error_ptr, 7, 1, TILES.polled, TILES.bits)
