@@ -7,55 +7,15 @@ W_hh. The gradients of weights, biases and input are matrix products over all st
 
 import triton.language as tl
 
+from fusedrnn.kernels.inputs import having, inputs
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.noise import before_loop, of_step
+from fusedrnn.kernels.norm import gather_at
+from fusedrnn.kernels.norm_backward import backward_inputs, gather, hand_in, state_gradient
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.products import hand_on, make_boxes, products, resident, slice_of
-from fusedrnn.kernels.tiles import columns, load_gates, place, rows_at, starts_anew, widened
-
-
-@jit
-def _having(step, T, back, own, lengths, HAS_LENGTHS: tl.constexpr):
-    """Mask of the program's elements (``own``) for which ``step`` exists: step >= 0 and t inside the sample's length."""
-    having = own & (step >= 0)
-    if HAS_LENGTHS:
-        having = having & (step + back * (T - 1 - 2 * step) < lengths)
-    return having
-
-
-@jit
-def _inputs(
-    read, step, own, lengths,
-    CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, HAS_DCELLS: tl.constexpr, RESETS: tl.constexpr,
-):  # fmt: skip
-    """Load what a step reads, in the storage dtype: saved values, dout, h and c of the step before, dcells; and resets.
-
-    h and c of the step before are loaded also where the sample starts anew: which they are is not waited for.
-    """
-    (gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, anew_ptr, dout_ptr, dcells_ptr,
-     T, B, H, D, back, row, state_own, units) = read  # fmt: skip
-    S: tl.constexpr = CELL.saved
-    valid = _having(step, T, back, own, lengths, HAS_LENGTHS)
-    is_first = step == 0
-    if HAS_LENGTHS:
-        is_first = is_first | ((back == 1) & (T - step == lengths))
-    rows, before = rows_at(step, T, B, D, row, back), rows_at(step - 1, T, B, D, row, back)
-    saved = load_gates(gates_ptr, rows * (S * H) + units, H, valid, S)
-    dout = gl.load(dout_ptr + rows * H + units, mask=valid, other=0.0)
-    h, c_before, dcells = dout, dout, dout
-    if CELL.reads_h:
-        h = gl.load(gl.where(is_first, h0_ptr + state_own, out_ptr + (before * H + units)), mask=valid, other=0.0)
-    if CELL.has_c:
-        c_ptr = gl.where(is_first, c0_ptr + state_own, cells_ptr + (before * H + units))
-        exists = own & (step >= 0)
-        c_before = gl.load(c_ptr, mask=exists, other=0.0)  # also past the length: c of the next iteration
-        if HAS_DCELLS:
-            dcells = gl.load(dcells_ptr + rows * H + units, mask=valid, other=0.0)
-    anew = valid
-    if RESETS:
-        anew = starts_anew(anew_ptr, step, T, B, D, row, back, row < B * D)
-    return saved, dout, h, c_before, dcells, anew
+from fusedrnn.kernels.products import hand_on, left, make_boxes, products, resident, slice_of
+from fusedrnn.kernels.tiles import columns, place, rows_at, starts_anew, widened
 
 
 @jit(do_not_specialize=RUNTIME)
@@ -78,6 +38,16 @@ def backward_sweep(
     zeros_ptr,    # (S*W,) zeros: dgates of the step after the last, and read past W
     seed_ptr,     # (1,) int64 seed of dropout
     noise_ptr,    # (1,) int64 seed of ``NOISE``
+    weighted_ptr,  # (T, B, D, G*H) gain * norm(W_hh h), with ``NORM``; W_hh h is of the h before a step
+    scale_ptr,    # (T, B, D) 1 / standard deviation of W_hh h, in the accumulation dtype
+    v_ptr,        # (T, B, D, H) scale * W^T norm(W_hh h) with the centred W_hh
+    gain_c_ptr,   # (D, H), with ``NORM`` and c
+    bias_c_ptr,   # (D, H)
+    plain_c_ptr,  # (T, B, D, H) norm(c'), of c' before zoneout
+    scale_c_ptr,  # (T, B, D) 1 / standard deviation of c', in the accumulation dtype
+    dgain_c_ptr,  # (D, B, H) in the accumulation dtype: on exit the gradient of gain_c, of each sample
+    dbias_c_ptr,  # (D, B, H) the same of bias_c
+    sums_ptr,     # (T + 1, B, D, 1, or 3 with c, NORM) exchanged sums, as in the forward sweep; zeros at T
     error_ptr,    # (1,) int32, set to launch_id on a timeout
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
@@ -85,6 +55,7 @@ def backward_sweep(
     heads, zone_h, zone_c, candidate_threshold, candidate_scale,  # of a direction; of ``NOISE``, as bits (`noise`)
     CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, RESETS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
     NOISE: tl.constexpr,  # `noise.Modes`
+    NORM: tl.constexpr,  # layer normalisation (`norm`)
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
     """Programs as in the forward sweep. One more tick after step 0 adds the part of dh_0 that comes from the recurrent products."""
@@ -119,11 +90,22 @@ def backward_sweep(
     boxes = make_boxes(zero, G, TILES)
     RIGHT: tl.constexpr = TILES.right
     x_lane = (columns(H, RIGHT, 1, TILES), W, zeros_ptr, error_ptr, launch_id, boxes)
-    polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     read = (gates_ptr, out_ptr, cells_ptr, h0_ptr, c0_ptr, anew_ptr, dout_ptr, dcells_ptr,
             T, B, H, D, back, row, state_own, units)  # fmt: skip
     step = T - 1 - tick_begin // CELL.phases
-    ahead = _inputs(read, step, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS, RESETS)
+    if NORM > 0:
+        read_norm = (weighted_ptr, scale_ptr, v_ptr, plain_c_ptr, scale_c_ptr, T, B, H, D, back, row, units)
+        total = gl.full([1, TILES.samples], 0, ACC, TILES.own)
+        KINDS: tl.constexpr = 3 if CELL.has_c else 1
+        meeting = gather_at(lane_begin, n_slices, n_tiles, B, D, polls, first_unit, units, samples, KINDS, NORM, TILES)
+        sum_polls = meeting[4]
+        sums = (sums_ptr, one * B * D * (KINDS * NORM), T, meeting, one * H, error_ptr, launch_id)
+        if CELL.has_c:
+            gain_c = gl.load(gain_c_ptr + (d * H + units), mask=units < H, other=0.0).to(ACC)
+            bias_c = gl.load(bias_c_ptr + (d * H + units), mask=units < H, other=0.0).to(ACC)
+            dgain_c, dbias_c = zero.to(ACC), zero.to(ACC)
+    ahead = inputs(read, step, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS, RESETS)
+    polls = gl.full([TILES.parts, TILES.depth, TILES.samples], 0, gl.int32, TILES.right) + polls
     h_first, c_first, dh_more, dc_more, anew_after = zero, zero, dh, dc, own
     if RESETS:
         h_first = gl.load(h0_ptr + state_own, mask=own, other=0.0)
@@ -138,9 +120,9 @@ def backward_sweep(
     for tick in range(tick_begin, tick_end):
         step = T - 1 - tick // CELL.phases
         rows = rows_at(step, T, B, D, row, back)
-        valid = _having(step, T, back, own, lengths, HAS_LENGTHS)
+        valid = having(step, T, back, own, lengths, HAS_LENGTHS)
         saved, dout, h, c_loaded, dcells, anew = ahead
-        ahead = _inputs(read, T - 1 - (tick + 1) // CELL.phases, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS, RESETS)
+        ahead = inputs(read, T - 1 - (tick + 1) // CELL.phases, own, lengths, CELL, HAS_LENGTHS, HAS_DCELLS, RESETS)
         c_before = c_loaded
         if RESETS:
             if CELL.reads_h:
@@ -161,9 +143,16 @@ def backward_sweep(
         else:
             after = rows_at(step + 1, T, B, D, x_row, back) * (S * W)
             x_ptr = gl.where((x_row < 0) | (tick == 0), zeros_ptr, dgates_ptr + after) + FROM * W
-            gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
+            if NORM > 0:
+                norm_inputs = backward_inputs(read_norm, step, samples, own, CELL)
+                through_h, total, polls, sum_polls = gather(
+                    tiles, w, x_ptr, x_lane, polls, sums, step, total, sum_polls, norm_inputs, CELL, ACC, NORM, TILES
+                )
+                dh += through_h
+            else:
+                gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
+                dh += gathered[0]
             weight_h, weight_c, factor = of_step(noise, rows * H + units, numbers, NOISE, ACC)
-            dh += gathered[0]
             if (
                 RESETS
             ):  # what has flowed to the state before the step after belongs to h_0 if the sample started anew there
@@ -182,8 +171,20 @@ def backward_sweep(
             new_c = c.to(ACC)
             if NOISE.c != "":  # before zoneout
                 new_c = CELL.new_c(wide, c_before.to(ACC), factor)
-            dgates, direct, dc_before = CELL.step_backward(weight_h * dh, weight_c * dc, wide, h.to(ACC), new_c,
-                                                           c_before.to(ACC), factor, DIGITS)  # fmt: skip
+            if NORM > 0 and CELL.has_c:
+                y, dseen = CELL.through_output(weight_h * dh, wide, gain_c * norm_inputs[3].to(ACC) + bias_c, DIGITS)
+                dseen = gl.where(valid, dseen, 0.0)
+                dgain_c += dseen * norm_inputs[3].to(ACC)
+                dbias_c += dseen
+                dc_norm, sum_polls = state_gradient(
+                    dseen * gain_c, norm_inputs, sums, step, sum_polls, ACC, NORM, TILES
+                )
+                dgates, direct, dc_before = CELL.gate_gradients(
+                    weight_h * dh, weight_c * dc + dc_norm, y, wide, c_before.to(ACC), factor
+                )
+            else:
+                dgates, direct, dc_before = CELL.step_backward(weight_h * dh, weight_c * dc, wide, h.to(ACC), new_c,
+                                                               c_before.to(ACC), factor, DIGITS)  # fmt: skip
             if NOISE.h != "":
                 direct += (1.0 - weight_h) * dh
             if NOISE.c != "":
@@ -192,6 +193,9 @@ def backward_sweep(
             for i in gl.static_range(FROM, S - SLOT):
                 block = gl.where(valid, dgates[i].to(IO), zero)
                 hand_on(to + (SLOT + i) * W, block, block, written, boxes, SLOT + i - FROM, TILES)
+            if NORM > 0:
+                left(TILES)
+                total = hand_in(dgates, valid, norm_inputs, sums, step, CELL, ACC, NORM, TILES)
             for i in gl.static_range(FROM):
                 gl.store(to + i * W, gl.where(valid, dgates[i].to(IO), zero), mask=written)
             dh = gl.where(valid, direct, dh)
@@ -206,5 +210,8 @@ def backward_sweep(
         gl.store(dh_more_ptr + state_own, dh_more, mask=own)
     if CELL.has_c:
         gl.store(dc_ptr + state_own, dc, mask=own)
+        if NORM > 0:
+            gl.store(dgain_c_ptr + state_own, dgain_c, mask=own)
+            gl.store(dbias_c_ptr + state_own, dbias_c, mask=own)
         if RESETS:
             gl.store(dc_more_ptr + state_own, dc_more, mask=own)

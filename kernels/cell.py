@@ -19,6 +19,12 @@ class Cell(NamedTuple):
         step_backward(dh, dc, saved, h, c, c_before, factor, DIGITS) -> dgates, dh_direct, dc_before
         new_c(saved, c_before, factor) -> c_new
 
+    With layer normalisation of c, h' and the gradients are found apart, from c', normalised between the two:
+
+        output(saved, c, DIGITS) -> h_new
+        through_output(dh, saved, c, DIGITS) -> y, the gradient of the normalised c
+        gate_gradients(dh, dc, y, saved, c_before, factor) -> dgates, dh_direct, dc_before
+
     ``factor`` multiplies the candidate (recurrent dropout); a cell without a candidate ignores it. ``saved`` and ``dgates`` are
     tuples of S blocks in storage order. ``h`` is the state before the step. In ``step_backward``, ``c`` is the cell state after the
     step, ``c_before`` the one before it, and ``dh_direct`` the part of the gradient of ``h`` that does not pass through a recurrent
@@ -60,6 +66,9 @@ class Cell(NamedTuple):
     step_late: Any = None
     step_late_backward: Any = None
     new_c: Any = None
+    output: Any = None
+    through_output: Any = None
+    gate_gradients: Any = None
 
     @property
     def phases(self) -> int:

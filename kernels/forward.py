@@ -13,8 +13,9 @@ import triton.language as tl
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
 from fusedrnn.kernels.noise import before_loop, of_step
+from fusedrnn.kernels.norm import gather_at, normalised, normalised_state, sizes_of
 from fusedrnn.kernels.philox import kept_at, scaled
-from fusedrnn.kernels.products import hand_on, make_boxes, products, resident, slice_of
+from fusedrnn.kernels.products import hand_on, make_boxes, partial, products, resident, slice_of, summed
 from fusedrnn.kernels.tiles import columns, load_gates, place, rows_at, starts_anew, store_gates, widened
 
 
@@ -45,6 +46,10 @@ def forward_sweep(
     dropped_ptr,  # (T, B, D, H) written, out after dropout
     seed_ptr,     # (1,) int64 seed of dropout
     noise_ptr,    # (1,) int64 seed of ``NOISE``
+    gain_ptr,     # (D, G*H), with ``NORM``
+    gain_c_ptr,   # (D, H), with ``NORM`` and c
+    bias_c_ptr,   # (D, H)
+    sums_ptr,     # (T, B, D, 1, or 3 with c, NORM) exchanged sums, accumulation dtype; all bits one before the launch, padding 0
     error_ptr,    # (1,) int32, set to launch_id on a timeout
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
@@ -52,6 +57,7 @@ def forward_sweep(
     heads, zone_h, zone_c, candidate_threshold, candidate_scale,  # of a direction; of ``NOISE``, as bits (`noise`)
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, RESETS: tl.constexpr, SAVE: tl.constexpr,
     NOISE: tl.constexpr,  # `noise.Modes`
+    NORM: tl.constexpr,  # layer normalisation (`norm`); then all programs of a lane run at once, and the weights are centred
     DROP: tl.constexpr,  # "": no dropout, "each": a mask per step, "shared": one mask for all steps
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
@@ -78,6 +84,21 @@ def forward_sweep(
             bias = bias + (gl.load(b_ptr + (d * G + g) * H + units, mask=units < H, other=0.0).to(ACC),)
         else:
             bias = bias + (gl.full([TILES.units, 1], 0, ACC, TILES.own),)
+
+    if NORM > 0:
+        gain = ()
+        for g in gl.static_range(G):
+            gain = gain + (gl.load(gain_ptr + (d * G + g) * H + units, mask=units < H, other=0.0).to(ACC),)
+        KINDS: tl.constexpr = 3 if CELL.has_c else 1
+        place_of_sums = gather_at(
+            lane_begin, n_slices, n_tiles, B, D, polls, first_unit, units, samples, KINDS, NORM, TILES
+        )
+        sum_polls, error = place_of_sums[4], (error_ptr, launch_id)
+        if CELL.has_c:
+            gain_c = gl.load(gain_c_ptr + (d * H + units), mask=units < H, other=0.0).to(ACC)
+            bias_c = gl.load(bias_c_ptr + (d * H + units), mask=units < H, other=0.0).to(ACC)
+            unit_counts = sizes_of(first_unit, place_of_sums, one, H, ACC, TILES)
+        inverse = 1.0 / (one * G * H).to(ACC)
 
     h = gl.load(state_ptr + state_own, mask=own, other=0.0).to(ACC)
     kept = h
@@ -140,10 +161,38 @@ def forward_sweep(
                 sums = biased(last, bias, EARLY, LATE)
                 new, late_saved = CELL.step_late(widened(gx, G, ACC), sums, h, kept, factor, DIGITS)
             else:
-                last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, G, ACC, TILES)
+                if NORM > 0:
+                    accs, polls = partial(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, G, ACC, TILES)
+                    last = summed(accs, G, ACC, TILES)
+                else:
+                    last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, G, ACC, TILES)
                 weight_h, weight_c, factor = of_step(noise, own_rows, numbers, NOISE, ACC)
-                sums = biased(last, bias, 0, G)
+                if NORM > 0:
+                    of_sums = sums_ptr
+                    if NORM > 1:
+                        of_sums = sums_ptr + one * step * B * D * (KINDS * NORM)
+                    sums, sum_polls = normalised(
+                        last, gain, bias, inverse, of_sums, place_of_sums, sum_polls, error, G, ACC, KINDS, NORM, TILES
+                    )
+                else:
+                    sums = biased(last, bias, 0, G)
                 new, c, late_saved = CELL.step(widened(gx, G, ACC), sums, h, kept, factor, DIGITS)
+                if NORM > 0 and CELL.has_c:
+                    seen, sum_polls = normalised_state(
+                        c,
+                        gain_c,
+                        bias_c,
+                        units < H,
+                        unit_counts,
+                        of_sums,
+                        place_of_sums,
+                        sum_polls,
+                        error,
+                        KINDS,
+                        NORM,
+                        TILES,
+                    )
+                    new = CELL.output(late_saved, seen, DIGITS)
             if NOISE.h != "":
                 new = weight_h * new + (1.0 - weight_h) * h
             new = new.to(IO)

@@ -90,12 +90,17 @@ def run(
     lanes: int,
     ticks: int,
     per_sm: int = 1,
+    whole: bool = False,
 ) -> None:
     """Run ticks [0, ticks) of every lane.
 
     ``arguments(errors, lane_begin, tick_begin, tick_end, polls, launch_id)`` builds the kernel's arguments. ``per_sm``: programs
     guaranteed to run on one multiprocessor at the same time. If the ``slices`` programs of a lane can all run at the same time,
-    a launch runs all ticks of as many lanes as fit. Otherwise it runs one tick of all lanes, in which no program waits for another.
+    a launch runs all ticks of as many lanes as fit. Otherwise it runs one tick of all lanes, in which no program waits for another;
+    ``whole``: they would wait.
+
+    Raises:
+        RuntimeError: ``whole``, and the programs of a lane cannot all run at the same time.
     """
     check(device)
     errors = error_word(device)
@@ -103,6 +108,10 @@ def run(
     _launches[launch_id] = f"{name} (launch {launch_id}, {slices} slices, {lanes} lanes, {ticks} ticks)"
     _launches.pop(launch_id - 4096, None)
     room = capacity(device) * per_sm
+    if whole and slices > room:
+        raise RuntimeError(
+            f"{name}: expected at most {room} programs a lane, which all run at the same time, got {slices}"
+        )
     if slices == 1 or slices <= room:
         together = max(1, room // slices) if slices > 1 else lanes
         for lane in range(0, lanes, together):

@@ -71,21 +71,31 @@ else:
         return [*lines, "max.u32 a, a, b; setp.eq.b32 p, a, 0xffffffff;"]
 
     @constexpr_function
-    def _poll_ptx(count, each, bits):
-        """PTX of `poll` for ``count`` operands of ``each`` elements per thread, every 16 bytes of them contiguous in memory.
+    def loads(count, each, bits, addresses):
+        """PTX that loads ``count`` operands of ``each`` elements per thread, whose addresses begin at operand ``addresses``.
 
-        A 16-byte load uses the address of its first element; ptxas removes the unused other addresses.
+        Every 16 bytes are contiguous in memory, and a load uses the address of its first element; ptxas removes the others.
         """
         elements, at_once = count * each, WIDEST // bits
-        registers = elements * bits // max(bits, 32)
-        a_load = registers * at_once // elements
-        addresses = registers + each
-        polls = addresses + elements
-        error, launch = polls + each, polls + 2 * each
-        lines = ["{", ".reg .pred p, q;", ".reg .b32 n, a, b, y, z;", f"mov.b32 n, ${polls};", "L${:uid}:"]
+        a_load = at_once * bits // max(bits, 32)
+        lines = []
         for k in range(elements // at_once):
             into = ", ".join(f"${a_load * k + j}" for j in range(a_load))
             lines.append(f"ld.relaxed.gpu.global.v{a_load}.b{max(bits, 32)} {{{into}}}, [${addresses + at_once * k}];")
+        return lines
+
+    @constexpr_function
+    def _poll_ptx(count, each, bits, begun=False):
+        """PTX of `poll`, or if ``begun`` of `poll_on`."""
+        elements = count * each
+        registers = elements * bits // max(bits, 32)
+        addresses = registers + each
+        polls = addresses + elements
+        error, launch, seen = polls + each, polls + 2 * each, polls + 3 * each
+        lines = ["{", ".reg .pred p, q;", ".reg .b32 n, a, b, y, z;", f"mov.b32 n, ${polls};"]
+        if begun:
+            lines += [*(f"mov.b{bits} ${k}, ${seen + k};" for k in range(registers)), "bra M${:uid};"]
+        lines += ["L${:uid}:", *loads(count, each, bits, addresses), *(["M${:uid}:"] if begun else [])]
         lines += [
             *_found(registers, bits),
             "sub.s32 n, n, 1;", "setp.gt.and.s32 q, n, 0, p;", "@q bra L${:uid};",
@@ -100,12 +110,16 @@ else:
     """Register constraint of inline assembly by bits per element; two 16-bit elements share a register."""
 
     @constexpr_function
-    def _poll_registers(count, each, bits):
-        results = [f"=&{REGISTER[bits]}"] * (count * each * bits // max(bits, 32)) + ["=&r"] * each
-        return ",".join(results + ["l"] * (count * each) + ["r"] * each + ["l"] * each + ["r"] * each)
+    def poll_registers(count, each, bits, begun=False):
+        """Register constraints of `_poll_ptx`."""
+        values = [REGISTER[bits]] * (count * each * bits // max(bits, 32))
+        results = [f"=&{value}" for value in values] + ["=&r"] * each
+        rest = ["l"] * (count * each) + ["r"] * each + ["l"] * each + ["r"] * each
+        return ",".join(results + rest + (values if begun else []))
 
     @constexpr_function
-    def _poll_types(count, dtype):
+    def poll_types(count, dtype):
+        """Types of what `poll` returns."""
         return (dtype,) * count + (gl.int32,)
 
     @jit
@@ -120,9 +134,9 @@ else:
             addresses = addresses + (pointers[n].to(gl.int64),)
         IO: tl.constexpr = pointers[0].dtype.element_ty
         return gl.inline_asm_elementwise(
-            _poll_ptx(COUNT, EACH, BITS), _poll_registers(COUNT, EACH, BITS),
+            _poll_ptx(COUNT, EACH, BITS), poll_registers(COUNT, EACH, BITS),
             addresses + (polls, error_ptr.to(gl.int64), launch_id),
-            dtype=_poll_types(COUNT, IO), is_pure=False, pack=EACH,
+            dtype=poll_types(COUNT, IO), is_pure=False, pack=EACH,
         )  # fmt: skip
 
     @constexpr_function

@@ -8,6 +8,7 @@ instead of K are split over the warps, and the operand of the next step is hande
 import triton.language as tl
 
 from fusedrnn.kernels.language import barrier, gl, jit, mma
+from fusedrnn.kernels.peek import peek
 from fusedrnn.kernels.poll import poll, publish
 from fusedrnn.kernels.tiles import along, columns, count_chunks
 
@@ -49,8 +50,12 @@ def resident(w, GATES: tl.constexpr, TILES: tl.constexpr):
 def multiply(
     accs, tiles, w, x_ptr, lane, i, chunks, polls,
     COUNT: tl.constexpr, FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, RESULTS: tl.constexpr, TILES: tl.constexpr,
+    more=(), MORE: tl.constexpr = 0,
 ):  # fmt: skip
-    """Add the products of ``COUNT`` chunks of the operand, from chunk ``i`` on, to ``accs``. Returns the sums and ``polls``."""
+    """Add the products of ``COUNT`` chunks of the operand, from chunk ``i`` on, to ``accs``. Returns the sums and ``polls``.
+
+    ``more``: pointers at which to `peek`, ``MORE`` elements a thread, between the polls and the products; returned last.
+    """
     column, W, zeros_ptr, error_ptr, launch_id, boxes = lane
     if TILES.weights == "streamed":  # before polling, so that the two L2 latencies overlap
         tiles = ()
@@ -70,6 +75,9 @@ def multiply(
                 pointer = gl.where(k < W, pointer, zeros_ptr + k % 8)
             pointers = pointers + (pointer,)
         x = poll(pointers, polls, error_ptr, launch_id, COUNT, TILES.polled, TILES.bits)
+    seen = ()
+    if MORE > 0:
+        seen = peek(more, len(more), MORE, max(TILES.bits, 32))
     for j in gl.static_range(COUNT):
         sums = ()
         for r in gl.static_range(RESULTS):
@@ -84,16 +92,18 @@ def multiply(
             else:
                 sums = sums + (accs[r] + gl.sum(tile.expand_dims(3) * x[j].expand_dims(1), 2),)
         accs = sums
-    return accs, x[COUNT]
+    return accs, x[COUNT], seen
 
 
 @jit
-def products(
+def partial(
     tiles, w, x_ptr, lane, polls,
     FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr,
-    ACC: tl.constexpr, TILES: tl.constexpr,
+    ACC: tl.constexpr, TILES: tl.constexpr, more=(), MORE: tl.constexpr = 0,
 ):  # fmt: skip
-    """Multiply the weights of the gates from FIRST on by the operand. Returns ``RESULTS`` blocks [unit, sample], and ``polls``.
+    """Multiply the weights of the gates from FIRST on by the operand. Returns ``RESULTS`` [part, unit, sample], and ``polls``.
+
+    With ``MORE``, also returns what is at the pointers ``more`` after the last poll (`multiply`).
 
     Forward: ``RESULTS`` gates times one operand. Backward: the sum of ``OPERANDS`` gates, each times an operand of that gate.
     ``x_ptr``: operand row of every sample; operands of different gates are W apart. ``lane``: columns, W, 8 zeros to read past
@@ -107,13 +117,27 @@ def products(
     if TILES.weights == "streamed":
         chunks = count_chunks(w[4], TILES)
         for i in range(OPERANDS * chunks):
-            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, chunks, polls, 1, FIRST, FIRST_BOX, RESULTS, TILES)
+            accs, polls, _none = multiply(
+                accs, tiles, w, x_ptr, lane, i, chunks, polls, 1, FIRST, FIRST_BOX, RESULTS, TILES
+            )
+        if MORE > 0:
+            seen = peek(more, len(more), MORE, max(TILES.bits, 32))
     else:
         CHUNKS: tl.constexpr = TILES.chunks
         GROUP: tl.constexpr = TILES.group
         for i in gl.static_range(0, OPERANDS * CHUNKS, GROUP):
-            accs, polls = multiply(accs, tiles, w, x_ptr, lane, i, CHUNKS, polls,
-                                   min(GROUP, OPERANDS * CHUNKS - i), FIRST, FIRST_BOX, RESULTS, TILES)  # fmt: skip
+            accs, polls, seen = multiply(accs, tiles, w, x_ptr, lane, i, CHUNKS, polls,
+                                         min(GROUP, OPERANDS * CHUNKS - i), FIRST, FIRST_BOX, RESULTS, TILES,
+                                         more, MORE if i + GROUP >= OPERANDS * CHUNKS else 0)  # fmt: skip
+    if MORE > 0:
+        return accs, polls, seen
+    else:
+        return accs, polls
+
+
+@jit
+def summed(accs, RESULTS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr):
+    """Sum the parts of `partial`. Returns blocks [unit, sample]. The caller calls `left` before the next product."""
     boxes = ()
     for r in gl.static_range(RESULTS):
         box = gl.allocate_shared_memory(ACC, [TILES.parts, TILES.units, TILES.samples], TILES.met)
@@ -123,8 +147,26 @@ def products(
     blocks = ()
     for r in gl.static_range(RESULTS):
         blocks = blocks + (gl.sum(boxes[r].load(TILES.meeting), 0),)
+    return blocks
+
+
+@jit
+def left(TILES: tl.constexpr):
+    """Wait until all warps have read the shared memory of the parts, which the next product reuses."""
     if not TILES.alone:
-        barrier()  # the next step reuses the shared memory of the parts
+        barrier()
+
+
+@jit
+def products(
+    tiles, w, x_ptr, lane, polls,
+    FIRST: tl.constexpr, FIRST_BOX: tl.constexpr, OPERANDS: tl.constexpr, RESULTS: tl.constexpr,
+    ACC: tl.constexpr, TILES: tl.constexpr,
+):  # fmt: skip
+    """`partial` products, `summed`: ``RESULTS`` blocks [unit, sample], and ``polls``."""
+    accs, polls = partial(tiles, w, x_ptr, lane, polls, FIRST, FIRST_BOX, OPERANDS, RESULTS, ACC, TILES)
+    blocks = summed(accs, RESULTS, ACC, TILES)
+    left(TILES)
     return blocks, polls
 
 

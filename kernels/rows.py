@@ -8,6 +8,9 @@ from fusedrnn.kernels.cell import NUMBERS
 
 ROOM = 188
 """Upper limit for `registers`: what the rest of a sweep leaves of a thread's registers on sm_80, which spills before the others."""
+NORM_ROOM = 144
+"""The same with layer normalisation, whose gains and sums take registers too; found by compiling the table's rows. Programs of four
+warps have room for 16 more, and so have cells without c."""
 WHOLE = 8
 """Rows of polled tensors are padded to a multiple of this many elements: whole 16-byte loads for any dtype."""
 
@@ -104,15 +107,22 @@ def operands(row: Row, sweep: str, cell: str) -> int:
     return row.chunks * (NUMBERS[cell].gates if sweep == "backward" else 1)
 
 
-def grouped(row: Row, sweep: str, cell: str) -> Row | None:
+def room_for(row: Row, cell: str, *, norm: bool) -> int:
+    """The limit for `registers`."""
+    if not norm:
+        return ROOM
+    return NORM_ROOM + 16 * (row.warps <= 4) + 16 * (not NUMBERS[cell].has_c)
+
+
+def grouped(row: Row, sweep: str, cell: str, *, norm: bool = False) -> Row | None:
     """The row with ``group`` set: the fewest groups, of about equal size, that fit in registers.
 
     None if not even one chunk fits, or if all chunks do not fit at once and there are fewer than 8 warps.
     """
     if row.group:
         return row
-    all_ = operands(row, sweep, cell)
-    most = max((n for n in range(1, all_ + 1) if registers(replace(row, group=n), sweep, cell) <= ROOM), default=0)
+    all_, room = operands(row, sweep, cell), room_for(row, cell, norm=norm)
+    most = max((n for n in range(1, all_ + 1) if registers(replace(row, group=n), sweep, cell) <= room), default=0)
     if most == 0 or (most < all_ and row.warps < 8):
         return None
     groups = -(-all_ // most)

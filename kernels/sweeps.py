@@ -19,15 +19,16 @@ from fusedrnn.kernels import launch
 from fusedrnn.kernels.backward import backward_sweep
 from fusedrnn.kernels.cells import CELLS
 from fusedrnn.kernels.forward import forward_sweep
-from fusedrnn.kernels.noise import Modes
-from fusedrnn.kernels.pointwise import float_bits, scale_bits, threshold_bits
+from fusedrnn.kernels.options import NormTensors, carried, centred, cut, new_cells, noise_of, norm_of, started, sums_of
+from fusedrnn.kernels.pointwise import scale_bits, threshold_bits
 from fusedrnn.kernels.rows import WHOLE, Row, even, padded, slices
 from fusedrnn.kernels.table import choose, runnable
 from fusedrnn.kernels.tiles import Tiles
+from fusedrnn.operators.normalised import Normalised
 from fusedrnn.operators.results import Backward, Dropout, Forward
 from fusedrnn.precision import rnn_tf32
-from fusedrnn.reference.loop import begins
 from fusedrnn.reference.noise import Noise
+from fusedrnn.reference.norm import Gains
 
 DIGITS = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}
 """Bits of the significand of each dtype; they select the gate functions (`math`)."""
@@ -50,13 +51,6 @@ def tiles_of(row: Row, H: int, dtype: torch.dtype, *, tf32: bool) -> Tiles:
     )  # fmt: skip
 
 
-def _carried(initial: Tensor, gradient: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """A state that a sweep updates in place: a contiguous copy of ``gradient``, or zeros shaped as ``initial``, in ``dtype``."""
-    if gradient is None:
-        return initial.new_zeros(initial.shape, dtype=dtype)
-    return gradient.to(dtype, copy=True, memory_format=torch.contiguous_format)
-
-
 def _unwritten(like: Tensor, *shape: int) -> Tensor:
     """A new tensor with all bits one, which `poll` takes for not yet written."""
     x = like.new_empty(shape)
@@ -73,17 +67,29 @@ def _first(h0: Tensor, W: int) -> Tensor:
     return first
 
 
+def _chosen(
+    sweep: str, cell: str, like: Tensor, H: int, B: int, D: int, row: Row | int | None, *, norm: bool = False
+) -> Row:
+    """The launch row: the given one, the one at this place in `runnable`, or the table's choice."""
+    if isinstance(row, Row):
+        return row
+    chip = (None if launch.INTERPRETED else torch.cuda.get_device_capability(like.device), launch.capacity(like.device))
+    if row is None:
+        return choose(sweep, cell, like.dtype, H, B, D, *chip, tf32=rnn_tf32(), norm=norm)
+    return runnable(sweep, cell, like.dtype, H, *chip, tf32=rnn_tf32(), norm=norm)[row]
+
+
 def _launch(
     kernel: Any,
     sweep: str,
     cell: str,
     tensors: tuple[Any, ...],
     sizes: tuple[int, int, int, int],
-    row: Row | int | None,
+    row: Row,
     drop: Dropout | None,
     noise: Noise | None,
     heads: int,
-    **constants: bool,
+    **constants: bool | int,
 ) -> None:
     """Launch a sweep; if B is 0, do nothing.
 
@@ -93,15 +99,9 @@ def _launch(
     if not B:
         return
     like, device = tensors[0], tensors[0].device
-    if not isinstance(row, Row):
-        chip = (None if launch.INTERPRETED else torch.cuda.get_device_capability(device), launch.capacity(device))
-        if row is None:
-            row = choose(sweep, cell, like.dtype, H, B, D, *chip, tf32=rnn_tf32())
-        else:
-            row = runnable(sweep, cell, like.dtype, H, *chip, tf32=rnn_tf32())[row]
     programs, tiles = slices(row, H), triton.cdiv(B, row.samples)
     numbers = (None, None) if drop is None else (threshold_bits(drop.p), scale_bits(drop.p))
-    modes, noise_numbers = _noise(noise)
+    modes, noise_numbers = noise_of(noise)
     options = LAUNCH | constants | {
         "CELL": CELLS[cell],
         "DROP": "" if drop is None else "shared" if drop.shared else "each",
@@ -124,31 +124,8 @@ def _launch(
     launch.run(
         kernel, arguments, options, device=device, name=f"{sweep} sweep of {cell}, T={T} B={B} H={H} D={D}",
         slices=programs, lanes=tiles * D, ticks=T * CELLS[cell].phases + (sweep == "backward"), per_sm=row.per_sm,
+        whole=constants["NORM"] > 1,
     )  # fmt: skip
-
-
-def _noise(noise: Noise | None) -> tuple[Modes, tuple[int | None, ...]]:
-    """The constexpr ``NOISE`` and the arguments zone_h, zone_c, candidate_threshold, candidate_scale of a sweep."""
-    if noise is None:
-        return Modes(), (None, None, None, None)
-    random = noise.seed is not None
-    h, c = ("" if p == 0 else "random" if random else "expected" for p in noise.zoneout)
-    numbers = [None if p == 0 else threshold_bits(p) if random else float_bits(1 - p) for p in noise.zoneout]
-    if not random or noise.dropout == 0:
-        return Modes(h, c), (*numbers, None, None)
-    candidate = "sequence" if noise.shared else "step"
-    return Modes(h, c, candidate), (*numbers, threshold_bits(noise.dropout), scale_bits(noise.dropout))
-
-
-def _started(resets: Tensor | None, lengths: Tensor | None, D: int, heads: int) -> Tensor | None:
-    """The argument anew_ptr: int8, or None without resets."""
-    anew = begins(resets, lengths, D, heads)
-    return None if anew is None else anew.to(torch.int8, memory_format=torch.contiguous_format)
-
-
-def _cut(x: Tensor, H: int) -> Tensor:
-    """Return the first H elements of the last dimension, contiguous."""
-    return x[..., :H].contiguous()
 
 
 def forward(
@@ -166,41 +143,45 @@ def forward(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    gains: Gains | None = None,
 ) -> Forward:
     """Run the forward sweep of ``cell``, a name in `CELLS`.
 
     gx (T, B, D, G*H), h0 and c0 (D, B, H), w_hh (D, G*H, H), b_hh (D, G*H), lengths (B,) int32; all of one dtype and device.
     ``row``: launch configuration, or its place in `runnable`; by default chosen from the table. ``save``: keep the gates for the
     backward sweep. ``drop``: also return the output after dropout. ``resets``, ``noise``, ``heads``: those of
-    `fusedrnn.reference.loop.over_time`.
+    `fusedrnn.reference.loop.over_time`; ``gains``: those of `fusedrnn.reference.norm`.
     """
     T, B, D, _ = gx.shape
     H = h0.shape[-1]
     W = padded(H)
     kind = CELLS[cell]
-    gx, w_hh = gx.contiguous(), w_hh.contiguous()
+    row = _chosen("forward", cell, gx, H, B, D, row, norm=gains is not None)
+    norm = 0 if gains is None else norm_of(slices(row, H))
+    gx, w_hh = gx.contiguous(), (w_hh if gains is None else centred(w_hh).to(gx.dtype)).contiguous()
     b_hh = None if b_hh is None else b_hh.contiguous()
     state = h0.clone(memory_format=torch.contiguous_format)
     first = _first(h0, W)
     kept = None
     if kind.has_c or kind.late:
-        kept = _carried(h0, c0, accumulator(gx.dtype))
+        kept = carried(h0, c0, accumulator(gx.dtype))
     output = _unwritten(gx, T, B, D, W)
     late = _unwritten(gx, T, B, D, W) if kind.late else None
     cells = gx.new_empty((T, B, D, H)) if kind.has_c else None
     gates = gx.new_empty((T, B, D, kind.saved * H)) if save else None
     dropped = None if drop is None else gx.new_empty((T, B, D, H))
     seed = None if drop is None else drop.seed
-    anew, noise_seed = _started(resets, lengths, D, heads), None if noise is None else noise.seed
+    anew, noise_seed = started(resets, lengths, D, heads), None if noise is None else noise.seed
     first_c = None if anew is None or c0 is None else c0.contiguous()
     tensors = (gx, w_hh, b_hh, lengths, first, first_c, anew, state, kept,
-               output, late, cells, gates, dropped, seed, noise_seed)  # fmt: skip
+               output, late, cells, gates, dropped, seed, noise_seed,
+               *(gains or (None, None, None)), sums_of(gx, norm, slices(row, H), T, B, D, 3 if kind.has_c else 1))  # fmt: skip
     _launch(
         forward_sweep, "forward", cell, tensors, (T, B, D, H), row, drop, noise, heads,
-        HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, RESETS=anew is not None, SAVE=save,
+        HAS_BIAS=b_hh is not None, HAS_LENGTHS=lengths is not None, RESETS=anew is not None, SAVE=save, NORM=norm,
     )  # fmt: skip
     c_n = kept.to(gx.dtype) if kind.has_c and kept is not None else None
-    return Forward(_cut(output, H), state, cells, c_n, gates, dropped)
+    return Forward(cut(output, H), state, cells, c_n, gates, dropped)
 
 
 def backward(
@@ -221,6 +202,7 @@ def backward(
     resets: Tensor | None = None,
     noise: Noise | None = None,
     heads: int = 1,
+    norm: Normalised | None = None,
 ) -> Backward:
     """Run the backward sweep on arguments and results of ``forward``; a gradient has the shape of its tensor.
 
@@ -230,26 +212,38 @@ def backward(
     kind = CELLS[cell]
     W, S = padded(H), kind.saved
     acc = accumulator(output.dtype)
+    row = _chosen("backward", cell, output, H, B, D, row, norm=norm is not None)
+    norm_slices = 0 if norm is None else norm_of(slices(row, H))
+    sums = sums_of(output, norm_slices, slices(row, H), T, B, D, 3 if kind.has_c else 1, ends=True)
+    anew = started(resets, lengths, D, heads)
+    given = None
+    if norm is not None:
+        w = centred(w_hh)
+        given = NormTensors.of(norm, w, new_cells(gates, cells, c0, lengths, anew, noise, heads), h0)
+        w_hh = (w * norm.gains.gain_hh.unsqueeze(-1)).to(w_hh.dtype)
     w_t = w_hh.transpose(1, 2).contiguous()
     h0, d_output = h0.contiguous(), d_output.contiguous()
     c0 = None if c0 is None else c0.contiguous()
     d_cells = None if d_cells is None else d_cells.contiguous()
-    dh = _carried(h0, d_h_n, acc)
-    dc = None if c0 is None else _carried(c0, d_c_n, acc)
+    dh = carried(h0, d_h_n, acc)
+    dc = None if c0 is None else carried(c0, d_c_n, acc)
     dgates = _unwritten(output, T, B, D, S * W)
     zeros = output.new_zeros(S * W)
     seed = None if drop is None else drop.seed
-    anew, noise_seed = _started(resets, lengths, D, heads), None if noise is None else noise.seed
+    noise_seed = None if noise is None else noise.seed
     dh_more = None if anew is None else torch.zeros_like(dh)
     dc_more = None if anew is None or dc is None else torch.zeros_like(dc)
     tensors = (gates, output, cells, h0, c0, w_t, lengths, anew, d_output, d_cells,
-               dh, dc, dh_more, dc_more, dgates, zeros, seed, noise_seed)  # fmt: skip
+               dh, dc, dh_more, dc_more, dgates, zeros, seed, noise_seed,
+               *(given or (None,) * 9), sums)  # fmt: skip
     _launch(
         backward_sweep, "backward", cell, tensors, (T, B, D, H), row, drop, noise, heads,
         HAS_LENGTHS=lengths is not None, RESETS=anew is not None, HAS_DCELLS=d_cells is not None,
+        NORM=norm_slices,
     )  # fmt: skip
     dh = dh if dh_more is None else dh + dh_more
     dc = dc if dc is None or dc_more is None else dc + dc_more
     if W != H:
-        dgates = _cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
-    return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype))
+        dgates = cut(dgates.view(T, B, D, S, W), H).view(T, B, D, S * H)
+    found = () if given is None else given.gradients
+    return Backward(dgates, dh.to(output.dtype), None if dc is None else dc.to(output.dtype), *found)

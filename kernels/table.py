@@ -32,12 +32,14 @@ class Entry:
         widest: the largest H.
         row: the launch configuration.
         without: a (sweep, cell) that it does not serve.
+        without_norm: a (sweep, cell) that it does not serve with layer normalisation, because it spills.
     """
 
     numbers: str
     widest: int
     row: Row
     without: tuple[str, str] | None = None
+    without_norm: tuple[str, str] | None = None
 
 
 ANY = 1 << 31
@@ -72,7 +74,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("16-bit", ANY, Row(16, 16, 64, 0, "shared", 8, 0,
         "twice the samples where the lanes of 8 would take more waves: 4844 cycles a step against 3739 (LSTM forward, H=1536)")),
     Entry("16-bit", ANY, Row(16, 32, 64, 0, "shared", 8, 0,
-        "as above, of the lanes of 16")),
+        "as above, of the lanes of 16"), without_norm=("forward", "lstm")),
     Entry("tf32", ANY, Row(16, 8, 32, 0, "shared", 8, 0,
         "as above in float32")),
     Entry("tf32", ANY, Row(16, 16, 32, 0, "shared", 8, 0,
@@ -83,7 +85,8 @@ TABLE: tuple[Entry, ...] = (
         "twice the samples where the lanes of 16 would take more waves; not the LSTM's forward, which spills 24 "
         "to 56 bytes on sm_80 and sm_120"), without=("forward", "lstm")),
     Entry("16-bit", ANY, Row(32, 8, 64, 0, "streamed", 8, 1,
-        "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else")),
+        "twice the units where slices of 16 would be more than run at once: a launch a step costs more than everything else"),
+        without_norm=("forward", "lstm")),
     Entry("tf32", ANY, Row(16, 16, 32, 0, "streamed", 8, 1,
         "as above in float32")),
     Entry("exact", ANY, Row(16, 8, 16, 0, "streamed", 8, 1,
@@ -129,14 +132,27 @@ def unserved(capability: tuple[int, int] | None) -> str | None:
 
 
 def candidates(
-    sweep: str, cell: str, dtype: torch.dtype, H: int, capability: tuple[int, int] | None, tf32: bool
+    sweep: str,
+    cell: str,
+    dtype: torch.dtype,
+    H: int,
+    capability: tuple[int, int] | None,
+    tf32: bool,
+    norm: bool = False,
 ) -> Iterator[Row]:
     """Yield the rows that can serve a call and fit on the chip, with the sizes that depend on H filled in."""
     room = ANY if capability is None else SHARED_BYTES.get(capability, SMALLEST_SHARED)
+    if capability is None and norm:
+        yield replace(
+            INTERPRETED[-1].row, units=max(16, 1 << (H - 1).bit_length())
+        )  # one program, which waits for none
+        return
     for entry in INTERPRETED if capability is None else TABLE:
         if entry.numbers not in ("any", kind_of(dtype, tf32)) or entry.widest < H or entry.without == (sweep, cell):
             continue
-        row = grouped(filled(entry.row, H), sweep, cell)
+        if norm and entry.without_norm == (sweep, cell):
+            continue
+        row = grouped(filled(entry.row, H), sweep, cell, norm=norm)
         if row is None:
             continue
         needed = shared_bytes(row, cell, dtype.itemsize)
@@ -155,13 +171,16 @@ def runnable(
     multiprocessors: int,
     *,
     tf32: bool = True,
+    norm: bool = False,
 ) -> tuple[Row, ...]:
-    """The rows that a sweep may be launched with, whatever its batch; `choose` takes one of them. Arguments as there."""
-    rows = candidates(sweep, cell, dtype, H, capability, tf32)
+    """The rows that a sweep may be launched with, whatever its batch; `choose` takes one of them. Arguments as there.
+
+    Without `norm`, streamed weights may use one launch per step where the programs of a lane do not fit.
+    """
+    rows = candidates(sweep, cell, dtype, H, capability, tf32, norm)
     if capability is None:
         return tuple(rows)
-    # streamed may use one launch per step where a lane's programs do not fit
-    return tuple(row for row in rows if row.weights == "streamed" or fits(row, H, multiprocessors))
+    return tuple(row for row in rows if (row.weights == "streamed" and not norm) or fits(row, H, multiprocessors))
 
 
 @lru_cache(maxsize=4096)
@@ -176,21 +195,24 @@ def choose(
     multiprocessors: int,
     *,
     tf32: bool = True,
+    norm: bool = False,
 ) -> Row:
     """The row for a sweep ("forward" or "backward") of `cell`, with the tile sizes that depend on H filled in.
 
     `capability` is the device's, None in the interpreter; `multiprocessors` its number of SMs; `tf32` whether float32 products
-    may use TF32.
+    may use TF32; `norm` whether the cell has layer normalisation, for which all programs of a lane run at once.
 
     Raises:
-        RuntimeError: the sweeps do not run on this device.
+        RuntimeError: the sweeps do not run on this device, or not with layer normalisation of so many units.
     """
     reason = unserved(capability)
     if reason is not None:
         raise RuntimeError(reason)
-    fitting = runnable(sweep, cell, dtype, H, capability, multiprocessors, tf32=tf32)
+    fitting = runnable(sweep, cell, dtype, H, capability, multiprocessors, tf32=tf32, norm=norm)
     for place in PLACES:
         rows = [row for row in fitting if row.weights == place]
         if rows:
             return min(rows, key=lambda row: (not fits(row, H, multiprocessors), waves(row, H, B, D, multiprocessors)))
+    if norm:
+        raise RuntimeError(f"expected units whose programs all run at once, for layer normalisation, got H={H}")
     raise AssertionError(f"the table has no row for {cell}, {dtype}, H={H}")  # streamed serves every H: tested

@@ -112,8 +112,14 @@ class Tiles(NamedTuple):
     @property
     def meeting(self) -> Any:
         """Layout [part, unit, sample] of the reduction: a thread has all parts of its units."""
-        lanes = self.units // self.each
-        return gl.BlockedLayout([self.parts, self.each, 1], [1, lanes, 32 // lanes], [1, 1, self.warps], [1, 2, 0])
+        return gl.BlockedLayout(
+            [self.parts, self.each, 1], [1, self.lanes, 32 // self.lanes], [1, 1, self.warps], [1, 2, 0]
+        )
+
+    @property
+    def lanes(self) -> int:
+        """Threads of a warp that have units of the same sample."""
+        return self.units // self.each
 
     @property
     def met(self) -> Any:

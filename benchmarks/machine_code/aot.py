@@ -40,7 +40,19 @@ WIDTHS = (64, 128, 256, 512, 768, 1024, 2048)
 BATCHES = (32, 256)  # one for which the lanes of small batch tiles fit in one wave, and one for which they do not
 NO_NOISE = Modes()
 KERNELS = {"forward": forward_sweep, "backward": backward_sweep}
-WIDE = {"kept_ptr", "dh_ptr", "dc_ptr", "dh_more_ptr", "dc_more_ptr"}
+OF_C = ("gain_c_ptr", "bias_c_ptr", "plain_c_ptr", "scale_c_ptr", "dgain_c_ptr", "dbias_c_ptr")
+WIDE = {
+    "sums_ptr",
+    "scale_ptr",
+    "scale_c_ptr",
+    "dgain_c_ptr",
+    "dbias_c_ptr",
+    "kept_ptr",
+    "dh_ptr",
+    "dc_ptr",
+    "dh_more_ptr",
+    "dc_more_ptr",
+}
 OTHERS = {"lengths_ptr": "*i32", "error_ptr": "*i32", "anew_ptr": "*i8", "seed_ptr": "*i64", "noise_ptr": "*i64"}
 
 
@@ -60,11 +72,12 @@ def reading(
     drop: str = "",
     resets: bool = False,
     noise: Modes = NO_NOISE,
+    norm: int = 0,
 ) -> tuple[Reading, Cycles | None]:
     """Compile one kernel: its reading, and `step_cycles`.
 
     ``together``: its programs wait for each other; ``aligned``: H is a multiple of 16. ``full``: with lengths, bias, saved gates
-    and gradients of every c_t; else with none of them. ``drop`` and ``noise`` as the kernels have them.
+    and gradients of every c_t; else with none of them. ``drop``, ``noise`` and ``norm`` as the kernels have them.
     """
     kernel, kind = KERNELS[sweep], CELLS[cell]
     io = {"bf16": "*bf16", "fp16": "*fp16", "fp64": "*fp64"}.get(dtype, "*fp32")
@@ -76,7 +89,7 @@ def reading(
     types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
         "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles,
-        "RESETS": resets, "NOISE": noise,
+        "RESETS": resets, "NOISE": noise, "NORM": norm,
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}
@@ -93,6 +106,9 @@ def reading(
         absent |= {} if kind.reads_h else {"out_ptr": None}
     absent |= {} if drop else {"seed_ptr": None, "dropped_ptr": None, "threshold": None, "scale": None}
     absent |= {} if resets else dict.fromkeys(("anew_ptr", "dh_more_ptr", "dc_more_ptr"))
+    absent |= {} if norm else dict.fromkeys(("gain_ptr", "weighted_ptr", "scale_ptr", "v_ptr", *OF_C))
+    absent |= {} if kind.has_c else dict.fromkeys(OF_C)
+    absent |= {} if norm > 1 else {"sums_ptr": None}
     absent |= {} if any(noise) else {"noise_ptr": None}
     absent |= {f"zone_{state}": None for state in ("h", "c") if not getattr(noise, state)}
     absent |= {} if noise.candidate else {"candidate_threshold": None, "candidate_scale": None}

@@ -102,7 +102,8 @@ def _loops(code: list[Instruction]) -> Iterator[tuple[int, int]]:
 def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
     """The largest loop; those inside it that multiply run ``passes`` times. Raises ValueError if the code has no loop.
 
-    Polls inside it succeed at once and are left out, unless the polled value is the data.
+    Polls inside it succeed at once and are left out, unless the polled value is the data. Of a poll that begins with what is
+    loaded already, the loads are left out: the loop is entered behind them.
     """
     (first, last), inside = _nested(code)
     left_out: set[int] = set()
@@ -113,6 +114,8 @@ def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
             repeated[end] = begin
         elif not any(one.carries_data for one in part):
             left_out |= set(range(begin, end + 1))
+        else:
+            left_out |= _entered_behind(code, begin)
     body: list[Instruction] = []
     for place in sorted(set(range(first, last + 1)) - left_out):
         again = any(begin <= place <= end for end, begin in repeated.items())
@@ -126,6 +129,16 @@ def time_loop(code: list[Instruction], passes: int = 1) -> list[Instruction]:
 def products_inside(code: list[Instruction]) -> int:
     """How many loops inside the time loop multiply. Raises ValueError if the code has no loop."""
     return sum(_multiplies(code[begin : end + 1]) for begin, end in _nested(code)[1])
+
+
+def _entered_behind(code: list[Instruction], begin: int) -> set[int]:
+    """Places that a jump shortly before a loop, which holds whatever comes, passes over."""
+    for before in range(max(0, begin - 3), begin):
+        target = re.fullmatch(r"0x([0-9a-f]+)", code[before].arguments) if code[before].kind == "BRA" else None
+        if target:
+            to = int(target.group(1), 16)
+            return {place for place in range(before + 1, len(code)) if code[place].at < to}
+    return set()
 
 
 def _multiplies(code: list[Instruction]) -> bool:

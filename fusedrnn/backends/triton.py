@@ -14,9 +14,10 @@ from torch import Tensor
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
 from fusedrnn.context import differentiated_by_func, recording
-from fusedrnn.kernels.table import unserved
+from fusedrnn.kernels.table import runnable, unserved
 from fusedrnn.operators.layer import BY_TABLE, Extras, Rows, dropping_layer, operator_layer
 from fusedrnn.operators.results import Dropout
+from fusedrnn.precision import rnn_tf32
 from fusedrnn.reference.stack import Between, Layer
 
 
@@ -36,12 +37,14 @@ def refuse(call: Call) -> str | None:
             "expected plain autograd, got a transform of torch.func or forward mode, for which the kernels have no derivatives; "
             "backends 'auto', 'aten' and 'reference' serve it"
         )
-    if call.spec.layer_norm:
-        return "expected layer_norm=False, got True; backends 'auto', 'aten' and 'reference' serve it"
     if call.has_extras and recording():
         return "expected torch.compile or torch.export, got torch.jit.trace, which cannot save the kernels' operator"
     reason = refuse_input(call.input)
-    return _unserved(call.input.device) if reason is None and call.input.is_cuda else reason
+    if reason is None and call.input.is_cuda:
+        reason = _unserved(call.input.device)
+        if reason is None and call.spec.layer_norm:
+            reason = _too_wide(call)
+    return reason
 
 
 def refuse_input(input: Tensor) -> str | None:
@@ -52,6 +55,21 @@ def refuse_input(input: Tensor) -> str | None:
     if input.is_cuda or (interpreted() and input.device.type in ("cpu", "meta")):
         return None if input.dtype not in (torch.complex64, torch.complex128) else "expected real numbers"
     return f"expected tensors on a CUDA device, got {input.device}"
+
+
+def _too_wide(call: Call) -> str | None:
+    """Why layer normalisation cannot run, or None if it can: the programs that share a sample's units must all run at once."""
+    from fusedrnn.kernels.launch import capacity
+
+    device, H = call.input.device, call.spec.hidden_size
+    chip = (torch.cuda.get_device_capability(device), capacity(device))
+    about = (call.spec.cell, call.weights.flat[0].dtype, H, *chip)
+    if all(runnable(sweep, *about, tf32=rnn_tf32(), norm=True) for sweep in ("forward", "backward")):
+        return None
+    return (
+        f"expected fewer units with layer_norm=True, so that the programs that have them all run at once, got hidden_size={H}; "
+        "backends 'auto', 'aten' and 'reference' serve it"
+    )
 
 
 @cache

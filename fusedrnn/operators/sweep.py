@@ -53,8 +53,8 @@ def sweep(*arguments: Any) -> Results:
     gx = input_side(a.x, a.w_ih, a.b_ih, len(a.w_hh))
     steps = None if a.lengths is None else a.lengths.to(torch.int32)
     drop = None if a.seed is None else Dropout(a.seed, a.p, a.shared)
-    options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
-    options |= {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {"gains": a.gains}
+    options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads, "gains": a.gains}
+    options |= {"row": _row(a.forward_row), "drop": drop} if a.engine == "triton" else {}
     done = _engine(a.engine).forward(a.cell, gx, a.h0, a.c0, a.w_hh, a.b_hh, steps, save=a.keep_gates, **options)
     dropped = done.dropped
     if dropped is None and a.seed is not None:
@@ -100,8 +100,8 @@ def sweep_backward(*arguments: Any) -> Results:
     d_output = torch.zeros_like(g.output) if d_output is None else d_output
     cells = g.cells if NUMBERS[a.cell].has_c else None
     gradients = (d_output, g.d_h_n, g.d_cells, g.d_c_n)
-    options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads}
-    options |= {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {"norm": norm}
+    options: dict[str, Any] = {"resets": a.resets, "noise": a.noise, "heads": a.heads, "norm": norm}
+    options |= {"row": _row(a.backward_row), "drop": drop} if a.engine == "triton" else {}
     swept = _engine(a.engine).backward(a.cell, gates, g.output, cells, a.h0, a.c0, a.w_hh, steps, *gradients, **options)
     dgx = cell.gradient_of_gx(swept.dgates)
     dx: Tensor | None = None

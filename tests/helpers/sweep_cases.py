@@ -8,7 +8,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, filled
+from fusedrnn.operators.normalised import Normalised
+from fusedrnn.operators.time_parallel import previous_states, recurrent_side
 from fusedrnn.reference.cells import SWEEPS
+from fusedrnn.reference.loop import begins
+from fusedrnn.reference.norm import Gains
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep
 
 
@@ -103,9 +107,19 @@ def in_order(cell, dgates):
     return torch.cat([r, z, n], -1)
 
 
+def normal(output, q, gains, options):
+    """What the backward sweep takes with layer normalisation, from the forward's output and the arguments."""
+    anew = begins(options.get("resets"), q["lengths"], output.shape[2])
+    before = previous_states(output, q["h0"], q["lengths"], anew)
+    return Normalised.of(gains, recurrent_side(before, q["w_hh"], None))
+
+
 def check(cell, row, p, dtype):
     """Run both sweeps with the launch row and compare everything they return with the textbook."""
+    options = dict(p.get("options", {}))
+    gains = options.pop("gains", None)
     leaves = [p[k] for k in ("gx", "h0", "c0") if p[k] is not None]
+    leaves += [gain for gain in (gains or ())[1:] if gain is not None]
     for leaf in leaves:
         leaf.requires_grad_()
     expected = textbook(cell, p)
@@ -114,18 +128,24 @@ def check(cell, row, p, dtype):
     q = {
         k: None if v is None else walled(v.detach().to(dtype)) for k, v in p.items() if k not in ("lengths", "options")
     }
-    q["lengths"], options = p["lengths"], p.get("options", {})
+    q["lengths"] = p["lengths"]
+    given = None if gains is None else Gains(*(g if g is None else walled(g.detach().to(dtype)) for g in gains))
+    if given is not None:
+        options["gains"] = given
     done = sweeps.forward(
         cell, q["gx"], q["h0"], q["c0"], q["w_hh"], q["b_hh"], q["lengths"], row, save=True, **options
     )
     up = [walled(u.to(dtype)) for u in upstream]
     d_cells, d_c_n = (up[2], up[3]) if NUMBERS[cell].has_c else (None, None)
+    if options.pop("gains", None) is not None:
+        options["norm"] = normal(done.output, q, given, options)
     back = sweeps.backward(
         cell, done.gates, done.output, done.cells, q["h0"], q["c0"], q["w_hh"], q["lengths"],
         up[0], up[1], d_cells, d_c_n, row, **options,
     )  # fmt: skip
     got = [done.output, done.h_n, *([done.cells, done.c_n] if NUMBERS[cell].has_c else [])]
     got += [in_order(cell, back.dgates), back.dh0, *([back.dc0] if NUMBERS[cell].has_c else [])]
+    got += [d for d in back[3:] if d is not None]
     for index, (g, e) in enumerate(zip(got, [*expected, *gradients], strict=True)):
         assert g.isfinite().all(), index
         error = (g.double() - e).norm() / e.norm().clamp_min(1e-9)

@@ -1,28 +1,10 @@
 """The dropout kernels compiled for GPUs that are not here: 128-bit accesses, no spills, each byte moved once."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("triton")
-ROOT = Path(__file__).parents[2]
 
-
-def compiled(module, tmp_path, *arguments):
-    """Run a benchmark module where kernels are compiled, not interpreted; its rows."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    path = tmp_path / "rows.json"
-    run = subprocess.run(
-        [sys.executable, "-m", module, "--json", str(path), *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    print(run.stdout)
-    assert run.returncode == 0, run.stderr
-    return json.loads(path.read_text())
+from machine_code_rows import compiled
 
 
 @pytest.mark.parametrize(

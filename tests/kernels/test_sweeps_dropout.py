@@ -10,6 +10,7 @@ from sweep_cases import FORMS, problem
 from fusedrnn import FusedGRU, FusedLSTM
 from fusedrnn.kernels import pointwise, sweeps
 from fusedrnn.operators import sweep as ops
+from fusedrnn.operators.arguments import Sweep
 from fusedrnn.operators.results import Dropout
 
 CELLS = ("gru", "gru_before", "lstm")
@@ -65,7 +66,7 @@ def test_the_operator_drops_and_is_differentiable(cell, engine, shared):
 
     def run(seed):
         x, h0, c0, w_hh, b_hh = leaves
-        return ops.sweep(engine, cell, x, h0, c0, None, w_hh, None, b_hh, None, True, seed, 0.4, shared)
+        return ops.sweep(*Sweep(engine, cell, x, h0, c0, None, w_hh, None, b_hh, None, True, seed, 0.4, shared).packed())
 
     results, (output, *_) = run(SEED), run(None)
     dropped = pointwise.dropout(output.detach(), 0.4, SEED, int(shared))
@@ -90,7 +91,8 @@ def test_second_derivatives_through_the_dropped_output(cell):
 
     def function(x, h0, w_hh):
         c0 = h0 * 2 if cell == "lstm" else None
-        results = ops.sweep("unrolled", cell, x, h0, c0, None, w_hh, None, None, None, True, SEED, 0.4, False)
+        arguments = Sweep("unrolled", cell, x, h0, c0, None, w_hh, None, None, None, True, SEED, 0.4, False)
+        results = ops.sweep(*arguments.packed())
         return results[5], results[1]
 
     assert torch.autograd.gradcheck(function, (x, h0, w_hh))
@@ -100,7 +102,8 @@ def test_second_derivatives_through_the_dropped_output(cell):
 @pytest.mark.parametrize("engine", ["unrolled", "triton"])
 def test_the_operator_with_dropout_passes_torchs_own_checks(engine):
     x, h0, w_hh = (torch.randn(*s, requires_grad=True) for s in ((4, 2, 9), (1, 2, 3), (1, 9, 3)))
-    torch.library.opcheck(ops.sweep, (engine, "gru", x, h0, None, None, w_hh, None, None, None, True, SEED, 0.4, True))
+    arguments = Sweep(engine, "gru", x, h0, None, None, w_hh, None, None, None, True, SEED, 0.4, True)
+    torch.library.opcheck(ops.sweep, tuple(arguments.packed()))
 
 
 @pytest.mark.parametrize("kind", [FusedGRU, FusedLSTM])
