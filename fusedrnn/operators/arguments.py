@@ -137,8 +137,8 @@ class Packed(NamedTuple):
         if self.norm is None:
             return sweep
         rows, H = self.w_hh.shape[1], self.h0.shape[-1]
-        gain_hh, *of_c = self.norm.split([rows, *[H] * (2 * (self.c0 is not None))], 1)
-        return sweep._replace(gain_hh=gain_hh, **dict(zip(("gain_c", "bias_c"), of_c, strict=False)))
+        parts = [part.contiguous() for part in self.norm.split([rows, *[H] * (2 * (self.c0 is not None))], 1)]
+        return sweep._replace(**dict(zip(("gain_hh", "gain_c", "bias_c"), parts, strict=False)))
 
 
 class Gradients(NamedTuple):

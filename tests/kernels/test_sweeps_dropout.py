@@ -66,7 +66,9 @@ def test_the_operator_drops_and_is_differentiable(cell, engine, shared):
 
     def run(seed):
         x, h0, c0, w_hh, b_hh = leaves
-        return ops.sweep(*Sweep(engine, cell, x, h0, c0, None, w_hh, None, b_hh, None, True, seed, 0.4, shared).packed())
+        return ops.sweep(
+            *Sweep(engine, cell, x, h0, c0, None, w_hh, None, b_hh, None, True, seed, 0.4, shared).packed()
+        )
 
     results, (output, *_) = run(SEED), run(None)
     dropped = pointwise.dropout(output.detach(), 0.4, SEED, int(shared))
