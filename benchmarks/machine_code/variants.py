@@ -18,6 +18,7 @@ from fusedrnn.kernels.rows import slices
 
 PATH = RESULTS / "variants.json"
 CELLS, WIDTHS, SWEEPS = ("lstm", "gru"), (256, 512), ("forward", "backward")
+NORM = "layer_norm"
 VARIANTS: dict[str, tuple[bool, tuple[str, str, str]]] = {
     "plain": (False, ("", "", "")),
     "resets": (True, ("", "", "")),
@@ -26,8 +27,9 @@ VARIANTS: dict[str, tuple[bool, tuple[str, str, str]]] = {
     "recurrent_dropout": (False, ("", "", "step")),
     "recurrent_dropout, variational": (False, ("", "", "sequence")),
     "resets, zoneout, recurrent_dropout": (True, ("random", "random", "step")),
+    NORM: (False, ("", "", "")),
 }
-"""Whether there are resets, and `noise.Modes`, by name; zoneout of c only where there is one."""
+"""Whether there are resets, and `noise.Modes`, by name; zoneout of c only where there is one. The last has layer normalisation."""
 TOLERANCE = 0.1  # of cycles, relative, between releases of Triton
 
 
@@ -38,13 +40,19 @@ def row_of(cell: str, H: int, sweep: str, variant: str) -> Row:
     from fusedrnn.kernels.noise import Modes
 
     case, (resets, (h, c, candidate)) = Case(sweep, cell, "bf16", aot.TIMELINE_ARCH, H), VARIANTS[variant]
+    about: Row = {"cell": cell, "H": H, "sweep": sweep, "variant": variant}
+    if variant == NORM:  # whose launch row may be another
+        from benchmarks.machine_code import aot_norm
+
+        row = aot_norm.record(case)
+        assert row is not None
+        return about | {name: row[name] for name in ("registers", "spill_bytes", "cycles")}
     noise, together = Modes(h, c if NUMBERS[cell].has_c else "", candidate), slices(case.row, H) > 1
     given = (sweep, cell, "bf16", case.arch, case.tiles, together, H % 16 == 0, True)
     got, cycles = aot.reading(*given, resets=resets, noise=noise)
     assert cycles is not None
     total = round(cycles[0] + cycles[1] * passes(case))
-    told = {"registers": got.registers, "spill_bytes": got.spill_bytes, "cycles": total}
-    return {"cell": cell, "H": H, "sweep": sweep, "variant": variant, **told}
+    return about | {"registers": got.registers, "spill_bytes": got.spill_bytes, "cycles": total}
 
 
 def every() -> Iterator[Row]:
