@@ -12,7 +12,7 @@ from fusedrnn.kernels.pointwise import float_bits, scale_bits, threshold_bits
 from fusedrnn.operators.normalised import Normalised, statistics
 from fusedrnn.operators.time_parallel import previous_states
 from fusedrnn.reference.loop import begins
-from fusedrnn.reference.noise import Noise, candidate_factors, times_factor
+from fusedrnn.reference.noise import Noise, drawn, times_factor
 
 
 def noise_of(noise: Noise | None) -> tuple[Modes, tuple[int | None, ...]]:
@@ -96,7 +96,7 @@ def new_cells(
         return cells
     before = previous_states(cells, c0, lengths, None if anew is None else anew.bool(), heads)
     i, f, g, _ = gates.chunk(4, -1)
-    return torch.addcmul(f * before, i, times_factor(g, candidate_factors(noise, before.shape, before.dtype)))
+    return torch.addcmul(f * before, i, times_factor(g, drawn(noise, before.shape, before.dtype).factor))
 
 
 def norm_of(slices: int) -> int:

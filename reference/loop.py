@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .noise import Noise, Update, candidate_factors, updated, updates
+from .noise import Noise, Update, drawn, updated
 
 State = tuple[Tensor, ...]
 
@@ -49,10 +49,8 @@ def over_time(
     if active is not None:
         gx = torch.where(active.unsqueeze(-1), gx, 0.0)
     anew = begins(resets, lengths, gx.shape[2], heads)
-    noise = Noise(None) if noise is None else noise
     shape = (*gx.shape[:3], initial[-1].shape[-1])
-    factors = candidate_factors(noise, shape, gx.dtype)
-    news = [updates(noise, k, shape) for k in range(len(initial))]
+    *news, factors = drawn(Noise(None) if noise is None else noise, shape, gx.dtype)
     directions = [
         _one_direction(
             cell,
@@ -61,7 +59,7 @@ def over_time(
             [None if weight is None else weight[d] for weight in weights],
             None if active is None else active.unbind(),
             None if anew is None else anew[:, :, d : d + 1].unbind(),
-            [new[:, :, d].unbind() if isinstance(new, Tensor) else [new] * len(gx) for new in news],
+            [new[:, :, d].unbind() if isinstance(new, Tensor) else [new] * len(gx) for new in news[: len(initial)]],
             None if factors is None else factors[:, :, d].unbind(),
             reverse=d >= heads,
         )

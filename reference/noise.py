@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .counter_dropout import threshold
-from .philox import random_words
+from .counter_dropout import CHUNK, threshold
+from .philox import random_groups
 
 Update = Tensor | float
 """Weight of the new value of a state: booleans, or one number for all."""
@@ -43,34 +43,47 @@ class Noise(NamedTuple):
     shared: bool = False
 
 
-def words(noise: Noise, shape: Sequence[int], word: int) -> Tensor:
-    """One of the four random words of each element: 0 for h, 1 for c, 2 and 3 for a candidate per step and per sequence.
+class Drawn(NamedTuple):
+    """A layer's noise at every step: weights of the new h and c, and the factor of the candidate, (T, B, D, H), or None."""
 
-    Element i of `shape`, in row-major order, has word 4 i + `word` of the seed (see `philox`).
+    h: Update
+    c: Update
+    factor: Tensor | None
+
+
+def drawn(noise: Noise, shape: Sequence[int], dtype: torch.dtype) -> Drawn:
+    """Draw the masks of all steps, of `shape` (T, B, D, H).
+
+    Element i, in row-major order, has group i of random words (see `philox`): the first for h, the second for c, the third for the
+    candidate, or, if all steps share its mask, the fourth of element i of (B, D, H). The factor is float32, or float64 for that
+    `dtype`.
     """
-    assert noise.seed is not None
-    count = math.prod(shape)
-    return random_words(noise.seed, 0, 4 * count).view(*shape, 4)[..., word]
+    (h, c), p = noise.zoneout, noise.dropout
+    if noise.seed is None:
+        return Drawn(1 - h, 1 - c, None)
+    count, once = math.prod(shape), math.prod(shape[1:])
+    masks = _kept(noise.seed, count, {0: h, 1: c, 2: 0.0 if noise.shared else p})
+    masks |= _kept(noise.seed, once, {3: p if noise.shared else 0.0})
+    factor = None
+    if p:
+        kept = masks[3].view(*shape[1:]).expand(*shape) if noise.shared else masks[2].view(*shape)
+        factor = kept.to(torch.float64 if dtype == torch.float64 else torch.float32) * (1 / (1 - p))
+    return Drawn(masks[0].view(*shape) if h else 1.0, masks[1].view(*shape) if c else 1.0, factor)
 
 
-def updates(noise: Noise, state: int, shape: Sequence[int]) -> Update:
-    """The weight of the new value of h (``state`` 0) or c (1) at every step; its masks have `shape`, (T, B, D, H)."""
-    p = noise.zoneout[state]
-    if noise.seed is None or p == 0:
-        return 1 - p
-    return words(noise, shape, state) >= threshold(p)
-
-
-def candidate_factors(noise: Noise, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
-    """What the candidate is multiplied by at every step, of `shape` (T, B, D, H), in float32, or float64 for that `dtype`; or None.
-
-    With `Noise.shared`, element i of a step has the mask of element i of (B, D, H).
-    """
-    if noise.seed is None or noise.dropout == 0:
-        return None
-    kept = words(noise, shape[1:], 3).expand(*shape) if noise.shared else words(noise, shape, 2)
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    return (kept >= threshold(noise.dropout)).to(wide) * (1 / (1 - noise.dropout))
+def _kept(seed: Tensor, count: int, rates: dict[int, float]) -> dict[int, Tensor]:
+    """By word the elements (count,) that are kept, for each probability that is not 0; in chunks, as the words are 64 bits each."""
+    rates = {word: p for word, p in rates.items() if p}
+    if not rates:
+        return {}
+    whole = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    chunk = max(1, count) if whole else CHUNK // 4 if seed.device.type == "cpu" else 16 * CHUNK
+    found: dict[int, list[Tensor]] = {word: [] for word in rates}
+    for start in range(0, max(1, count), chunk):
+        groups = random_groups(seed, start, min(chunk, count - start))
+        for word, p in rates.items():
+            found[word].append(groups[word] >= threshold(p))
+    return {word: torch.cat(parts) for word, parts in found.items()}
 
 
 def times_factor(candidate: Tensor, factor: Tensor | None) -> Tensor:

@@ -46,8 +46,13 @@ def random_words(seed: Tensor, first: int, count: int) -> Tensor:
     Returns:
         (count,) int64, each from 0 to 2^32 - 1, on the device of `seed`.
     """
+    groups = random_groups(seed, first // 4, (first + count + 3) // 4 - first // 4)
+    return torch.stack(groups, -1).flatten()[first % 4 : first % 4 + count]
+
+
+def random_groups(seed: Tensor, first: int, count: int) -> tuple[Tensor, ...]:
+    """Return the four words, each (count,), of groups `first` to `first + count - 1`: group i has elements 4 i to 4 i + 3."""
     seed = seed.reshape(())
-    group = torch.arange(first // 4, (first + count + 3) // 4, device=seed.device)
+    group = torch.arange(first, first + count, device=seed.device)
     zero = torch.zeros_like(group)
-    words = philox_4x32((group & WORD, group >> 32, zero, zero), (seed & WORD, (seed >> 32) & WORD))
-    return torch.stack(words, -1).flatten()[first % 4 : first % 4 + count]
+    return philox_4x32((group & WORD, group >> 32, zero, zero), (seed & WORD, (seed >> 32) & WORD))

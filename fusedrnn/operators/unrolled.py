@@ -19,7 +19,7 @@ from fusedrnn.operators.normalised import Normalised
 from fusedrnn.operators.results import Backward, Forward
 from fusedrnn.operators.time_parallel import previous_states
 from fusedrnn.reference.loop import active_steps, begins
-from fusedrnn.reference.noise import Noise, candidate_factors, updates
+from fusedrnn.reference.noise import Noise, Update, drawn
 from fusedrnn.reference.norm import Gains
 
 
@@ -53,8 +53,7 @@ def forward(
         b_hh = gx.new_zeros(w_hh.shape[:2])
     going = None if active is None else active.unbind()
     anew = begins(resets, lengths, D, heads)
-    new_weights = [_weights(noise, k, output) for k in range(1 if c0 is None else 2)]
-    factors = None if noise is None else candidate_factors(noise, output.shape, gx.dtype)
+    *new_weights, factors = _drawn(noise, output)
     split, step = CELLS[cell].split, CELLS[cell].step
     for d in range(D):
         w_t, bias, h, c = w_hh[d].t(), b_hh[d], h_n[d], None if c_n is None else c_n[d]
@@ -124,22 +123,29 @@ def backward(
         previous = previous_states(output, h0, lengths, anew, heads)
     trace = Trace(gates, previous, cells, w_hh, active, ended, d_output, d_h_n, d_cells, d_c_n, heads)
     if anew is not None or noise is not None or norm is not None:
+        new_h, new_c, factor = _drawn(noise, output)
         trace = trace._replace(
             norm=norm,
             anew=None if anew is None else anew.unsqueeze(-1),
-            new_h=_weights(noise, 0, output),
-            new_c=_weights(noise, 1, output),
-            factor=None if noise is None else candidate_factors(noise, output.shape, output.dtype),
+            new_h=new_h,
+            new_c=new_c,
+            factor=factor,
         )
     return CELLS[cell].backward(trace)
 
 
-def _weights(noise: Noise | None, state: int, like: Tensor) -> Tensor | None:
-    """The weight of the new value of h (0) or c (1), shaped and typed as `like` (T, B, D, H); None without zoneout."""
-    if noise is None or noise.zoneout[state] == 0:
-        return None
-    found = updates(noise, state, like.shape)
-    return found.to(like.dtype) if isinstance(found, Tensor) else like.new_full((), found).expand(like.shape)
+def _drawn(noise: Noise | None, like: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """`reference.noise.drawn`, with weights shaped and typed as `like` (T, B, D, H), or None where they are 1."""
+    if noise is None:
+        return None, None, None
+    h, c, factor = drawn(noise, like.shape, like.dtype)
+    return _weights(h, like), _weights(c, like), factor
+
+
+def _weights(new: Update, like: Tensor) -> Tensor | None:
+    if isinstance(new, Tensor):
+        return new.to(like.dtype)
+    return None if new == 1 else like.new_full((), new).expand(like.shape)
 
 
 def _unbound(parts: Sequence[Tensor], T: int) -> list[tuple[Tensor, ...]]:

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
+from fusedrnn.reference import noise as module
 from fusedrnn.reference.loop import over_time
-from fusedrnn.reference.noise import Noise, candidate_factors, updates, words
+from fusedrnn.reference.noise import Noise, drawn
+from fusedrnn.reference.philox import random_words
 from fusedrnn.reference.sweep import gru_sweep, lstm_sweep, rnn_sweep
 
 T, B, D, H = 6, 3, 2, 4
@@ -20,6 +22,11 @@ def arguments(gates, states):
     return gx, [torch.randn(D, B, H, dtype=torch.float64) for _ in range(states)], w_hh, b_hh
 
 
+def words(noise, shape, word):
+    """One of the four random words of each element of `shape`."""
+    return random_words(noise.seed, 0, 4 * math.prod(shape)).view(*shape, 4)[..., word]
+
+
 def masks(noise):
     """Bernoulli variables of every step by name: 1 keeps the new h or c, and the candidate."""
     shape = (T, B, D, H)
@@ -27,8 +34,8 @@ def masks(noise):
         h, c = ((1 - p) * torch.ones(shape, dtype=torch.float64) for p in noise.zoneout)
         return h, c, torch.ones(shape, dtype=torch.float64)
     h, c = ((words(noise, shape, k) >= p * 2**32).double() for k, p in enumerate(noise.zoneout))
-    drawn = words(noise, shape[1:], 3).expand(shape) if noise.shared else words(noise, shape, 2)
-    return h, c, (drawn >= noise.dropout * 2**32).double() / (1 - noise.dropout)
+    found = words(noise, shape[1:], 3).expand(shape) if noise.shared else words(noise, shape, 2)
+    return h, c, (found >= noise.dropout * 2**32).double() / (1 - noise.dropout)
 
 
 NOISES = {
@@ -91,12 +98,12 @@ def test_an_rnn_has_the_formula_of_the_paper(noise):
 def test_the_masks_have_their_rates_and_do_not_depend_on_each_other():
     shape = (50, 20, 2, 25)
     noise = Noise(SEED, (0.3, 0.6), 0.2)
-    factors = candidate_factors(noise, shape, torch.float64)
-    once = candidate_factors(noise._replace(shared=True), shape, torch.float64)
+    h, c, factors = drawn(noise, shape, torch.float64)
+    once = drawn(noise._replace(shared=True), shape, torch.float64).factor
     assert set(factors.unique().tolist()) == {0.0, 1 / 0.8}
     assert torch.equal(once, once[:1].expand_as(once))
-    found = [updates(noise, 0, shape), updates(noise, 1, shape), factors > 0, once > 0]
-    other = updates(noise._replace(seed=SEED + 1), 0, shape)
+    found = [h, c, factors > 0, once > 0]
+    other = drawn(noise._replace(seed=SEED + 1), shape, torch.float64).h
     for mask, p in zip([*found, other], (0.3, 0.6, 0.2, 0.2, 0.3), strict=True):
         count = mask.numel() if mask is not found[3] else mask[0].numel()
         assert abs(mask.double().mean() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / count)
@@ -107,8 +114,20 @@ def test_the_masks_have_their_rates_and_do_not_depend_on_each_other():
 
 @noises
 def test_no_noise_is_drawn_for_nothing(noise):
-    assert candidate_factors(noise._replace(dropout=0.0), (T, B, D, H), torch.float64) is None
-    assert updates(noise._replace(zoneout=(0.0, 0.0)), 0, (T, B, D, H)) == 1
+    assert drawn(noise._replace(dropout=0.0), (T, B, D, H), torch.float64).factor is None
+    assert drawn(noise._replace(zoneout=(0.0, 0.0)), (T, B, D, H), torch.float64)[:2] == (1, 1)
+
+
+@pytest.mark.parametrize("noise", [NOISES["all"], NOISES["one mask"]], ids=["each step", "one mask"])
+def test_masks_are_the_same_in_chunks(noise, monkeypatch):
+    whole = drawn(noise, (T, B, D, H), torch.float32)
+    monkeypatch.setattr(module, "CHUNK", 4 * 7)
+    for a, b in zip(whole, drawn(noise, (T, B, D, H), torch.float32), strict=True):
+        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
+
+
+def test_a_batch_without_samples_has_masks_without_elements():
+    assert drawn(NOISES["all"], (T, 0, D, H), torch.float32).h.shape == (T, 0, D, H)
 
 
 def test_a_state_of_the_padding_stays_though_noise_has_masks_there():
