@@ -2,10 +2,11 @@
 
 Symbols: T steps, B samples, I inputs, L layers, D directions (1 or 2), H units, P outputs per direction (H without projection), G
 gates (GRU r z n, LSTM i f g o, RNN one). Weights of a direction are a `LayerWeights`: w_ih (G*H, I or D*P), w_hh (G*H, P), biases
-(G*H,) or None, w_hr (P, H) or None. With N heads w_hh is (N, G*H/N, H/N): each block of H/N units sees its own state only. All
-floating-point tensors share one dtype (float64, float32, float16 or bfloat16; mixed under autocast) and one device; results have
-the input's dtype. Under autocast they have the dtype of torch.nn's module on the device: that of autocast; on a CPU that of the
-initial states, by default the input's, except for an RNN, and for an LSTM without lengths, which oneDNN runs in that of autocast.
+(G*H,) or None, w_hr (P, H) or None. With N heads w_hh is (N, G*H/N, H/N): each block of H/N units sees its own state only. With
+layer normalisation there are gain_ih and gain_hh (G*H,), and of an LSTM gain_c and bias_c (H,) (`reference.norm`). All floating-
+point tensors share one dtype (float64, float32, float16 or bfloat16; mixed under autocast) and one device; results have the input's
+dtype. Under autocast they have the dtype of torch.nn's module on the device: that of autocast; on a CPU that of the initial states,
+by default the input's, except for an RNN, and for an LSTM without lengths, which oneDNN runs in that of autocast.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def gru(
             `training`, else the expectation (Krueger et al. 2017, see `reference.noise`); from 0 to below 1. Default: 0.
         recurrent_dropout: probability of dropping an element of the candidate, n or g, when `training` (Semeniuta et al. 2016); not
             for an RNN. Default: 0.
-        training: whether to apply dropout. Default: False.
+        training: whether to apply dropout, and zoneout at random. Default: False.
         return_all_states: whether to return the states of every layer and step. Default: False.
         memory: "save" saves the gates of every step for the backward; "recompute" saves only the states and recomputes the gates
             with one product over all steps, with equal results ("reference" uses autograd and always saves).
@@ -151,6 +152,8 @@ def _run(
     """Run `cell`, with the sizes taken from the weights of the first layer."""
     input = validation.as_ids(input, 3 if batch_sizes is None else 2)
     first = layers[0][0]
+    if first.w_hh.dim() < 2:
+        raise RuntimeError(f"w_hh of layer 0: expected 2 dimensions, or 3 with heads, got {first.w_hh.dim()}")
     heads = len(first.w_hh) if first.w_hh.dim() == 3 else 1
     hidden_size = heads * first.w_hh.shape[-2] // NUMBERS[cell].gates
     spec = Spec(
@@ -166,7 +169,7 @@ def _run(
         zoneout=option_checks.check_zoneout(zoneout, has_c=NUMBERS[cell].has_c),
         recurrent_dropout=recurrent_dropout,
         heads=heads,
-        layer_norm=first.gain_hh is not None,
+        layer_norm=any(gain is not None for gain in first[5:]),
     )
     call = Call(
         spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states, resets=resets

@@ -51,6 +51,13 @@ def check_heads(given: Any) -> int:
     return given
 
 
+def check_layer_norm(given: Any) -> bool:
+    """Return `given` if it is True or False, else raise a TypeError."""
+    if not isinstance(given, bool):
+        raise TypeError(f"layer_norm: expected True or False, got {given!r}")
+    return given
+
+
 def check_extras(spec: Spec, *, projected: bool) -> None:
     """Raise a TypeError or a ValueError if an option of `spec` is wrong, or options cannot be combined."""
     check_heads(spec.heads)

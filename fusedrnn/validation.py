@@ -48,8 +48,12 @@ def check_weights(spec: Spec, weights: Weights) -> None:
             raise RuntimeError(f"layer {depth}: expected {spec.directions} directions, as in layer 0, got {len(layer)}")
         for direction in layer:
             wanted = (2 + 2 * NUMBERS[spec.cell].has_c) * spec.layer_norm
-            if (found := sum(gain is not None for gain in direction[5:])) != wanted:
-                raise RuntimeError(f"layer {depth}: expected {wanted} weights of layer normalisation, got {found}")
+            gains = [gain for gain in direction[5:] if gain is not None]
+            if len(gains) != wanted:
+                raise RuntimeError(f"layer {depth}: expected {wanted} weights of layer normalisation, got {len(gains)}")
+            dtype = direction.w_ih.dtype
+            if wrong := [gain.dtype for gain in gains if gain.dtype != dtype]:
+                raise ValueError(f"layer {depth}: expected gains of dtype {dtype}, that of w_ih, got {wrong[0]}")
             for name, weight, shape in zip(LayerWeights._fields, direction, spec.weight_shapes(depth), strict=True):
                 if weight is not None and weight.shape != shape:
                     raise RuntimeError(f"{name} of layer {depth}: expected shape {shape}, got {tuple(weight.shape)}")

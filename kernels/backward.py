@@ -52,9 +52,10 @@ def backward_sweep(
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
     threshold, scale,  # of dropout, as bits (`dropout`)
-    heads, zone_h, zone_c, candidate_threshold, candidate_scale,  # of a direction; of ``NOISE``, as bits (`noise`)
+    zone_h, zone_c, candidate_threshold, candidate_scale,  # of ``NOISE``, as bits (`noise`)
     CELL: tl.constexpr, HAS_LENGTHS: tl.constexpr, RESETS: tl.constexpr, HAS_DCELLS: tl.constexpr, DROP: tl.constexpr,
     NOISE: tl.constexpr,  # `noise.Modes`
+    HEADS: tl.constexpr,  # of a direction
     NORM: tl.constexpr,  # layer normalisation (`norm`)
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
 ):  # fmt: skip
@@ -67,7 +68,7 @@ def backward_sweep(
     IO: tl.constexpr = dgates_ptr.dtype.element_ty
 
     d, back, one, first_unit, units, samples, own, row, state_own, x_row = place(
-        lane_begin, n_slices, n_tiles, B, H, D, heads, TILES
+        lane_begin, n_slices, n_tiles, B, H, D, HEADS, TILES
     )
     w = slice_of(w_ptr + one * d * H * G * H, first_unit, one * G * H, H, H, TILES)
     tiles = resident(w, G, TILES)

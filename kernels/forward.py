@@ -54,9 +54,10 @@ def forward_sweep(
     T, B, H, W, D, n_slices, n_tiles,
     lane_begin, tick_begin, tick_end, polls, launch_id,
     threshold, scale,  # of dropout, as bits (`dropout`)
-    heads, zone_h, zone_c, candidate_threshold, candidate_scale,  # of a direction; of ``NOISE``, as bits (`noise`)
+    zone_h, zone_c, candidate_threshold, candidate_scale,  # of ``NOISE``, as bits (`noise`)
     CELL: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_LENGTHS: tl.constexpr, RESETS: tl.constexpr, SAVE: tl.constexpr,
     NOISE: tl.constexpr,  # `noise.Modes`
+    HEADS: tl.constexpr,  # of a direction
     NORM: tl.constexpr,  # layer normalisation (`norm`); then all programs of a lane run at once, and the weights are centred
     DROP: tl.constexpr,  # "": no dropout, "each": a mask per step, "shared": one mask for all steps
     DIGITS: tl.constexpr, ACC: tl.constexpr, TILES: tl.constexpr,
@@ -69,7 +70,7 @@ def forward_sweep(
     IO: tl.constexpr = out_ptr.dtype.element_ty
 
     d, back, one, first_unit, units, samples, own, row, state_own, x_row = place(
-        lane_begin, n_slices, n_tiles, B, H, D, heads, TILES
+        lane_begin, n_slices, n_tiles, B, H, D, HEADS, TILES
     )
     w = slice_of(w_ptr + one * d * G * H * H, first_unit, one * H, one * H * H, H, TILES)
     tiles = resident(w, G, TILES)
@@ -167,6 +168,7 @@ def forward_sweep(
                 else:
                     last, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, 1, G, ACC, TILES)
                 weight_h, weight_c, factor = of_step(noise, own_rows, numbers, NOISE, ACC)
+                wide_gx = widened(gx, G, ACC)
                 if NORM > 0:
                     of_sums = sums_ptr
                     if NORM > 1:
@@ -176,7 +178,7 @@ def forward_sweep(
                     )
                 else:
                     sums = biased(last, bias, 0, G)
-                new, c, late_saved = CELL.step(widened(gx, G, ACC), sums, h, kept, factor, DIGITS)
+                new, c, late_saved = CELL.step(wide_gx, sums, h, kept, factor, DIGITS)
                 if NORM > 0 and CELL.has_c:
                     seen, sum_polls = normalised_state(
                         c,

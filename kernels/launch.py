@@ -17,7 +17,7 @@ POLLS = 1 << 22
 
 RUNTIME = [
     "T", "B", "D", "n_slices", "n_tiles", "lane_begin", "tick_begin", "tick_end", "polls", "launch_id", "threshold", "scale",
-    "heads", "zone_h", "zone_c", "candidate_threshold", "candidate_scale",
+    "zone_h", "zone_c", "candidate_threshold", "candidate_scale",
 ]  # fmt: skip
 """Integer arguments of a sweep that Triton must not specialise on, so that their values cause no recompilation."""
 

@@ -107,7 +107,7 @@ def _launch(
         "DROP": "" if drop is None else "shared" if drop.shared else "each",
         "DIGITS": DIGITS[like.dtype],
         "ACC": tl.float64 if like.dtype == torch.float64 else tl.float32,
-        "NOISE": modes,
+        "NOISE": modes, "HEADS": heads,
         "TILES": tiles_of(row, H, like.dtype, tf32=rnn_tf32()),
         "num_warps": row.warps,
     }  # fmt: skip
@@ -118,7 +118,7 @@ def _launch(
             T, B, H, padded(H), D, programs, tiles,
             lane, begin, end, polls, launch_id,
             *numbers,
-            heads, *noise_numbers,
+            *noise_numbers,
         )  # fmt: skip
 
     launch.run(

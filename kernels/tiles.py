@@ -146,8 +146,8 @@ def along(SIZE: tl.constexpr, layout: tl.constexpr, DIM: tl.constexpr):
 
 
 @jit
-def place(lane_begin, n_slices, n_tiles, B, H, D, heads, TILES: tl.constexpr):
-    """Indices of program (slice, lane). ``D`` counts the ``heads`` of all directions, as if each were one.
+def place(lane_begin, n_slices, n_tiles, B, H, D, HEADS: tl.constexpr, TILES: tl.constexpr):
+    """Indices of program (slice, lane). ``D`` counts the ``HEADS`` of all directions, as if each were one.
 
     Returns the head, its direction, an int64 1 (for 64-bit offsets), the first unit, units [units, 1], samples [1, samples], the
     mask of those inside H and B, their rows in (B, D), their offsets in (D, B, H), and the operand's rows in (B, D), clamped to the
@@ -163,7 +163,7 @@ def place(lane_begin, n_slices, n_tiles, B, H, D, heads, TILES: tl.constexpr):
     RIGHT: tl.constexpr = TILES.right
     x_row = one * gl.minimum(along(TILES.samples, RIGHT, 2) + first_sample, B - 1) * D + d
     own, row, state_own = (units < H) & (samples < B), one * samples * D + d, (one * d * B + samples) * H + units
-    return d, d // heads, one, first_unit, units, samples, own, row, state_own, x_row
+    return d, d // HEADS, one, first_unit, units, samples, own, row, state_own, x_row
 
 
 @jit

@@ -89,7 +89,7 @@ def reading(
     types = {name: type_ for name, type_ in types.items() if name in kernel.arg_names}
     constants: dict[str, Any] = {
         "CELL": kind, "HAS_LENGTHS": full, "DIGITS": DIGITS[DTYPES[dtype]], "DROP": drop, "TILES": tiles,
-        "RESETS": resets, "NOISE": noise, "NORM": norm,
+        "RESETS": resets, "NOISE": noise, "NORM": norm, "HEADS": 1,
         "ACC": tl.float64 if dtype == "fp64" else tl.float32,
     }  # fmt: skip
     absent = {} if full else {"lengths_ptr": None, "b_ptr": None, "dcells_ptr": None, "gates_ptr": None}

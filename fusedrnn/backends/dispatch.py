@@ -16,6 +16,7 @@ from fusedrnn.backends.rules import BY_NAME, ENGINES, NAMES, TORCH, TORCH_CELLS,
 from fusedrnn.call import Call, Result
 from fusedrnn.context import transformed
 from fusedrnn.operators.dropout import seed_for
+from fusedrnn.option_checks import check_extras
 
 
 def decide(call: Call, backend: str | None) -> Rule:
@@ -39,6 +40,10 @@ def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
     Raises:
         The errors of `decide`, and those of `validation.check_call` for invalid arguments.
     """
+    if call.training and (any(call.spec.zoneout) or call.spec.recurrent_dropout):
+        check_extras(call.spec, projected=call.weights.projected)
+        # drawn before other masks, which are not the same on every backend
+        call = call._replace(noise_seeds=seed_for(0.0, call.input.device, call.spec.num_layers))
     if call.training and (call.spec.input_dropout or call.spec.weight_dropout):
         call = drop_arguments(call, backend)
     validation.check_call(call)
@@ -47,8 +52,6 @@ def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
         call = call._replace(states=call.zeros())
     if call.drops and not torch_masks(backend, call.input):
         call = call._replace(seeds=seed_for(spec.dropout, call.input.device, spec.num_layers - 1))
-    if call.training and call.noisy:
-        call = call._replace(noise_seeds=seed_for(0.0, call.input.device, spec.num_layers))
     return with_dtypes(call, ENGINES[decide(call, backend).engine](call), step=step)
 
 

@@ -45,6 +45,8 @@ class FusedRNNBase(Quantizable, WithParameters):
     because torch.compile refuses to trace them and their subclasses as a whole.
     """
 
+    zoneout: float | tuple[float, float] = 0.0  # of a module that was pickled before there were these options
+    recurrent_dropout = 0.0
     _cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _set_options(
@@ -68,7 +70,7 @@ class FusedRNNBase(Quantizable, WithParameters):
         self.zoneout = zoneout if any(option_checks.check_zoneout(zoneout, has_c=NUMBERS[self._cell].has_c)) else 0.0
         self.recurrent_dropout = option_checks.check_below_one("recurrent_dropout", recurrent_dropout)
         self.heads = option_checks.check_heads(heads)
-        self.layer_norm = layer_norm
+        self.layer_norm = option_checks.check_layer_norm(layer_norm)
         option_checks.check_extras(self._spec(), projected=self.proj_size > 0)
         self._make_parameters()
 

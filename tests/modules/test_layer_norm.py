@@ -11,6 +11,7 @@ from torch import nn
 import fusedrnn
 from fusedrnn import FusedGRU, FusedLSTM, FusedRNN, functional
 from fusedrnn.modules.replace import restore_rnns
+from fusedrnn.reference.stack import LayerWeights
 
 T, B, I, H = 5, 3, 4, 6
 KINDS = {"gru": FusedGRU, "lstm": FusedLSTM, "rnn": FusedRNN}
@@ -149,6 +150,39 @@ WRONG = {
 def test_what_it_cannot_be_combined_with_is_refused(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(I, H, layer_norm=True, **options)
+
+
+def test_sums_over_many_steps_are_not_rounded_to_bfloat16():
+    """bias_c of a long sequence: adding steps in bfloat16 stops where a step is a 256th of the sum."""
+    torch.manual_seed(0)
+    module = FusedLSTM(8, 16, layer_norm=True, backend="aten")
+    module.gain_hh_l0.data.fill_(0.05)
+    x, found = torch.randn(600, 4, 8).bfloat16(), []
+    for dtype in (torch.bfloat16, torch.float64):
+        each = copy.deepcopy(module).bfloat16().to(dtype)
+        each(x.to(dtype))[0].sum().backward()
+        found.append(each.bias_c_l0.grad.double())
+    torch.testing.assert_close(*found, rtol=0.02, atol=0.0)
+
+
+def test_a_module_of_before_these_options_runs():
+    module = FusedLSTM(I, H)
+    for name in ("zoneout", "recurrent_dropout", "heads", "layer_norm"):
+        del module.__dict__[name]
+    assert module(torch.randn(T, B, I))[0].shape == (T, B, H)
+    assert "heads" not in repr(module)
+
+
+def test_wrong_kinds_of_arguments_are_refused():
+    with pytest.raises(TypeError, match=r"^layer_norm: expected True or False, got 'no'$"):
+        FusedLSTM(I, H, layer_norm="no")
+    module = build("gru").bfloat16()
+    module.gain_hh_l0.data = module.gain_hh_l0.data.float()
+    with pytest.raises(ValueError, match=r"^layer 0: expected gains of dtype torch.bfloat16, .*, got torch.float32$"):
+        module(torch.randn(T, B, I).bfloat16())
+    weights = LayerWeights(torch.randn(12, 3), torch.randn(12))
+    with pytest.raises(RuntimeError, match=r"^w_hh of layer 0: expected 2 dimensions, or 3 with heads, got 1$"):
+        functional.gru(torch.randn(5, 2, 3), None, [[weights]])
 
 
 def test_weights_without_gains_are_refused():

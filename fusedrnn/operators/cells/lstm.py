@@ -79,7 +79,8 @@ def backward(trace: Trace) -> Backward:
     else:
         plain_c, scale_c = statistics(cells)
         y = torch.tanh(plain_c * gain_c + bias_c)
-        d_gain_c, d_bias_c = torch.zeros_like(gain_c), torch.zeros_like(bias_c)
+        wide = torch.promote_types(cells.dtype, torch.float32)  # sums over all steps
+        d_gain_c, d_bias_c = (torch.zeros_like(gain, dtype=wide) for gain in (gain_c, bias_c))
     through = o * (1 - y * y)  # from h to c, or to the argument of tanh
     dgates = torch.cat([added * i * (1 - i), trace.previous * f * (1 - f), slope, y * o * (1 - o)], -1)
     if trace.new_h is not None:
@@ -119,7 +120,9 @@ def backward(trace: Trace) -> Backward:
             if anew is not None:
                 dh, dc = to_initial(dh, anew[t, :, d], dh_first), to_initial(dc, anew[t, :, d], dc_first)
         dh0[d], dc0[d] = dh + dh_first, dc + dc_first
-    return Backward(dgates, dh0, dc0) if norm is None else Backward(dgates, dh0, dc0, d_gain_c, d_bias_c)
+    if gain_c is None:
+        return Backward(dgates, dh0, dc0)
+    return Backward(dgates, dh0, dc0, d_gain_c.to(gain_c.dtype), d_bias_c.to(gain_c.dtype))
 
 
 LSTM = Cell(split, step, recompute, backward, unchanged, unchanged, one_product, equal_biases)
