@@ -187,9 +187,14 @@ class Call(NamedTuple):
         return any(self.spec.zoneout) or (self.training and self.spec.recurrent_dropout > 0)
 
     @property
+    def has_other_steps(self) -> bool:
+        """Whether a step is another one than torch.nn's: noise, heads or normalisation."""
+        return self.noisy or self.spec.heads > 1 or self.spec.layer_norm
+
+    @property
     def has_extras(self) -> bool:
-        """Whether there is what torch.nn's modules do not have, apart from dropout: resets, noise, heads or normalisation."""
-        return self.resets is not None or self.noisy or self.spec.heads > 1 or self.spec.layer_norm
+        """Whether there is what torch.nn's modules do not have, apart from dropout: resets, or other steps."""
+        return self.resets is not None or self.has_other_steps
 
     def noise(self, layer: int) -> Noise | None:
         """The zoneout and recurrent dropout of `layer`, counted from 0; None without."""

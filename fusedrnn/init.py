@@ -73,7 +73,7 @@ def orthogonal_(module: nn.Module, gain: float = 1.0, generator: Generator | Non
     """
     gates = _gates(module)
     for weight in _parameters(module, "weight_hh"):
-        for block in weight.chunk(gates, -2) if weight.dim() == 2 else weight.unflatten(1, (gates, -1)).flatten(0, 1):
+        for block in weight.chunk(gates) if weight.dim() == 2 else weight.unflatten(1, (gates, -1)).flatten(0, 1):
             nn.init.orthogonal_(block, gain, generator=generator)
 
 

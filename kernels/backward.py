@@ -154,9 +154,7 @@ def backward_sweep(
                 gathered, polls = products(tiles, w, x_ptr, x_lane, polls, 0, 0, EARLY, 1, ACC, TILES)
                 dh += gathered[0]
             weight_h, weight_c, factor = of_step(noise, rows * H + units, numbers, NOISE, ACC)
-            if (
-                RESETS
-            ):  # what has flowed to the state before the step after belongs to h_0 if the sample started anew there
+            if RESETS:  # the gradient of the state before the step after is h_0's if the sample started anew there
                 dh_more += gl.where(anew_after != 0, dh, 0.0)
                 dh = gl.where(anew_after != 0, 0.0, dh)
                 anew_after = anew

@@ -37,9 +37,7 @@ def always(call: Call) -> bool:
 def beyond_torch(call: Call) -> bool:
     """Whether the call uses features that torch's functions do not have."""
     spec = call.spec
-    if call.noisy or spec.heads > 1 or spec.layer_norm:
-        return True
-    if call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS:
+    if call.has_other_steps or call.all_states or spec.memory != "save" or spec.cell not in TORCH_CELLS:
         return True
     if call.is_ids and not ids_become_features(call):
         return True

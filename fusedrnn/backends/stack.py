@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fusedrnn.call import Call, Result
 from fusedrnn.operators.dropout import drop, torch_dropout, torch_dropout_of_rows
+from fusedrnn.operators.layer import Extras
 from fusedrnn.operators.packing import pack, places_of, put, unpack
 from fusedrnn.reference.heads import with_heads
 from fusedrnn.reference.stack import Between, Layer, run_layers
@@ -39,11 +40,15 @@ def run_stack(call: Call, layers: Layers, between: Between | None) -> Result:
     return output, finals, tuple(every)
 
 
-def run_operators(call: Call, layers: Layers, between: Between | None) -> Result:
-    """`run_stack` for layers that are the sweep operator, whose backward reads the output.
+def run_operators(call: Call, layer_at: Callable[[int, Extras], Layer], between: Between | None) -> Result:
+    """`run_stack` for layers that are the sweep operator, whose backward reads the output. ``layer_at(k, extras)``: layer k.
 
     Users may overwrite the output of torch's RNNs, except on a GPU, where autograd refuses it. So they get a copy elsewhere.
     """
+
+    def layers(resets: Tensor | None) -> Callable[[int], Layer]:
+        return lambda depth: layer_at(depth, Extras(resets, call.noise(depth), call.spec.heads))
+
     output, finals, every = run_stack(call, layers, between)
     if output.requires_grad and call.batch_sizes is None and not output.is_cuda:
         output = output.clone()

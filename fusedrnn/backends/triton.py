@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -84,21 +83,17 @@ def run(call: Call, rows: Rows = BY_TABLE) -> Result:
     fused = seeds is not None and spec.dropout < 1 and not call.weights.projected
     passed: list[Between] = []
 
-    def layers(resets: Tensor | None) -> Callable[[int], Layer]:
-        def layer_at(depth: int) -> Layer:
-            options: dict[str, Any] = {"keep_gates": spec.memory == "save", "rows": rows}
-            options["extras"] = Extras(resets, call.noise(depth), spec.heads)
-            if not fused or seeds is None or depth == spec.num_layers - 1:
-                return operator_layer("triton", spec.cell, **options)
-            drop = Dropout(seeds[depth : depth + 1], spec.dropout, spec.variational)
-            layer, between = dropping_layer("triton", spec.cell, drop, **options)
-            passed.append(between)
-            return layer
-
-        return layer_at
+    def layer_at(depth: int, extras: Extras) -> Layer:
+        options: dict[str, Any] = {"keep_gates": spec.memory == "save", "rows": rows, "extras": extras}
+        if not fused or seeds is None or depth == spec.num_layers - 1:
+            return operator_layer("triton", spec.cell, **options)
+        drop = Dropout(seeds[depth : depth + 1], spec.dropout, spec.variational)
+        layer, between = dropping_layer("triton", spec.cell, drop, **options)
+        passed.append(between)
+        return layer
 
     between = (lambda depth, output: passed[depth](depth, output)) if fused else dropout_between(call, "triton")
-    return run_operators(call, layers, between)
+    return run_operators(call, layer_at, between)
 
 
 def pointwise_engine(input: Tensor) -> str:

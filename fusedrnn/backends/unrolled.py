@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor
-
 from fusedrnn.backends import triton
 from fusedrnn.backends.stack import dropout_between, run_operators
 from fusedrnn.call import Call, Result
@@ -17,11 +13,7 @@ def run(call: Call) -> Result:
     """Run `call` layer by layer."""
     spec = call.spec
 
-    def layers(resets: Tensor | None) -> Callable[[int], Layer]:
-        def layer_at(depth: int) -> Layer:
-            extras = Extras(resets, call.noise(depth), spec.heads)
-            return operator_layer("unrolled", spec.cell, keep_gates=spec.memory == "save", extras=extras)
+    def layer_at(_: int, extras: Extras) -> Layer:
+        return operator_layer("unrolled", spec.cell, keep_gates=spec.memory == "save", extras=extras)
 
-        return layer_at
-
-    return run_operators(call, layers, dropout_between(call, triton.pointwise_engine(call.input)))
+    return run_operators(call, layer_at, dropout_between(call, triton.pointwise_engine(call.input)))

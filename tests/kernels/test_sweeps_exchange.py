@@ -13,7 +13,7 @@ pytest.importorskip("triton")
 
 import triton
 import triton.language as tl
-from process_per_program import Concurrent, program
+from process_per_program import program
 from sweep_cases import FORMS, check, problem, served, textbook
 
 from fusedrnn.kernels import backward, forward, launch, poll, products, sweeps
@@ -30,19 +30,6 @@ MODULES = {"forward": forward, "backward": backward}
 KERNELS = {"forward": forward.forward_sweep, "backward": backward.backward_sweep}
 EXCHANGES = [(cell, phase, sweep) for cell in NUMBERS for phase in range(NUMBERS[cell].phases) for sweep in MODULES]
 """Every exchange of a step: the cell, the phase, the sweep."""
-
-
-@pytest.fixture
-def together(monkeypatch):
-    """Run up to 64 programs of a launch concurrently in the interpreter."""
-
-    def use(**options):
-        concurrent = Concurrent(**options)
-        monkeypatch.setattr(launch, "capacity", lambda device: 64)
-        monkeypatch.setattr(launch, "start", concurrent)
-        return concurrent
-
-    return use
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ import torch
 
 pytest.importorskip("triton")
 
-from process_per_program import Concurrent
 from sweep_cases import FORMS, check, problem
 
-from fusedrnn.kernels import launch, sweeps
+from fusedrnn.kernels import sweeps
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.reference.noise import Noise
 
@@ -60,11 +59,9 @@ def test_every_dtype_equals_the_reference(cell, dtype):
 
 
 @pytest.mark.parametrize("cell", ["gru_before", "lstm"])
-def test_programs_that_run_together_equal_the_reference(cell, monkeypatch):
+def test_programs_that_run_together_equal_the_reference(cell, together):
     """Programs of one launch wait for each other: a state that starts anew is polled where it is, and the rest is exchanged."""
-    concurrent = Concurrent()
-    monkeypatch.setattr(launch, "capacity", lambda device: 1 << 10)
-    monkeypatch.setattr(launch, "start", concurrent)
+    concurrent = together()
     check(cell, FORMS["registers"](20), with_options(cell, 4, 3, 20, 1, 2, "random"), torch.float32)
     assert concurrent.grids == [4, 4]  # two heads of two programs, all steps at once
 

@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 
 import triton
 import triton.language as tl
-from process_per_program import Concurrent, program
+from process_per_program import program
 from sweep_cases import FORMS, check, normal, problem, textbook
 
 from fusedrnn.kernels import backward, forward, launch, norm, norm_backward, options, sweeps
@@ -24,19 +24,6 @@ pytestmark = [
     pytest.mark.skipif(not launch.INTERPRETED, reason="on a GPU programs are concurrent anyway"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # numpy's, of NaN in the interpreter
 ]
-
-
-@pytest.fixture
-def together(monkeypatch):
-    """Run up to 64 programs of a launch concurrently in the interpreter."""
-
-    def use(**given):
-        concurrent = Concurrent(**given)
-        monkeypatch.setattr(launch, "capacity", lambda device: 64)
-        monkeypatch.setattr(launch, "start", concurrent)
-        return concurrent
-
-    return use
 
 
 def drawn(cell, D, H, dtype):

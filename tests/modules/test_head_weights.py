@@ -3,13 +3,13 @@
 import pytest
 import torch
 from contract_cases import LAYERS, tensors
+from head_cases import H, I, build, gates_of, x_of
 from torch import nn
 from torch.ao.quantization import default_dynamic_qconfig
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from fusedrnn import FusedLSTM, InitialState, functional, init
 
-T, B, I, H, N = 4, 3, 3, 6, 2
 BACKENDS = ("reference", "aten", None, pytest.param("triton", marks=pytest.mark.slow))
 
 
@@ -23,19 +23,6 @@ def backend(request):
 @pytest.fixture(params=LAYERS)
 def name(request):
     return request.param
-
-
-def build(name, heads=N, **options):
-    torch.manual_seed(1)
-    return LAYERS[name][1](I, H, heads=heads, **{"dtype": torch.float64, **options})
-
-
-def gates_of(module):
-    return len(module.bias_ih_l0) // H
-
-
-def x_of():
-    return torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
 
 
 def test_weights_are_drawn_as_those_of_the_narrow_layer(name):

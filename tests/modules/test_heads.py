@@ -7,11 +7,11 @@ import pickle
 import pytest
 import torch
 from contract_cases import LAYERS, tensors, total
+from head_cases import B, H, I, N, build, gates_of, x_of
 from torch import nn
 
 from fusedrnn import FusedGRU, FusedLSTM, InitialState, functional, replace_rnns, restore_rnns
 
-T, B, I, H, N = 4, 3, 3, 6, 2
 BACKENDS = ("reference", "aten", None, pytest.param("triton", marks=pytest.mark.slow))
 FUNCTIONS = {"gru": functional.gru, "lstm": functional.lstm, "rnn": functional.rnn}
 
@@ -26,19 +26,6 @@ def backend(request):
 @pytest.fixture(params=LAYERS)
 def name(request):
     return request.param
-
-
-def build(name, heads=N, **options):
-    torch.manual_seed(1)
-    return LAYERS[name][1](I, H, heads=heads, **{"dtype": torch.float64, **options})
-
-
-def gates_of(module):
-    return len(module.bias_ih_l0) // H
-
-
-def x_of():
-    return torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
 
 
 def head(module, theirs, k, suffix):

@@ -69,7 +69,7 @@ def backward(trace: Trace) -> Backward:
     if trace.ended is not None:
         dgates.masked_fill_(trace.ended, 0)
         z = z.masked_fill(trace.ended, 1)
-    dh0, anew = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format), trace.anew
+    dh0, anew = torch.zeros_like(trace.d_h_n, memory_format=torch.contiguous_format), trace.anew
     norm = trace.norm
     for d in range(D):
         w = w_hh[d]
@@ -77,16 +77,16 @@ def backward(trace: Trace) -> Backward:
         through = dgates[:, :, d, H:].unbind()
         keep, entering = z[:, :, d].unbind(), trace.d_output[:, :, d].unbind()
         order = list(reversed(times(T, d, trace.heads)))
-        dh, first = trace.d_h_n[d] + entering[order[0]], torch.zeros_like(trace.d_h_n[d])
+        dh = trace.d_h_n[d] + entering[order[0]]
         for t, before in zip(order, [*order[1:], None], strict=True):
             steps[t].mul_(dh.unsqueeze(1))
             together = before is not None and anew is None
             dh = torch.addcmul(entering[before or 0], dh, keep[t]) if together else dh * keep[t]
             dh.addmm_(through[t] if norm is None else norm.step(through[t], t, d), w)
             if anew is not None:
-                dh = to_initial(dh, anew[t, :, d], first)
+                dh = to_initial(dh, anew[t, :, d], dh0[d])
                 dh = dh if before is None else dh + entering[before]
-        dh0[d] = dh if anew is None else dh + first
+        dh0[d] += dh
     return Backward(dgates, dh0, None)
 
 

@@ -54,9 +54,9 @@ def backward(trace: Trace) -> Backward:
     if trace.ended is not None:
         dgates.masked_fill_(trace.ended, 0)
         r, z = r.masked_fill(trace.ended, 0), z.masked_fill(trace.ended, 1)
-    dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
+    dh0 = torch.zeros_like(trace.d_h_n, memory_format=torch.contiguous_format)
     for d in range(D):
-        dh, first = trace.d_h_n[d], torch.zeros_like(trace.d_h_n[d])
+        dh = trace.d_h_n[d]
         for t in reversed(times(T, d, trace.heads)):
             dh = dh + trace.d_output[t, :, d]
             now = dgates[t, :, d]
@@ -65,8 +65,8 @@ def backward(trace: Trace) -> Backward:
             now[:, :H].mul_(d_reset)
             dh = (dh * z[t, :, d]).addcmul_(d_reset, r[t, :, d]).addmm_(now[:, : 2 * H], w_hh[d, : 2 * H])
             if trace.anew is not None:
-                dh = to_initial(dh, trace.anew[t, :, d], first)
-        dh0[d] = dh + first
+                dh = to_initial(dh, trace.anew[t, :, d], dh0[d])
+        dh0[d] += dh
     return Backward(dgates, dh0, None)
 
 

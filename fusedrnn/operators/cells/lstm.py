@@ -90,11 +90,10 @@ def backward(trace: Trace) -> Backward:
         dgates.masked_fill_(trace.ended, 0)
         through, f = through.masked_fill(trace.ended, 0), f.masked_fill(trace.ended, 1)
     new_h, new_c, anew = trace.new_h, trace.new_c, trace.anew
-    dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
-    dc0 = torch.empty_like(trace.d_c_n, memory_format=torch.contiguous_format)
+    dh0 = torch.zeros_like(trace.d_h_n, memory_format=torch.contiguous_format)
+    dc0 = torch.zeros_like(trace.d_c_n, memory_format=torch.contiguous_format)
     for d in range(D):
         dh, dc = trace.d_h_n[d], trace.d_c_n[d]
-        dh_first, dc_first = torch.zeros_like(dh), torch.zeros_like(dc)
         for t in reversed(times(T, d, trace.heads)):
             dh = dh + trace.d_output[t, :, d]
             if trace.d_cells is not None:
@@ -118,8 +117,9 @@ def backward(trace: Trace) -> Backward:
                 dc.addcmul_(dc_all, 1 - new_c[t, :, d])
             dh = before if active is None else torch.where(active[t], before, dh)
             if anew is not None:
-                dh, dc = to_initial(dh, anew[t, :, d], dh_first), to_initial(dc, anew[t, :, d], dc_first)
-        dh0[d], dc0[d] = dh + dh_first, dc + dc_first
+                dh, dc = to_initial(dh, anew[t, :, d], dh0[d]), to_initial(dc, anew[t, :, d], dc0[d])
+        dh0[d] += dh
+        dc0[d] += dc
     if gain_c is None:
         return Backward(dgates, dh0, dc0)
     return Backward(dgates, dh0, dc0, d_gain_c.to(gain_c.dtype), d_bias_c.to(gain_c.dtype))

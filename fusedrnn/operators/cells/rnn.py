@@ -76,11 +76,11 @@ def backward_of(
         if trace.ended is not None:
             slopes.masked_fill_(trace.ended, 0)
         dgates = torch.empty_like(trace.gates)
-        dh0 = torch.empty_like(trace.d_h_n, memory_format=torch.contiguous_format)
+        dh0 = torch.zeros_like(trace.d_h_n, memory_format=torch.contiguous_format)
         for d in range(D):
             w, order = trace.w_hh[d], list(reversed(times(len(slopes), d, trace.heads)))
             each, entering, found = (rows[:, :, d].unbind() for rows in (slopes, trace.d_output, dgates))
-            dh, first = trace.d_h_n[d] + entering[order[0]], torch.zeros_like(trace.d_h_n[d])
+            dh = trace.d_h_n[d] + entering[order[0]]
             for t, before in zip(order, [*order[1:], None], strict=True):
                 through(each[t], dh if new_h is None else dh * new_h[t, :, d], found[t])
                 if plain:
@@ -92,9 +92,9 @@ def backward_of(
                 if active is not None:
                     dh = torch.where(active[t], dh, after)
                 if anew is not None:
-                    dh = to_initial(dh, anew[t, :, d], first)
+                    dh = to_initial(dh, anew[t, :, d], dh0[d])
                 dh = dh if before is None else dh + entering[before]
-            dh0[d] = dh + first
+            dh0[d] += dh
         return Backward(dgates, dh0, None)
 
     return backward
