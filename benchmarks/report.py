@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks.gpu.plan import table as plan_table
 from benchmarks.machine_code import aot_record
-from benchmarks.machine_code.variants import ratios
+from benchmarks.machine_code.variants import NORM, of_exchanges, ratios
 from benchmarks.measuring import cpu_report
 from benchmarks.measuring.cpu_pairs import GOAL
 from benchmarks.measuring.goals import GOALS, SHAPE, shape_of
@@ -188,6 +188,7 @@ def variants(results: Path) -> str:
     columns = ["", *(f"{cell.upper()} {H} {sweep}" for cell, H, sweep, _ in of)]
     lines = [["plain, cycles", *(cycles for *_, cycles in of)]]
     lines += [[name, *(f"{ratio:.2f}" for ratio in found)] for name, found in ratios(record.rows).items()]
+    lines += [[f"{NORM}, its exchanges alone", *(f"{ratio:.2f}" for ratio in of_exchanges(record.rows))]]
     return f"{head}\n\n{markdown(columns, lines)}"
 
 

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from fusedrnn.kernels.language import gl, jit
 from fusedrnn.kernels.launch import RUNTIME
-from fusedrnn.kernels.noise import before_loop, of_step
+from fusedrnn.kernels.noise import before_loop, of_step, updated
 from fusedrnn.kernels.norm import gather_at, normalised, normalised_state, sizes_of
 from fusedrnn.kernels.philox import kept_at, scaled
 from fusedrnn.kernels.products import hand_on, make_boxes, partial, products, resident, slice_of, summed
@@ -196,7 +196,7 @@ def forward_sweep(
                     )
                     new = CELL.output(late_saved, seen, DIGITS)
             if NOISE.h != "":
-                new = weight_h * new + (1.0 - weight_h) * h
+                new = updated(new, h, weight_h, NOISE.h)
             new = new.to(IO)
             h = gl.where(valid, new.to(ACC), h)
             begin = h  # with which the next step begins
@@ -205,7 +205,7 @@ def forward_sweep(
             hand_on(out_ptr + rows * W + units, gl.where(valid, new, zero), begin.to(IO), published, boxes, 0, TILES)
             if CELL.has_c:
                 if NOISE.c != "":
-                    c = weight_c * c + (1.0 - weight_c) * kept
+                    c = updated(c, kept, weight_c, NOISE.c)
                 kept = gl.where(valid, c, kept)
                 gl.store(cells_ptr + own_rows, gl.where(valid, kept, 0.0).to(IO), mask=own)
                 if RESETS:

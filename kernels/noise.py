@@ -57,6 +57,15 @@ def _new_weight(word, number, MODE: tl.constexpr, ACC: tl.constexpr):
 
 
 @jit
+def updated(new, old, weight, MODE: tl.constexpr):
+    """weight * new + (1 - weight) * old; where a mask keeps the old state, whatever the new one is."""
+    if MODE == "random":
+        return gl.where(weight != 0, new, old)
+    else:
+        return weight * new + (1.0 - weight) * old
+
+
+@jit
 def before_loop(seed_ptr, index, numbers, NOISE: tl.constexpr, ACC: tl.constexpr):
     """The seed, and the factor of the candidate that all steps share; zeros if there is none. ``index``: in (B, D, H)."""
     _, _, threshold, scale = numbers

@@ -30,6 +30,8 @@ VARIANTS: dict[str, tuple[bool, tuple[str, str, str]]] = {
     NORM: (False, ("", "", "")),
 }
 """Whether there are resets, and `noise.Modes`, by name; zoneout of c only where there is one. The last has layer normalisation."""
+EXCHANGES = {("lstm", "forward"): 2, ("lstm", "backward"): 1, ("gru", "forward"): 1, ("gru", "backward"): 0}
+"""Exchanges more with layer normalisation: of sums of W_hh h forward, of sums of c in either sweep (`kernels.norm`)."""
 TOLERANCE = 0.1  # of cycles, relative, between releases of Triton
 
 
@@ -72,6 +74,15 @@ def ratios(rows: list[Row]) -> dict[str, list[float]]:
         if row["variant"] != "plain":
             found[row["variant"]].append(row["cycles"] / plain[row["cell"], row["H"], row["sweep"]])
     return found
+
+
+def of_exchanges(rows: list[Row]) -> list[float]:
+    """Cycles of the plain cell and of the exchanges that layer normalisation adds, over those of the plain cell."""
+    from benchmarks.machine_code.timeline import H100
+
+    each = H100.seen + H100.l2 / 2  # from a store until another SM's poll has it
+    plain = [row for row in rows if row["variant"] == "plain"]
+    return [1 + EXCHANGES[row["cell"], row["sweep"]] * each / row["cycles"] for row in plain]
 
 
 def differences(rows: list[Row]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def refuse(call: Call) -> None:
     if draws_in_vain(call):
         wrong = "evaluation mode or dynamo=True, for the older exporter has no XOR, got zoneout or recurrent dropout in training"
     elif call.has_extras:
-        wrong = "another backend, which exports resets, zoneout, recurrent dropout and heads step by step, got 'triton'"
+        wrong = "another backend, which exports resets, zoneout, recurrent dropout, heads and layer_norm step by step, got 'triton'"
     elif call.batch_sizes is not None:
         wrong = "padded input and lengths, got a PackedSequence"
     elif call.all_states and NUMBERS[call.spec.cell].has_c:

@@ -53,7 +53,7 @@ def forward(
         b_hh = gx.new_zeros(w_hh.shape[:2])
     going = None if active is None else active.unbind()
     anew = begins(resets, lengths, D, heads)
-    *new_weights, factors = _drawn(noise, output)
+    *news, factors = (1.0, 1.0, None) if noise is None else drawn(noise, output.shape, output.dtype)
     split, step = CELLS[cell].split, CELLS[cell].step
     for d in range(D):
         w_t, bias, h, c = w_hh[d].t(), b_hh[d], h_n[d], None if c_n is None else c_n[d]
@@ -67,10 +67,13 @@ def forward(
                 h = torch.where(anew[t, :, d : d + 1], h0[d], h)
                 c = None if c is None or c0 is None else torch.where(anew[t, :, d : d + 1], c0[d], c)
             step(given[t], kept[t], h, c, w_t, bias, new_h, new_c, None if factors is None else factors[t, :, d], own)
-            if noise is not None:
-                for new, old, weights in zip((new_h, new_c), (h, c), new_weights, strict=False):
-                    if weights is not None and new is not None and old is not None:
-                        torch.lerp(old, new, weights[t, :, d], out=new)
+            for new, old, weight in zip((new_h, new_c), (h, c), news, strict=True):
+                if new is None or old is None:
+                    continue
+                if isinstance(weight, Tensor):
+                    torch.where(weight[t, :, d], new, old, out=new)
+                elif weight != 1:
+                    torch.lerp(old, new, weight, out=new)
             if going is None:
                 h, c = new_h, new_c
             else:  # in its padding a sample keeps its state

@@ -43,6 +43,16 @@ def test_every_option_is_within_the_goal_and_nothing_spills():
             assert max(found) <= (ALL if variant.startswith("resets,") else GOAL), variant
 
 
+def test_layer_norm_costs_no_less_than_its_exchanges():
+    rows = load(variants.PATH).rows
+    least, found = variants.of_exchanges(rows), variants.ratios(rows)[variants.NORM]
+    assert all(a <= b for a, b in zip(least, found, strict=True))
+    (plain,) = (
+        r["cycles"] for r in rows if (r["cell"], r["H"], r["sweep"], r["variant"]) == ("lstm", 256, "forward", "plain")
+    )
+    assert least[0] == 1 + 2 * 395 / plain
+
+
 @same_compiler
 def test_a_sample_compiles_to_what_is_recorded():
     done = checked("1")

@@ -140,6 +140,16 @@ def test_a_unit_that_is_kept_at_the_first_step_has_its_initial_state(backend):
     assert 0.3 < (output == h_0).float().mean() < 0.7
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of infinity in the interpreter
+def test_a_unit_that_is_kept_does_not_see_that_the_new_state_overflows(backend):
+    module = FusedRNN(I, 16, nonlinearity="relu", zoneout=0.5, backend=backend)
+    with torch.no_grad():
+        module.weight_hh_l0.fill_(1e30)
+    output, _ = seeded(lambda: module(x_of(dtype=torch.float32)))
+    assert output.isinf().any()
+    assert not output.isnan().any()
+
+
 def test_gradients_of_gradients_equal_finite_differences(kind):
     module = KINDS[kind][0](2, 2, backend="aten", dtype=torch.float64, **KINDS[kind][1])
     x = torch.randn(2, 1, 2, dtype=torch.float64, requires_grad=True)
