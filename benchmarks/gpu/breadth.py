@@ -21,8 +21,8 @@ from benchmarks.measuring.records import DECISIONS, Record, Row, write
 from fusedrnn.auto.settings import FOLDER_VARIABLE
 
 FILES = (
-    "tests/gpu/test_parity.py", "tests/gpu/test_runtime.py", "tests/gpu/test_dropout.py", "tests/gpu/test_auto.py",
-    "tests/gpu/test_auto_caller.py", "tests/modules/test_beyond_torch.py",
+    "tests/gpu/test_parity.py", "tests/gpu/test_options.py", "tests/gpu/test_runtime.py", "tests/gpu/test_dropout.py",
+    "tests/gpu/test_auto.py", "tests/gpu/test_auto_caller.py", "tests/modules/test_beyond_torch.py",
 )  # fmt: skip
 """Those with GPU tests: other files may not be importable on that machine."""
 SHARDS = 12  # at most; each holds a context of the GPU

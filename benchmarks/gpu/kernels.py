@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gpu.micro import Micro
+from benchmarks.gpu.options import HEADS, NORM, RESETS, Option, P
 from benchmarks.gpu.tuning import Tune, candidates
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import DTYPES, Case
@@ -18,9 +19,10 @@ from fusedrnn.backends.chips import CHIPS, chip_of
 from fusedrnn.kernels.cell import NUMBERS
 from fusedrnn.kernels.rows import Row, even, slices
 from fusedrnn.kernels.table import choose
+from fusedrnn.operators.normalised import Normalised
 from fusedrnn.precision import allow_tf32
-
-P = 0.5  # probability of dropping in the kernels of dropout; it is no constant of theirs
+from fusedrnn.reference.noise import Noise
+from fusedrnn.reference.norm import Gains
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,20 @@ class Sweep:
     lengths: bool = False
     save: bool = True
     row: Row | None = None
+    option: str = ""  # of `options.WITH`
 
     def launch_row(self, chip: Chip) -> Row:
         """How it is launched on `chip`."""
         about = (self.sweep, self.cell, DTYPES[self.dtype], self.H, self.B, self.D)
-        return self.row or choose(*about, chip.capability, chip.multiprocessors, tf32=self.tf32)
+        norm = self.option == NORM
+        return self.row or choose(*about, chip.capability, chip.multiprocessors, tf32=self.tf32, norm=norm)
 
     def identity(self, chip: Chip) -> tuple[Any, ...]:
         """What its kernel is compiled for: calls that agree in it share the kernel, whatever their samples and directions."""
         row = self.launch_row(chip)
         tiles = tuple(value for name, value in vars(row).items() if name not in ("reason", "per_sm"))
         kind = (self.sweep, self.cell, self.dtype, self.tf32 or self.dtype != "fp32", self.lengths)
-        return (*kind, self.sweep == "backward" or self.save, tiles, slices(row, self.H) > 1, self.H % 16 == 0,
+        return (*kind, self.option, self.sweep == "backward" or self.save, tiles, slices(row, self.H) > 1, self.H % 16 == 0,
                 even(row, self.H))  # fmt: skip
 
     def form(self, chip: Chip) -> str:
@@ -72,13 +76,26 @@ class Sweep:
         )
         c0, cells = (h0, like(1, B, D, H)) if cell.has_c else (None, None)
         lengths = like(B, dtype=torch.int32) if self.lengths else None
+        seed, zoneout = like(1, dtype=torch.int64), (P, 0.0)
+        more: dict[str, Any] = {
+            RESETS: {"resets": like(1, B, dtype=torch.bool)},
+            "zoneout": {"noise": Noise(seed, zoneout)},
+            "recurrent_dropout": {"noise": Noise(seed, dropout=P)},
+            "heads": {"heads": HEADS},
+        }.get(self.option, {})
+        gains = Gains(b_hh, *((like(D, H), like(D, H)) if cell.has_c else ())) if self.option == NORM else None
         with allow_tf32(self.tf32):
             if self.sweep == "forward":
-                sweeps.forward(self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save)
+                sweeps.forward(
+                    self.cell, gx, h0, c0, w_hh, b_hh, lengths, self.row, save=self.save, gains=gains, **more
+                )
                 return
             gates, output = like(1, B, D, cell.saved * H), like(1, B, D, H)
             upstream = (output, h0, None, c0)  # of the output, of the last h, of every c, of the last c
-            sweeps.backward(self.cell, gates, output, cells, h0, c0, w_hh, lengths, *upstream, self.row)
+            norm = None if gains is None else Normalised(gains, gx, gx[..., :1])
+            sweeps.backward(
+                self.cell, gates, output, cells, h0, c0, w_hh, lengths, *upstream, self.row, norm=norm, **more
+            )
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,17 @@ def of_sweep(tune: Tune) -> Iterator[Kernel]:
     if tune.sweep == "backward":
         yield replace(base, sweep="forward")
     yield base
+
+
+def of_option(option: Option) -> Iterator[Kernel]:
+    """The kernels of a layer with an option and of the plain layer."""
+    plain = Sweep("forward", option.cell, option.dtype, option.B, option.H)
+    with_it = replace(plain, option=option.name)
+    if option.name == "heads":
+        with_it = replace(with_it, H=option.H // HEADS, D=HEADS)
+    for one in (plain, with_it):
+        yield one
+        yield replace(one, sweep="backward")
 
 
 def of_tune(tune: Tune, chip: Chip, count: int) -> Iterator[Kernel]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 
-from benchmarks.gpu import cases, conditions, decisions, gate, steps, tuning
-from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_kind, of_sweep, of_tune
+from benchmarks.gpu import cases, conditions, decisions, gate, options, steps, tuning
+from benchmarks.gpu.kernels import Kernel, distinct, of_case, of_kind, of_option, of_sweep, of_tune
 from benchmarks.gpu.micro import Micro
 from benchmarks.machine_code.absent import Chip
 from benchmarks.measuring.cases import Case
@@ -20,6 +20,7 @@ PHASES: dict[str, Callable[[Chip], Iterable[Kernel]]] = {
     "dropout": lambda chip: _of_cases(cases.of_quantity("dropout", tiny=False)),
     "memory": lambda chip: _of_cases(cases.of_quantity("memory", tiny=False)),
     "tuning": lambda chip: chain(*(of_tune(tune, chip, VARIANTS) for tune in tuning.shapes())),
+    "options": lambda chip: chain(*map(of_option, options.every())),
 }
 """In the order in which they run. The tests compile their own kernels, many at a time, as they run last."""
 

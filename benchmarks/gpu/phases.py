@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from benchmarks.gpu import breadth, cases, conditions, decisions, gate, micro, needs, profiled, steps, tuning
+from benchmarks.gpu import breadth, cases, conditions, decisions, gate, micro, needs, options, profiled, steps, tuning
 from benchmarks.gpu.children import Child, listened
-from benchmarks.gpu.kernels import Kernel, of_case, of_kind, of_sweep, of_tune
+from benchmarks.gpu.kernels import Kernel, of_case, of_kind, of_option, of_sweep, of_tune
 from benchmarks.gpu.session import OF_TORCH, Job, Session
 from benchmarks.gpu.tuning import Tune
 from benchmarks.measuring.cases import Case
@@ -27,6 +27,9 @@ DRY_CHECKS = (
     gate.Check("lstm", "fp32", "alone", 9, lengths=False, T=3, B=2),
 )
 DRY_STEPS = (Tune("forward", "lstm", "fp32", 4, 2, 20), Tune("backward", "gru", "fp32", 4, 2, 5))
+DRY_OPTIONS = [
+    options.Option(name, cell, 9, "fp32", T=3, B=2) for name, cell in (("layer_norm", "gru"), ("resets", "lstm"))
+]
 DRY_TUNES = (Tune("forward", "gru", "fp32", 2, 2, 20), Tune("backward", "lstm", "fp32", 2, 2, 5))
 
 
@@ -180,6 +183,21 @@ def tune(session: Session) -> str:
     return f"{done} shapes, {len(proposed)} rows proposed"
 
 
+def try_options(session: Session) -> str:
+    """What the options cost a training step, and which of them are right."""
+    instead, rounds = _instead(session), 1 if session.dry else options.ROUNDS
+
+    def job(option: options.Option) -> Job:
+        why, told = instead(of_option(option)), options.condemned(option)
+        return Job(option.key, options.__name__, "measure", (option, session.device, rounds), why, unanswered=told)
+
+    done = session.work("options", "options", map(job, DRY_OPTIONS if session.dry else options.every()))
+    verdicts = [row.get("verdict", "left out") for row in session.rows("options")]
+    return ", ".join(
+        [f"{done} measured", *(f"{verdicts.count(name)} {name}" for name in ("passed", "inexact", "failed"))]
+    )
+
+
 def draw(session: Session) -> str:
     """Plots of what has been measured."""
     session.worker.run("benchmarks.gpu.jobs", "draw", (session.out,), 20.0, session.left("plots"))
@@ -224,9 +242,10 @@ PHASES = (
     Phase("steps", 0.74, time_steps),
     Phase("dropout", 0.758, dropout),
     Phase("memory", 0.773, memory),
-    Phase("tuning", 0.825, tune),
-    Phase("plots", 0.842, draw),
-    Phase("profile", 0.912, profile),
+    Phase("tuning", 0.815, tune),
+    Phase("options", 0.841, try_options),
+    Phase("plots", 0.856, draw),
+    Phase("profile", 0.926, profile),
     Phase("breadth", 0.985, test),
 )
 SHARES = {phase.name: phase.over for phase in PHASES}

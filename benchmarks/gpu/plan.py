@@ -7,14 +7,15 @@ cuDNN's steps as slow as FlashRNN's alternating kernels, ours at twice the floor
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, steps, tuning
+from benchmarks.gpu import cases, conditions, gate, jobs, micro, needs, options, steps, tuning
 from benchmarks.gpu.phases import PHASES
 from benchmarks.machine_code.absent import Chip
-from benchmarks.measuring.cases import Case
+from benchmarks.measuring.cases import DTYPES, Case
 from benchmarks.measuring.goals import GOALS, ours_s, theirs_s
 from benchmarks.measuring.records import RESULTS, RecordError, load
 from fusedrnn.auto import check, clock, trial
 from fusedrnn.backends.chips import CHIPS
+from fusedrnn.backends.cudnn import Layer
 
 CHIP = Chip((9, 0), CHIPS[9, 0].multiprocessors)
 CORES = 16  # of the machine that is planned for
@@ -115,6 +116,16 @@ def _tuning() -> Estimate:
     return Estimate(what, _kernels("tuning"), len(wanted) * (CASE_S + each))
 
 
+def _options() -> Estimate:
+    """Both layers in turn, at twice the floor; the reference is a loop of small operators, in two dtypes."""
+    wanted, seconds = options.every(), 0.0
+    for option in wanted:
+        layer = Layer(option.cell, DTYPES[option.dtype], option.T, option.B, option.H, option.H, 1)
+        timed = 2 * (options.ROUNDS + options.WARMUP) * OVER_FLOOR * ours_s(layer, ("forward", "backward"))
+        seconds += CASE_S + timed + 2 * options.CHECKED * 2 * 30 * 10e-6
+    return Estimate(f"{len(wanted)} layers beside the plain one", _kernels("options"), seconds)
+
+
 def _profile() -> Estimate:
     both, torchs = cases.of_quantity("launches", tiny=False), cases.profiled(cases.baselines(tiny=False))
     what = f"kernels of {len(both)} cases of both sides, of {len(torchs)} of torch.nn"
@@ -131,6 +142,7 @@ ESTIMATES: dict[str, Callable[[], Estimate]] = {
     "dropout": lambda: _counted("dropout"),
     "memory": lambda: _counted("memory"),
     "tuning": _tuning,
+    "options": _options,
     "plots": lambda: Estimate("pandas and matplotlib", 0, 6.0),
     "profile": _profile,
     "breadth": lambda: Estimate("pytest -m gpu, as far as it comes", 0, None),

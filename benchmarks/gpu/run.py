@@ -1,4 +1,4 @@
-"""Use a GPU's minutes: compile on all cores, judge the kernels, time torch.nn and ours, let "auto" decide, steps, tuning, tests.
+"""Use a GPU's minutes: compile, judge the kernels, time torch.nn and ours, let "auto" decide, steps, tuning, options, tests.
 
     python -m benchmarks.gpu --minutes 8
     python -m benchmarks.gpu --plan                       # the phases and what each would do, without a GPU
@@ -60,7 +60,9 @@ def run(session: Session) -> int:
             told = f"not done: {type(failure).__name__}: {failure}"
         print(f"[{session.passed():5.0f} s] {phase.name}: {told}", flush=True)
     failed = [row["subject"] for row in session.rows("gate") if row.get("verdict") == "failed"]
-    failed += [row["key"] for row in session.rows("auto") if row.get("verdict") == "failed"]
+    failed += [
+        row["key"] for name in ("auto", "options") for row in session.rows(name) if row.get("verdict") == "failed"
+    ]
     failed += [row["key"] for row in session.rows("tests") if row.get("outcome") in ("failed", "hung", "died")]
     print(f"{len(failed)} failed", *failed, f"records in {session.out}", sep="\n", flush=True)
     return 1 if failed else 0

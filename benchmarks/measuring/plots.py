@@ -15,7 +15,7 @@ LABEL = "torch.nn's time / this (above 1: faster)"
 
 
 UNTIMED = {
-    "predictions", "aot", "tests", "tuning", "cpu_pairs", "compile", "gate", "steps", "auto", "timeline_flashrnn",
+    "predictions", "aot", "tests", "tuning", "cpu_pairs", "compile", "gate", "steps", "options", "auto", "timeline_flashrnn",
 }  # fmt: skip
 
 

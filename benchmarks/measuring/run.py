@@ -36,7 +36,7 @@ def say(row: Row) -> str:
     if "median_s" in row:
         parts.append(f"{row['median_s'] * 1e3:10.3f} ms [{row['p20_s'] * 1e3:.3f}, {row['p80_s'] * 1e3:.3f}]")
     if "ratio" in row:
-        base = "table" if row["peer"] == "variant" else "torch.nn"
+        base = {"variant": "table", "option": "plain"}.get(row["peer"], "torch.nn")
         spread = f" [{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]" if "ratio_p20" in row else ""
         parts.append(f"{base} / this {row['ratio']:.3f}{spread}")
     if "reason" in row:
@@ -54,7 +54,8 @@ def verdict(row: Row) -> str:
     """A verdict, the tensor that decided it, how its error compares with the largest one allowed, and where it is wrong."""
     if "tensor" not in row:
         return str(row["verdict"])
-    told = f"{row['sweep']} {row['verdict']}: {row['tensor']} at {float(row['share']):.3g} times the error allowed"
+    of = " ".join(row[name] for name in ("sweep", "verdict") if name in row)
+    told = f"{of}: {row['tensor']} at {float(row['share']):.3g} times the error allowed"
     if "worst_element" in row:
         told += f"; worst at {row['worst_element']}: expected {float(row['expected']):.4g}, got {float(row['got']):.4g}"
     return told if row.get("first_step") is None else f"{told}; first wrong step {row['first_step']}"

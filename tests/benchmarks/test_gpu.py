@@ -334,7 +334,8 @@ def test_slow_cases_are_measured_in_fewer_rounds():
 def test_the_phases_are_in_the_order_that_a_single_run_needs():
     names = [phase.name for phase in PHASES]
     assert names == [
-        "compile", "gate", "baseline", "ours", "auto", "steps", "dropout", "memory", "tuning", "plots", "profile", "breadth",
+        "compile", "gate", "baseline", "ours", "auto", "steps", "dropout", "memory", "tuning", "options", "plots",
+        "profile", "breadth",
     ]  # fmt: skip
     assert sorted(SHARES.values()) == list(SHARES.values())
     assert SHARES["breadth"] < 1
@@ -369,13 +370,14 @@ def test_what_failed_the_gate_is_not_run(a_session, monkeypatch):
     monkeypatch.setattr(Session, "work", lambda self, name, phase, wanted: asked.extend(wanted) or 0)
     gate_rows = [{"key": "gate", "subject": "the alone forward sweep of gru, tf32", "verdict": "failed"}]
     Record(HERE, gate_rows).save(a_session.out / "gate.json")
-    for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory, phases.profile):
+    for phase in (phases.ours, phases.time_steps, phases.tune, phases.memory, phases.try_options, phases.profile):
         phase(a_session)
     left_out = {job.key for job in asked if job.instead}
     assert all(job.instead is None for job in asked if "lstm" in job.key)
     assert any(key.startswith("layer: time of gru") for key in left_out)
     assert any(key.startswith("step: backward of gru") for key in left_out)
     assert any(key.startswith("memory: memory of gru") for key in left_out)
+    assert any(key.startswith("option: layer_norm of gru") for key in left_out)
     assert any(key.startswith("profile: launches: launches of gru") for key in left_out)
     assert not any(key.startswith("profile: layer") for key in left_out)  # torch.nn's
     assert not any(key.startswith("packed") for key in left_out)  # its kernels are others
@@ -385,7 +387,7 @@ def test_the_plan_fits_what_it_plans_for():
     lines = plan.table(8.0).splitlines()[2:]
     assert [line.split("|")[1].strip() for line in lines] == [phase.name for phase in PHASES]
     cells = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")] for line in lines}
-    for name in ("compile", "gate", "steps", "dropout", "memory", "tuning", "plots", "profile"):
+    for name in ("compile", "gate", "steps", "dropout", "memory", "tuning", "options", "plots", "profile"):
         assert float(cells[name][6]) <= float(cells[name][3]), cells[name]  # all of it within its budget
     assert int(cells["compile"][5]) > 300
 

@@ -21,7 +21,7 @@ from benchmarks.measuring.records import DECISIONS, load
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs the program itself")
 ROOT = Path(__file__).parents[2]
-RECORDS = ("compile", "gate", "baseline", "gpu", "auto", "steps", "tuning", "tests")
+RECORDS = ("compile", "gate", "baseline", "gpu", "auto", "steps", "tuning", "options", "tests")
 
 
 def started(out, *arguments):
@@ -122,6 +122,9 @@ def what_the_wrong_kernel_runs_is_left_out_and_the_rest_is_measured(out):
     steps = {row["key"]: row for row in rows(out, "steps")}
     assert "us_a_step" in steps["step: forward of lstm fp32 B2 H20"]  # another form
     assert rows(out, "tuning")[-1]["error"] == "left out: the alone forward sweep of lstm, tf32 failed the gate"
+    norm, resets = rows(out, "options")
+    assert (norm["verdict"], norm["name"], norm["ratio"] > 0) == ("passed", "layer_norm", True)
+    assert resets["error"] == "left out: the alone forward sweep of lstm, tf32 failed the gate"
 
 
 def auto_decides_for_what_passed_and_keeps_it(out):
@@ -143,7 +146,7 @@ def the_killed_worker_cost_one_case_and_was_replaced(out):
 
 def what_was_measured_before_the_cut_is_there_once(out):
     assert log_of(out).count("gate: gru fp32 alone H9\n") == 1
-    for name in ("gate", "baseline", "gpu", "auto", "tuning", "tests"):
+    for name in ("gate", "baseline", "gpu", "auto", "tuning", "options", "tests"):
         about = Counter((row["key"], row.get("peer"), row.get("sweep"), row.get("cache")) for row in rows(out, name))
         about = {what: count for what, count in about.items() if what[1] != "variant"}
         assert set(about.values()) == {1}, name

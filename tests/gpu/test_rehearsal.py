@@ -17,6 +17,7 @@ from fusedrnn.auto import known
 from fusedrnn.kernels import launch
 from tests.gpu import test_auto as auto
 from tests.gpu import test_auto_caller as caller
+from tests.gpu import test_options as options
 from tests.gpu import test_parity as parity
 from tests.gpu import test_runtime as runtime
 
@@ -47,6 +48,37 @@ def test_a_wrong_row_is_not_within_the_budget(monkeypatch):
     monkeypatch.setattr(sweeps, "forward", slightly_wrong)
     with pytest.raises(AssertionError):
         parity.test_every_row_that_fits_is_as_accurate_as_torch_operators("gru", torch.float32, 20, lengths=False)
+
+
+@pytest.mark.parametrize(("name", "cell"), list(zip(options.OPTIONS, ("lstm", "gru") * 4, strict=True)))
+def test_options_are_held_to_the_budget(name, cell):
+    options.compared(cell, name, torch.float32, 3, 2, 8)
+
+
+def test_options_of_other_cells_and_in_evaluation_are_held_to_the_budget(monkeypatch):
+    monkeypatch.setattr(options, "SIZES", [(2, 2, 8)] * 4)
+    options.test_options_of_other_cells_are_as_accurate_as_the_reference("heads", "gru_before")
+    options.test_options_of_other_cells_are_as_accurate_as_the_reference("layer norm", "rnn_tanh")
+    options.test_zoneout_in_evaluation_is_as_accurate_as_the_reference("lstm")
+
+
+def test_options_that_are_wrong_are_not_within_the_budget(monkeypatch):
+    from fusedrnn.kernels import sweeps
+
+    right = sweeps.backward
+
+    def wrong(*args, **given):
+        return right(*args, **{**given, "resets": None})
+
+    monkeypatch.setattr(sweeps, "backward", wrong)
+    with pytest.raises(AssertionError):
+        options.compared("gru", "resets", torch.float32, 9, 3, 8)
+
+
+def test_repeats_with_options_are_compared(monkeypatch):
+    monkeypatch.setattr(launch, "capacity", lambda device: 1)
+    monkeypatch.setattr(options, "SIZES", [(2, 2, 5)] * 3)
+    options.test_repeats_have_the_same_bits("gru", "all, layer norm")
 
 
 def test_repeats_are_compared(monkeypatch):

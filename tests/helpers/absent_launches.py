@@ -9,8 +9,8 @@ from unittest import mock
 
 import torch
 
-from benchmarks.gpu import decisions, gate, micro, steps, tuning
-from benchmarks.gpu.kernels import distinct, machine_of, of_case, of_kind, of_sweep, of_tune
+from benchmarks.gpu import decisions, gate, micro, options, steps, tuning
+from benchmarks.gpu.kernels import distinct, machine_of, of_case, of_kind, of_option, of_sweep, of_tune
 from benchmarks.gpu.tuning import Tune
 from benchmarks.machine_code import absent
 from benchmarks.measuring.cases import Case
@@ -44,6 +44,10 @@ KINDS = [
 ]
 TUNE = Tune("backward", "gru", "bf16", 2, 3, 256)
 STEP = Tune("forward", "lstm", "bf16", 2, 3, 256)
+OPTIONS = [
+    options.Option(name, cell, 64, T=2, B=3) for name, cell in zip(options.WITH, ("lstm", "gru") * 3, strict=False)
+]
+OPTIONS += [options.Option("layer_norm", "gru", 256, T=2, B=3)]
 VARIANTS = 1
 
 
@@ -52,7 +56,8 @@ def needed():
     of_checks = [kernel for check in CHECKS for kernel in check.kernels()]
     of_cases = [kernel for case in CASES for kernel in of_case(case)]
     of_kinds = [kernel for kind in KINDS for kernel in of_kind(kind, CHIP)]
-    rest = [*of_tune(TUNE, CHIP, VARIANTS), *of_sweep(STEP), micro.Micro()]
+    of_options = [kernel for option in OPTIONS for kernel in of_option(option)]
+    rest = [*of_options, *of_tune(TUNE, CHIP, VARIANTS), *of_sweep(STEP), micro.Micro()]
     return distinct([*of_checks, *of_cases, *of_kinds, *rest], CHIP)
 
 
@@ -77,6 +82,9 @@ def run_jobs():
         y.backward(torch.ones_like(y))
     for kind in KINDS:
         decide(kind)
+    for option in OPTIONS:
+        for plain in (False, True):
+            options.step(option, options.net(option, "triton", CPU, torch.bfloat16, plain=plain), CPU, plain=plain)()
     run = tuning.problem(TUNE, CPU)
     *_, table = of_tune(TUNE, CHIP, 0)
     base = table.launch_row(CHIP)

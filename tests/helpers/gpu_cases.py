@@ -21,7 +21,7 @@ def capability():
     return torch.cuda.get_device_capability() if DEVICE == "cuda" else None
 
 
-def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False):
+def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=False, **more):
     """Ours, on a backend, from a fixed seed."""
     torch.manual_seed(0)
     kind, options = {
@@ -31,7 +31,7 @@ def module(cell, inputs, hidden, dtype, backend, *, layers=1, bidirectional=Fals
         "rnn_tanh": (FusedRNN, {}),
         "rnn_relu": (FusedRNN, {"nonlinearity": "relu"}),
     }[cell]
-    built = kind(inputs, hidden, layers, bidirectional=bidirectional, backend=backend, **options)
+    built = kind(inputs, hidden, layers, bidirectional=bidirectional, backend=backend, **options, **more)
     return built.to(DEVICE, dtype)
 
 
