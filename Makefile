@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 
-.PHONY: help setup demo examples test lint bench gpu
+.PHONY: help setup demo examples test lint docs bench gpu
 .DELETE_ON_ERROR:
 
 help:  ## show these lines
@@ -41,3 +41,7 @@ gpu: setup  ## on a CUDA machine: which kernels are right, how fast, better laun
 	@if $(RUN) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
 	then $(RUN) -m benchmarks.gpu --minutes $(MINUTES); \
 	else echo "make gpu: not run: PyTorch finds no CUDA device here"; fi
+
+docs: setup  ## build the documentation into out/docs; a warning is an error
+	$(RUN) -m sphinx -W --keep-going -q -b html docs out/docs
+	@echo out/docs/index.html

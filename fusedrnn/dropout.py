@@ -100,7 +100,7 @@ def bias_relu_dropout(
     product with 1 / (1 - p) are rounded once, together. On a CPU "auto" calls torch's functions one after the other instead.
 
     Args:
-        input: (*, F), floating point; copied if not contiguous.
+        input: (..., F), floating point; copied if not contiguous.
         bias: (F,), in the dtype and on the device of `input`; under autocast it is cast.
         p: probability of dropping an element, 0 to 1.
         training: False applies no dropout and draws no random number.
@@ -110,7 +110,7 @@ def bias_relu_dropout(
         A contiguous tensor with the shape and dtype of `input`.
 
     Raises:
-        As `dropout`; RuntimeError: `bias` has the wrong size, dtype or device.
+        RuntimeError: `bias` has the wrong size, dtype or device; and the errors of `dropout`.
     """
     p = validation.check_probability("bias_relu_dropout", p) if training else 0.0
     validation.check_tensor("input", input)

@@ -35,7 +35,7 @@ def over_time(
     Args:
         cell: one step of one direction; with recurrent dropout, the factor of its candidate follows the weights.
         gx: input of every step, (T, B, D, G*H).
-        initial: state tensors, each (D, B, *).
+        initial: state tensors, each (D, B, ...).
         weights: arguments of the cell after its state, each (D, ...) or None.
         lengths: number of steps of each sample, (B,) integers from 0 to T; None means T for all.
         resets: whether a sample starts anew at a step, (T, B) booleans; None means that none does.
@@ -43,7 +43,7 @@ def over_time(
         heads: N, heads of a direction; then D counts the heads of all directions, those of the first one first.
 
     Returns:
-        The trace, the state tensors of every step, each (T, B, D, *), and the final state, each (D, B, *).
+        The trace, the state tensors of every step, each (T, B, D, ...), and the final state, each (D, B, ...).
     """
     active = None if lengths is None else active_steps(lengths, gx.shape[0]).unsqueeze(-1)  # (T, B, 1)
     if active is not None:

@@ -24,7 +24,7 @@ from .counter_dropout import CHUNK, threshold
 from .philox import random_groups
 
 Update = Tensor | float
-"""Weight of the new value of a state: booleans, or one number for all."""
+"""The weight of the new value of a state, booleans or one number for all."""
 
 
 class Noise(NamedTuple):

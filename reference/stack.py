@@ -101,7 +101,7 @@ def run_layers(
     Args:
         layer_at: layer k, counted from 0, for instance always the same `layer_of` a sweep.
         x: (T, B, I), or ids (T, B); see `project`. Its values past `lengths` have no effect.
-        states: initial states, each (L*D, B, *), layer by layer as in `torch.nn`.
+        states: initial states, each (L*D, B, ...), layer by layer as in `torch.nn`.
         layers: the weights, one list per layer with one entry per direction.
         between: applied to the output of every layer but the last.
         lengths: number of steps of each sample, (B,) integers from 0 to T on the device of `x`; None means T for all.

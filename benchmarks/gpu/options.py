@@ -1,4 +1,4 @@
-"""What the options of OPTIONS.md cost: a training step of a layer with one of them beside one of the plain layer.
+"""What the options beyond torch.nn cost: a training step of a layer with one of them beside one of the plain layer.
 
 Output and gradients are held to the textbook reference in float64 first; what is wrong gets no time.
 """

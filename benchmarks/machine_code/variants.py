@@ -3,7 +3,7 @@
     python -m benchmarks.machine_code.variants --json benchmarks/results/variants.json
     python -m benchmarks.machine_code.variants --check 6     # compile a sample anew, and compare with the record
 
-The options are those of OPTIONS.md. All kernels have lengths, biases, saved gates and gradients of every c_t; bfloat16, B=32.
+All kernels have lengths, biases, saved gates and gradients of every c_t; bfloat16, B=32.
 """
 
 import argparse

@@ -60,6 +60,52 @@ def slow(found: pd.DataFrame) -> list[list[Any]]:
     return [[*row[:-1], f"{row[-1]:.2f}"] for row in rows[[*columns, "ratio"]].itertuples(index=False, name=None)]
 
 
+SHOWN = {
+    "layer": "one layer", "two layers, two directions": "two layers, two directions",
+    "dropout between layers": "dropout between layers", "lengths=": "lengths=, against packing", "packed": "packed",
+    "ids": "token ids, against one-hot", "ids of 2000 words": "2000 words, against one-hot", "AWD-LSTM": "AWD-LSTM",
+}  # fmt: skip
+"""The paths of the README's figure, and how it names them."""
+COLOURS = {
+    "gru": "#0072B2",
+    "lstm": "#D55E00",
+    "rnn": "#009E73",
+}  # of Okabe and Ito, which colour-blind readers can tell apart
+
+
+def training_means(found: pd.DataFrame) -> Any:
+    """The geometric mean of the ratios of training by line, of those `SHOWN`, and cell."""
+    found = found[(found["mode"] == "training") & found["line"].isin(SHOWN)]
+    return found.groupby(["line", "cell"])["ratio"].agg(geometric_mean)
+
+
+def draw_training(found: pd.DataFrame, path: Path) -> None:
+    """The README's figure: for each path and cell the geometric mean of the ratios of training, and their range as a line."""
+    means = training_means(found)
+    found = found[found["mode"] == "training"]
+    figure, axes = pyplot.subplots(figsize=(8, 4.2), layout="constrained")
+    for number, (cell, colour) in enumerate(COLOURS.items()):
+        mine = found[found["cell"] == cell].groupby("line")["ratio"]
+        heights = [place + 0.24 * (number - 1) for place in range(len(SHOWN))]
+        axes.hlines(
+            heights, mine.min().loc[list(SHOWN)], mine.max().loc[list(SHOWN)], color=colour, alpha=0.35, linewidth=2
+        )
+        axes.scatter([means[line, cell] for line in SHOWN], heights, s=36, color=colour, label=cell.upper(), zorder=3)
+    axes.axvline(1.0, color="0.4", linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.set_yticks(range(len(SHOWN)), SHOWN.values())
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_xlabel("time of torch.nn / time of fusedrnn; line: range over sizes, dot: geometric mean")
+    title = f"Training on a CPU: {means.min():.1f} to {means.max():.1f} times as fast as with torch.nn, by path"
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.25))
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def draw(found: pd.DataFrame, path: Path) -> None:
     """A dot a row, a line a path, inference above training; a bar at the geometric mean."""
     order = lines(found)

@@ -57,7 +57,7 @@ def test_every_part_stands_on_a_page():
 
 def test_a_changed_number_is_noticed_and_made_good(tmp_path, capsys):
     for name in report.FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         text = (ROOT / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace("| goal |", "| reached |"), encoding="utf-8")
     options = ["--root", str(tmp_path)]

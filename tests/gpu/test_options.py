@@ -1,4 +1,4 @@
-"""On a GPU: layers with the options of OPTIONS.md are as accurate as the reference, measured against the reference in float64."""
+"""On a GPU: layers with options beyond torch.nn are as accurate as the reference, measured against the reference in float64."""
 
 import pytest
 import torch

@@ -1,9 +1,9 @@
-"""The tables of OPTIONS.md, for the tests that run their cells."""
+"""The tables of docs/guide/options.md, for the tests that run their cells."""
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "OPTIONS.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "options.md"
 COLUMNS = ("resets", "zoneout", "recurrent_dropout", "heads", "layer_norm")
 SAME = "–"
 """The cell of an option with itself."""

@@ -1,4 +1,4 @@
-"""Every cell of OPTIONS.md's table of backends and doors: export, tracing, torch.func and the way to torch.nn's modules."""
+"""Every cell of the table of backends and doors in the page of options: export, tracing, torch.func, the way to torch.nn."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Every cell of the table of pairs in OPTIONS.md: two options together give the same on every backend, or are refused as said."""
+"""Every cell of the table of pairs in the page of options: together they give the same on every backend, or are refused."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
