@@ -123,3 +123,30 @@ def test_folders_of_the_repository_cannot_be_imported(installed, tmp_path, name)
 def test_kernels_are_found_inside_the_package(installed, tmp_path):
     program = "import importlib.util as u; print(u.find_spec('fusedrnn.kernels').origin)"
     assert Path(python_elsewhere(installed, tmp_path, program)) == installed / "fusedrnn/kernels/__init__.py"
+
+
+def test_the_quick_start_of_the_readme_runs_from_the_wheel(installed, tmp_path):
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    lines = [line for line in code.splitlines() if line and "torch.compile" not in line and "compiled(" not in line]
+    assert 10 < len(lines) <= 20
+    found = python_elsewhere(
+        installed, tmp_path, "\n".join([*lines, "print(lstm.__class__.__module__, tuple(h_n.shape))"])
+    )
+    assert found == "fusedrnn.modules.rnn (1, 32, 128)"
+
+
+def test_the_metadata_has_links_a_description_and_keywords(wheel):
+    metadata = zipfile.ZipFile(wheel).read(f"fusedrnn-{fusedrnn.__version__}.dist-info/METADATA").decode()
+    head, _, description = metadata.partition("\n\n")
+    for name in ("Homepage", "Documentation", "Changelog", "Issues"):
+        assert f"\nProject-URL: {name}, https://" in head
+    assert "\nKeywords: pytorch" in head
+    assert "\nAuthor: The fusedrnn authors" in head
+    assert "\nDescription-Content-Type: text/markdown" in head
+    assert description.startswith("# fusedrnn")
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {fusedrnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
