@@ -30,6 +30,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Shape", "notes_style"), ("Keyword Args", "params_style")]
 
+smartquotes = False  # h' is no closing quotation mark
 html_theme = "furo"
 html_title = f"fusedrnn {version}"
 html_show_sourcelink = False
