@@ -3,8 +3,10 @@
 import argparse
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]:
@@ -32,8 +34,10 @@ def seed(text: str) -> int:
 
 def device_name(text: str) -> str:
     """Check that the name is "auto", or a CPU or CUDA device that exists."""
-    if text == "auto":
+    if text in ("auto", "cpu"):
         return text
+    import torch  # here: it takes seconds, and --help should not
+
     try:
         device = torch.device(text)
     except RuntimeError:
@@ -47,8 +51,10 @@ def device_name(text: str) -> str:
     return text
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str) -> "torch.device":
     """Convert a name checked by `device_name` to a device; "auto" is CUDA if available."""
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

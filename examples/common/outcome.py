@@ -4,13 +4,14 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from examples.figures import Draw, drawing
 
 from .figures import save_figure
 from .files import prepare_directory
-from .metrics import versions, write_json
+from .metrics import plain, versions, write_json
 from .tables import Row, format_table
 
 
@@ -31,6 +32,20 @@ class Data:
             print(f"data: {self.source}")
 
 
+def write_results(out: Path, record: dict[str, Any], draw: Draw) -> list[str]:
+    """Write the figures that `draw` makes of the record, then metrics.json with their names, which are returned.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    record = plain(record)
+    figures = draw(record)
+    for file, figure in figures.items():
+        save_figure(out / file, figure)
+    write_json(out / "metrics.json", {**record, "figures": list(figures)})
+    return list(figures)
+
+
 class Experiment:
     """One run of an experiment, from its options to its output files."""
 
@@ -41,6 +56,7 @@ class Experiment:
             UserError: the folder cannot be created or is not writable.
         """
         prepare_directory(options.out)
+        self.draw = drawing(name)
         self.name, self.options, self.data = name, options, data
         self.start = time.perf_counter()
         data.announce()
@@ -50,16 +66,14 @@ class Experiment:
         *,
         results: dict[str, Any],
         table: Sequence[Row],
-        figures: dict[str, Figure],
         conclusion: str,
         packages: Sequence[str] = (),
     ) -> None:
-        """Print the table and the conclusion; write the figures, then metrics.json with their names.
+        """Print the table and the conclusion; write metrics.json, and the figures that are drawn from it.
 
         Args:
-            results: the measured numbers.
+            results: the measured numbers, with all that the figures show.
             table: the rows to print, all with the same columns.
-            figures: figures by file name, such as "errors.png".
             conclusion: one paragraph, formatted from the measured numbers.
             packages: further packages whose versions are recorded.
 
@@ -67,8 +81,6 @@ class Experiment:
             UserError: a file cannot be written.
         """
         out = self.options.out
-        for file, figure in figures.items():
-            save_figure(out / file, figure)
         record = {
             "experiment": self.name,
             "settings": vars(self.options),
@@ -78,10 +90,9 @@ class Experiment:
             "seconds": round(time.perf_counter() - self.start, 3),
             "results": results,
             "table": list(table),
-            "figures": list(figures),
             "conclusion": conclusion,
         }
-        write_json(out / "metrics.json", record)
+        figures = write_results(out, record, self.draw)
         print(f"{format_table(table)}\n\n{conclusion}")
         if self.data.is_fallback:
             print("(These numbers come from FALLBACK data.)")

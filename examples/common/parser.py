@@ -36,7 +36,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Keep the line breaks of the description, and show defaults."""
+    """Keep the line breaks of the description, and show defaults, but not those of flags and of options that may be left out."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
 def experiment_parser(
@@ -52,13 +55,16 @@ def experiment_parser(
 
     Args:
         doc: docstring of the script, used as help text.
-        out: name of the default output folder in out/.
+        out: name of the script, and of the default output folder in out/.
         quick: what --quick reduces, for the help text.
         small: defaults of further options with --quick.
         fused: whether the experiment uses a backend; if not, --backend is accepted and has no effect.
         device: whether the experiment can run on a GPU.
     """
-    parser = Parser(description=(doc or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False, small=small)
+    parser = Parser(
+        prog=f"{out}.py",  # not __main__.py under `python -m examples`
+        description=(doc or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False, small=small,
+    )  # fmt: skip
     add = parser.add_argument
     effect = "backend of the model" if fused else "accepted as in all examples; no effect: nothing here is recurrent"
     add("--backend", choices=BACKENDS, default="auto", help=effect)

@@ -1,9 +1,9 @@
-"""The metrics file and the conclusion of a run."""
+"""The record and the conclusion of a run."""
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
-from examples.common.metrics import versions, write_json
+from examples.common.metrics import versions
 
 from .compare import frequency_perplexity
 from .run import Run
@@ -23,17 +23,16 @@ def conclude(run: Run) -> str:
     )
 
 
-def write_metrics(path: Path, run: Run) -> None:
-    """Write settings, versions, sizes, times and results as JSON."""
+def record(run: Run, *, quick: bool) -> dict[str, Any]:
+    """Return settings, versions, sizes, times and results."""
     corpus, name = run.corpus, run.settings.corpus
-    record = {
+    return {
         "experiment": "lyrics",
         "data": f"{len(corpus.text)} characters, {len(corpus.vocabulary)} different ones, corpus {name}",
         "data_is_fallback": False,
         "table": [{"epoch": epoch, "perplexity": run.perplexity[epoch - 1]} for epoch in _reported(run)],
-        "figures": ["perplexity.png"] if run.perplexity else [],
         "conclusion": conclude(run),
-        "settings": asdict(run.settings),
+        "settings": {**asdict(run.settings), "quick": quick},
         "versions": versions(),
         "finished": len(run.perplexity) >= run.settings.epochs,
         "characters": len(corpus.text),
@@ -41,10 +40,10 @@ def write_metrics(path: Path, run: Run) -> None:
         "vocabulary_size": len(corpus.vocabulary),
         "parameters": sum(p.numel() for p in run.model.parameters() if p.requires_grad),
         "seconds": round(run.seconds, 3),
+        "frequencies": frequency_perplexity(corpus),
         "perplexity": run.perplexity,
         "samples": run.samples,
     }
-    write_json(path, record)
 
 
 def _reported(run: Run) -> list[int]:

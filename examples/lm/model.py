@@ -11,10 +11,7 @@ from fusedrnn import FusedGRU, FusedLSTM, FusedRNN
 from .settings import Settings
 from .vocabulary import Vocabulary
 
-INITS = {
-    "normal": lambda hidden: 0.01,
-    "xavier": lambda hidden: hidden**-0.5,
-}  # standard deviation of recurrent weights
+STANDARD_DEVIATIONS = {"normal": lambda hidden: 0.01, "xavier": lambda hidden: hidden**-0.5}  # of recurrent weights
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (layers, batch, hidden)
 
 
@@ -35,7 +32,7 @@ class CharModel(nn.Module):
                 if "bias" in name:
                     parameter.zero_()
                 else:
-                    parameter.normal_(0.0, INITS["normal" if name.startswith("head") else init](hidden))
+                    parameter.normal_(0.0, STANDARD_DEVIATIONS["normal" if name.startswith("head") else init](hidden))
                 if "bias_hh" in name:
                     parameter.requires_grad_(False)
 

@@ -8,8 +8,6 @@ from torch import nn
 
 from fusedrnn.reference.optim import sgd_
 
-DEFAULT_LR = {"sgd": 100.0, "adam": 0.01}
-
 
 class Optimizer(Protocol):
     """The interface that the training loop needs."""

@@ -8,16 +8,17 @@ from typing import Any
 from examples.common.argument_types import device_name, positive, resolve_device, seed
 from examples.common.parser import BACKENDS, HelpFormatter, Parser, experiment_parser
 
-from .model import INITS
-from .optimizers import DEFAULT_LR
-from .settings import NAMES, Settings
+from .settings import DEFAULT_LR, INITS, NAMES, Settings
 
 QUICK = {"epochs": 40, "hidden": 32, "steps": 12, "batch_size": 8, "max_chars": 600}
 
 
 def build_parser(doc: str | None = None) -> Parser:
     """Make the parser of lyrics.py; the defaults are those of the published experiment. `doc`: description for the help."""
-    parser = Parser(description=(doc or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False, small=QUICK)
+    parser = Parser(
+        prog="lyrics.py",  # not __main__.py under `python -m examples`
+        description=(doc or "").strip(), formatter_class=HelpFormatter, allow_abbrev=False, small=QUICK,
+    )  # fmt: skip
     add = parser.add_argument
     add(
         "--cell",
@@ -37,7 +38,7 @@ def build_parser(doc: str | None = None) -> Parser:
         "--lr",
         type=positive(float),
         default=None,
-        help="learning rate; None: 100 for sgd, 0.01 for adam. (100, because every gradient is clipped: "
+        help="learning rate; without it 100 for sgd, 0.01 for adam. (100, because every gradient is clipped: "
         "a norm of 0.01 times 100 is a step of length 1)",
     )
     add("--clip", type=positive(float), default=0.01, help="largest global norm of the gradients")
@@ -80,7 +81,7 @@ def build_parser(doc: str | None = None) -> Parser:
     either.add_argument(
         "--generate", metavar="PREFIX", default=None, help="do not train; continue PREFIX with the trained model"
     )
-    add("--checkpoint", type=Path, default=None, metavar="FILE", help="for --generate; None: DIR/checkpoint.pt")
+    add("--checkpoint", type=Path, default=None, metavar="FILE", help="for --generate; without it DIR/checkpoint.pt")
     return parser
 
 

@@ -28,3 +28,5 @@ class Settings:
 
 NAMES = tuple(field.name for field in fields(Settings))
 FREE = ("epochs", "report_every", "corpus")  # may differ in a resumed run; the corpus is compared by its text
+INITS = ("normal", "xavier")  # of the recurrent weights, see `model.CharModel`
+DEFAULT_LR = {"sgd": 100.0, "adam": 0.01}

@@ -6,10 +6,11 @@ import pytest
 import torch
 from example_runs import run_example
 
-from examples.bidirectional import TASKS, main
+from examples.bidirectional import main
 from examples.direction.chain import Chain, noise
 from examples.direction.labeller import Labeller, train
 from examples.direction.text import lyrics
+from examples.experiments.bidirectional import TASKS
 from examples.lm.corpus import load_corpus
 
 LABELS, NOISE, LYRICS = TASKS
@@ -18,7 +19,7 @@ LABELS, NOISE, LYRICS = TASKS
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("bidirectional"))
-    assert set(metrics["figures"]) >= {"bidirectional.png"}
+    assert set(metrics["figures"]) >= {"perplexity.png"}
     return metrics
 
 

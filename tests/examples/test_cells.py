@@ -5,7 +5,8 @@ import torch
 from example_runs import corpus_of, run_example
 from torch import nn
 
-from examples.cells import CELLS, SAMPLINGS, main
+from examples.cells import main
+from examples.experiments.cells import CELLS, SAMPLINGS
 from examples.lm.options import build_parser, settings_of
 from examples.lm.run import Run
 
@@ -15,7 +16,7 @@ TINY = ["--hidden", "9", "--batch-size", "3", "--steps", "7"]
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("cells"))
-    assert set(metrics["figures"]) >= {"cells.png"}
+    assert set(metrics["figures"]) >= {"perplexity.png"}
     return metrics
 
 

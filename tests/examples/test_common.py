@@ -1,12 +1,15 @@
 """What the experiments share: exit codes, one-line errors, loud fallbacks, whole files, legible figures."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from example_runs import drawn_with
 
-from examples.common import fonts
+from examples.common.catalogue import FOLDER
 from examples.common.errors import UserError
 from examples.common.figures import new_figure
 from examples.common.outcome import Data, Experiment
@@ -39,6 +42,29 @@ def test_a_program_returns_0_2_or_130_and_a_user_s_error_is_one_line(capsys):
         failing(ZeroDivisionError())([])
 
 
+@pytest.mark.parametrize("package", ["matplotlib", "pandas", "pooch", "sklearn.linear_model", "scipy.stats", "tqdm"])
+def test_a_package_of_the_extra_that_is_not_installed_is_one_line_with_the_pip_command(package, capsys):
+    name = package.partition(".")[0]
+    assert failing(ModuleNotFoundError(f"No module named {package!r}", name=package))([]) == 2
+    expected = f"x.py: error: expected the package {name}, got none: python -m pip install '.[examples]' installs it\n"
+    assert capsys.readouterr().err == expected
+    with pytest.raises(ModuleNotFoundError):  # a file of ours that is missing is a bug
+        failing(ModuleNotFoundError("No module named 'examples.x'", name="examples.x"))([])
+
+
+def test_without_matplotlib_an_experiment_ends_before_any_work(tmp_path):
+    code = (
+        "import sys; sys.modules['matplotlib'] = None; from examples.weight_decay import main; "
+        f"sys.exit(main(['--out', {str(tmp_path / 'out')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "weight_decay.py: error: expected the package matplotlib, got none: "
+        "python -m pip install '.[examples]' installs it\n"
+    )
+
+
 def test_every_experiment_has_the_same_options_and_a_device_where_it_applies():
     assert vars(parser().parse_args([])) == {"backend": "auto", "seed": 0, "out": Path("out/x"), "quick": False}
     options = parser(device=True).parse_args(["--backend", "reference"])
@@ -66,14 +92,19 @@ def test_help_explains_the_experiment_and_its_defaults():
     assert "Why.\n\n    python x.py\n" in text
     assert "one epoch" in " ".join(text.split())
     assert "(default: 0)" in text
+    assert "(default: False)" not in text
+    assert "(default: None)" not in text
+
+
+def draw(record):
+    return {"x.png": new_figure(record, "It works.")}
 
 
 def finish(out, is_fallback=False, **more):
-    figure = new_figure()
-    figure.subplots().plot([1, 2])
-    experiment = Experiment("x", parser().parse_args(["--out", str(out)]), Data("a made-up table", is_fallback))
+    with drawn_with(draw):
+        experiment = Experiment("x", parser().parse_args(["--out", str(out)]), Data("a made-up table", is_fallback))
     table = [{"case": "normal", "error": 0.123456, "epochs": 7}, {"case": "odd", "error": None, "epochs": 12}]
-    experiment.finish(table=table, figures={"x.png": figure}, conclusion="It works.", **more)
+    experiment.finish(table=table, conclusion="It works.", **more)
     return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -90,6 +121,13 @@ def test_metrics_tell_settings_versions_data_and_results(tmp_path, capsys):
     assert "data: a made-up table\n" in out
     assert "FALLBACK" not in out
     assert "case     error  epochs\nnormal  0.1235       7\nodd          -      12\n\nIt works.\n" in out
+
+
+def test_a_list_is_one_line_of_the_metrics(tmp_path):
+    metrics = finish(tmp_path, results={"curve": [0.5, 0.25], "by way": {"one": {"loss": [1, 2]}, "none": {}}})
+    text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert '\n    "curve": [0.5, 0.25],\n    "by way": {\n      "one": {\n        "loss": [1, 2]\n      },\n' in text
+    assert metrics["results"]["by way"] == {"one": {"loss": [1, 2]}, "none": {}}
 
 
 def test_a_fallback_is_loud_in_the_output_and_in_the_metrics(tmp_path, capsys):
@@ -111,23 +149,3 @@ def test_a_table_without_rows_is_empty():
 
 def test_the_bar_hands_out_what_it_is_given():
     assert list(progress([3, 1, 2], "counting")) == [3, 1, 2]
-
-
-def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
-    manager = fonts.font_manager.fontManager
-    listed = [entry for entry in manager.ttflist if entry.name == "DejaVu Sans"]
-    monkeypatch.setattr(manager, "ttflist", [])
-    monkeypatch.setattr(fonts, "CHINESE", ("DejaVu Sans",))  # stands for a Chinese font, which not every machine has
-    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [__file__, *(entry.fname for entry in listed)])
-    assert fonts.families.__wrapped__() == ("DejaVu Sans", "DejaVu Sans")
-
-
-def test_chinese_is_drawn_with_a_font_that_has_it_or_spelled_never_as_boxes(monkeypatch):
-    monkeypatch.setattr(fonts, "families", lambda: ("DejaVu Sans",))
-    fonts._characters.cache_clear()
-    assert fonts.legible("after 不分开, ∑x² ≤ 1") == "after U+4E0D U+5206 U+5F00 , ∑x² ≤ 1"
-    fonts._characters.cache_clear()
-    monkeypatch.undo()
-    figure = new_figure(2, 2)
-    figure.subplots().set_title(fonts.legible("不分开"))
-    figure.draw_without_rendering()  # a character without a glyph is a warning, and a warning fails the test

@@ -19,7 +19,7 @@ TINY = ["--hidden", "5", "--layers", "2", "--batch-size", "2", "--steps", "4"]
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("deep"))
-    assert set(metrics["figures"]) >= {"deep.png", "why.png"}
+    assert set(metrics["figures"]) >= {"perplexity.png", "why.png"}
     return metrics
 
 

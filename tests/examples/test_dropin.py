@@ -5,7 +5,8 @@ import torch
 from example_runs import run_example
 from torch import nn
 
-from examples.dropin import MARKERS, WAYS, Classifier, compare, draw, main
+from examples.dropin import main
+from examples.experiments.dropin import MARKERS, WAYS, Classifier, compare, draw
 from fusedrnn import FusedGRU
 
 THEIRS, PACKED, LENGTHS = WAYS
@@ -14,7 +15,7 @@ THEIRS, PACKED, LENGTHS = WAYS
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("dropin"))
-    assert set(metrics["figures"]) >= {"dropin.png"}
+    assert set(metrics["figures"]) >= {"losses.png"}
     return metrics
 
 
@@ -82,7 +83,7 @@ def test_each_way_is_what_its_name_says(monkeypatch):
             super().__init__(rnn, hidden, packed=packed)
             made.append((type(self.rnn), packed))
 
-    monkeypatch.setattr("examples.dropin.Classifier", Spy)
+    monkeypatch.setattr("examples.experiments.dropin.Classifier", Spy)
     compare("reference", updates=1, longest=6, seed=0, hidden=5, batch=3, exam=2)
     assert dict(zip(WAYS, made, strict=True)) == {
         THEIRS: (nn.GRU, True), PACKED: (FusedGRU, True), LENGTHS: (FusedGRU, False)

@@ -11,7 +11,8 @@ import torch
 from example_runs import run_example
 
 from examples.common.errors import UserError
-from examples.dropout_mlp import DROP, WAYS, main
+from examples.dropout_mlp import main
+from examples.experiments.dropout_mlp import DROP, WAYS
 from examples.mlp import data, fashion
 from examples.mlp.models import build
 from examples.mlp.training import Plan, judge, train
@@ -240,6 +241,6 @@ def test_the_first_hidden_layer_drops_a_fifth_and_the_second_half(way):
 def test_a_backend_that_is_not_there_is_one_line_of_error_before_any_training(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("examples.dropout_mlp.train", None)
+    monkeypatch.setattr("examples.experiments.dropout_mlp.train", None)
     assert main(["--quick", "--data", "digits", "--backend", "triton", "--out", str(tmp_path)]) == 2
     assert "dropout_mlp.py: error: backend 'triton' cannot serve this call" in capsys.readouterr().err.splitlines()[-1]

@@ -15,7 +15,7 @@ from examples.shift.worlds import WORLDS, Samples
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    return run_example(main, tmp_path_factory.mktemp("shift"))["results"]
+    return run_example(main, tmp_path_factory.mktemp("shift"))["results"]["worlds"]
 
 
 @pytest.mark.parametrize(("world", "by"), [("covariate shift", "inputs"), ("label shift", "labels")])

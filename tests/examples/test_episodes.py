@@ -19,7 +19,7 @@ def rng(seed: int = 0) -> torch.Generator:
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("episodes"))
-    assert set(metrics["figures"]) >= {"episodes.png"}
+    assert set(metrics["figures"]) >= {"recall.png"}
     return metrics
 
 

@@ -11,7 +11,8 @@ import torch
 from example_runs import run_example
 
 from examples.common.errors import UserError
-from examples.house_prices import main, write_submission
+from examples.experiments.house_prices import write_submission
+from examples.house_prices import main
 from examples.houses.features import prepare
 from examples.houses.generated import generate_tables
 from examples.houses.tables import Tables, read_tables

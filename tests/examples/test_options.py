@@ -48,9 +48,9 @@ FIRST = {  # what is first made from the seed, and how the seed is found in it
     "lyrics": ("torch.manual_seed", lambda seed: seed),
     "cells": ("torch.manual_seed", lambda seed: seed),
     "deep": ("torch.manual_seed", lambda seed: seed),
-    "house_prices": ("examples.house_prices.fit_fold", lambda houses, k, folds, seed: seed),
-    "weight_decay": ("examples.weight_decay.train", lambda seed, lamda, way: seed),
-    "environment_shift": ("examples.environment_shift.study", lambda world, seed: seed),
+    "house_prices": ("examples.experiments.house_prices.fit_fold", lambda houses, k, folds, seed: seed),
+    "weight_decay": ("examples.experiments.weight_decay.train", lambda seed, lamda, way: seed),
+    "environment_shift": ("examples.experiments.environment_shift.study", lambda world, seed: seed),
 }
 
 
@@ -65,9 +65,11 @@ def test_the_same_generator_seed_decides_what_two_directions_are_examined_on(tmp
     found = []
     original = torch.Generator.manual_seed
     monkeypatch.setattr(
-        "examples.bidirectional.train", lambda model, source, *, generator, **more: found.append(generator)
+        "examples.experiments.bidirectional.train", lambda model, source, *, generator, **more: found.append(generator)
     )
-    monkeypatch.setattr("examples.bidirectional.examine", raising(lambda *args, generator, **more: generator))
+    monkeypatch.setattr(
+        "examples.experiments.bidirectional.examine", raising(lambda *args, generator, **more: generator)
+    )
     generator = seen("bidirectional", tmp_path, "--seed", "5")
     assert generator is found[0]
     assert torch.equal(generator.get_state(), original(torch.Generator(), 5).get_state())

@@ -5,17 +5,18 @@ import torch
 from example_runs import run_example
 from torch.nn.functional import cross_entropy
 
+from examples.experiments.regularised import BOTH, DROPOUT, NEITHER, RATES, ZONEOUT, rates
 from examples.lm.corpus import load_corpus
 from examples.lm.held_out import evaluate, fit, texts
 from examples.lm.model import CharModel
-from examples.regularised import BOTH, DROPOUT, NEITHER, RATES, ZONEOUT, main, rates
+from examples.regularised import main
 from fusedrnn import FusedLSTM
 
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory) -> dict:
     metrics = run_example(main, tmp_path_factory.mktemp("regularised"))
-    assert set(metrics["figures"]) >= {"regularised.png"}
+    assert set(metrics["figures"]) >= {"losses.png"}
     return metrics
 
 
@@ -115,7 +116,7 @@ def test_runs_have_seeds_of_their_own(tmp_path, monkeypatch):
         seen.append(seed)
         return fit(cell, ids, seed=seed, **{**options, "epochs": 1, "hidden": 3})
 
-    monkeypatch.setattr("examples.regularised.fit", spy)
+    monkeypatch.setattr("examples.experiments.regularised.fit", spy)
     main(["--quick", "--songs", "1", "--runs", "2", "--seed", "5", "--out", str(tmp_path)])
     assert seen == [5] * 3 + [6] * 3
 

@@ -1,14 +1,15 @@
 """The list of the experiments, their help, and the page that is made of all of them."""
 
 import importlib
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from example_runs import drawn_with
 
 from examples import report
+from examples.__main__ import main as examples
 from examples.common import catalogue
 from examples.common.errors import UserError
 from examples.common.figures import new_figure
@@ -47,22 +48,57 @@ def test_the_catalogue_has_every_script_and_its_first_line():
     assert found["polynomial"] == "Polynomial fit: a good fit, overfitting, underfitting, and choosing the degree."
 
 
-def test_python_m_examples_lists_them(capsys):
-    runpy.run_module("examples", run_name="__main__")
+def test_the_data_parallel_script_is_listed_and_is_no_experiment():
+    assert set(catalogue.scripts()) == {*catalogue.experiments(), "ddp"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["nothing", "help"])
+def test_python_m_examples_lists_them(arguments, capsys):
+    assert examples(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name, description in catalogue.experiments().items():
+    for name, description in catalogue.scripts().items():
         assert [line.split(maxsplit=1) for line in lines].count([name, description]) == 1
 
 
-@pytest.mark.parametrize("name", catalogue.experiments())
-def test_every_experiment_explains_itself(name, capsys):
-    description = catalogue.experiments()[name]
+def test_python_m_examples_name_runs_it_with_its_options_and_exit_code(monkeypatch):
+    given = []
+    monkeypatch.setattr("examples.polynomial.main", lambda options: given.append(options) or 3)
+    assert examples(["polynomial", "--quick", "--seed", "5"]) == 3
+    assert given == [["--quick", "--seed", "5"]]
+
+
+def test_python_m_examples_with_another_name_is_a_one_line_error(capsys):
+    assert examples(["poly"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("examples: error: expected one of bidirectional, cells, ddp, ")
+    assert error.endswith(", got poly\n")
+
+
+@pytest.mark.parametrize("name", catalogue.scripts())
+def test_every_script_explains_itself(name, capsys):
+    description = catalogue.scripts()[name]
     assert 20 < len(description) <= 132
     with pytest.raises(SystemExit, match="0"):
         importlib.import_module(f"examples.{name}").main(["--help"])
     text = capsys.readouterr().out
-    for option in ("--seed", "--out"):
+    assert text.startswith(f"usage: {name}.py ")
+    assert "(default: False)" not in text
+    assert "(default: None)" not in text
+    for option in ("--seed", "--save" if name == "ddp" else "--out"):
         assert option in text, option
+
+
+@pytest.mark.parametrize("name", [*catalogue.scripts(), "report", "figures"])
+def test_help_takes_a_tenth_of_a_second_as_it_imports_nothing_that_takes_longer(name):
+    heavy = "torch", "fusedrnn", "numpy", "matplotlib", "pandas", "sklearn", "scipy", "tqdm"
+    code = (
+        f"import runpy, sys; sys.argv = ['{name}', '--help']\n"
+        f"try: runpy.run_module('examples.{name}', run_name='__main__')\n"
+        f"finally: print('imported:', [name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=catalogue.FOLDER.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("imported: []\n")
 
 
 def test_a_script_runs_as_a_file_from_anywhere_and_its_exit_code_is_main_s(tmp_path):
@@ -130,10 +166,9 @@ def test_an_unknown_name_is_a_one_line_error(capsys):
 
 def test_what_an_experiment_leaves_is_what_the_page_needs(tmp_path):
     options = experiment_parser("Why.", out="x", quick="less").parse_args(["--out", str(tmp_path)])
-    figure = new_figure(1, 1)
-    Experiment("x", options, Data("cats")).finish(
-        results={}, table=[{"a": 1}], figures={"a.png": figure}, conclusion="Cats are small."
-    )
+    with drawn_with(lambda record: {"a.png": new_figure(record, "Cats")}):
+        experiment = Experiment("x", options, Data("cats"))
+    experiment.finish(results={}, table=[{"a": 1}], conclusion="Cats are small.")
     text, well = report.section("polynomial", tmp_path, 0)
     assert well
     assert "Data: cats\n\nCats are small.\n\n| a |\n| --- |\n| 1 |\n\n![polynomial: a.png](polynomial/a.png)" in text

@@ -1,6 +1,10 @@
 """Run an example as a user does, in this process, and read its metrics; a corpus made of a given text."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 
 from examples.lm.corpus import Corpus
 from examples.lm.vocabulary import Vocabulary
@@ -20,6 +24,14 @@ def run_example(main, out, *options) -> dict:
     assert "nan" not in metrics["conclusion"]
     assert metrics["table"]
     return metrics
+
+
+@contextmanager
+def drawn_with(draw) -> Iterator[None]:
+    """Let this function draw the figures of every experiment that starts meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("examples.common.outcome.drawing", lambda name: draw)
+        yield
 
 
 def corpus_of(text: str) -> Corpus:

@@ -12,7 +12,7 @@ from contract_cases import hx_of, tensors, total
 from torch import nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from examples import ddp
+from examples.experiments import ddp
 from fusedrnn import FusedGRU, FusedLSTM
 
 ROOT = Path(__file__).parents[2]
