@@ -7,7 +7,6 @@ experiment. Figures are 1,000 pixels wide. What they show has the same colour in
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,26 +114,36 @@ def epochs(curve: Sequence[Any]) -> range:
     return range(1, len(curve) + 1)
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float = 0.075) -> None:
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], line: float = 0.07) -> None:
     """Write labels at the right of the axes instead of a legend; call it when the limits of the y axis are set.
 
     Args:
         axes: whose lines end at its right.
         ends: for each line the y of its end, the label and its colour.
-        gap: least distance between labels, as a share of the axes' height.
+        line: height of a line of text, as a share of the axes' height.
     """
     low, high = sorted(axes.get_ylim())
     to_share = axes.transData + axes.transAxes.inverted()
-    places = [[to_share.transform((1, min(max(y, low), high)))[1], text, colour] for y, text, colour in ends]
-    places.sort(key=lambda place: place[0])
-    for lower, upper in pairwise(places):
-        upper[0] = max(upper[0], lower[0] + gap)
-    limit = 1.0
-    for place in reversed(places):  # those that were pushed out of the axes go back
-        place[0] = min(place[0], limit)
-        limit = place[0] - gap
-    for height, text, colour in places:
-        axes.text(1.02, height, text, color=colour, fontsize=8, va="center", transform=axes.transAxes)
+    wanted = [to_share.transform((1, min(max(y, low), high)))[1] for y, _, _ in ends]
+    order = sorted(range(len(ends)), key=wanted.__getitem__)
+    heights = [line * (1 + ends[k][1].count("\n")) for k in order]
+    places = _apart([wanted[k] for k in order], heights, -line / 2, 1.0)
+    for k, place in zip(order, places, strict=True):
+        _, text, colour = ends[k]
+        axes.text(1.02, place, text, color=colour, fontsize=8, va="center", transform=axes.transAxes)
+
+
+def _apart(places: list[float], heights: Sequence[float], bottom: float, top: float) -> list[float]:
+    """Move the ascending middles of texts so far apart that these do not touch, and lie between `bottom` and `top`."""
+    edge = bottom
+    for k, height in enumerate(heights):
+        places[k] = max(places[k], edge + height / 2)
+        edge = places[k] + height / 2
+    edge = top
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], edge - heights[k] / 2)
+        edge = places[k] - heights[k] / 2
+    return places
 
 
 def save_figure(path: Path, figure: Figure) -> None:

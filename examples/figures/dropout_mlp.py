@@ -37,7 +37,7 @@ def draw(record: Record) -> dict[str, Figure]:
             axes.plot(epochs(values[0]), np.median(values, axis=0), color=colour)
             mean = few[way]["test" if measure == "test" else "test loss"]
             ends.append((np.median(values[:, -1]), f"{way}\n{mean:.3f}", colour))
-        label_ends(axes, ends, gap=0.13)
+        label_ends(axes, ends, line=0.065)
         axes.set_xscale("log")
         axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
         axes.minorticks_off()

@@ -55,7 +55,7 @@ def _errors(record: Record) -> Figure:
     """Plot training and test error over the epochs, one panel per case."""
     shown = record["results"]["shown"]
     ends = {case: (float(fit["train"][-1]), float(fit["test"][-1])) for case, fit in shown.items()}
-    told = ", ".join(f"{short(train, 2)} and {short(test, 2)} ({case})" for case, (train, test) in ends.items())
+    told = ", ".join(f"{short(train)} and {short(test)} ({case})" for case, (train, test) in ends.items())
     title = f"After {len(shown['normal']['train'])} epochs the training and the test error are {told}"
     figure = new_figure(record, title, 3.2)
     for axes, (case, fit) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
@@ -67,7 +67,7 @@ def _errors(record: Record) -> Figure:
         axes.set_title(case)
         axes.set_xlabel("epoch")
     figure.axes[0].set_ylabel("mean squared error")
-    figure.axes[0].text(1, 1.2e-4, "variance of the noise", fontsize=7, color=GREY)
+    figure.axes[1].text(1, 1.2e-4, "variance of the noise", fontsize=7, color=GREY)
     return figure
 
 
