@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from examples.common.figures import COLOURS, Record, new_figure
 
-from .perplexity import NAMES, draw_curves
+from .perplexity import NAMES, Curve, draw_panels
 
 
 def draw(record: Record) -> dict[str, Figure]:
@@ -18,10 +18,12 @@ def draw(record: Record) -> dict[str, Figure]:
         f"perplexity {curves[best][-1]:.4g}, where character frequencies alone give {frequencies:.4g}"
     )
     figure = new_figure(record, title)
-    for axes, sampling in zip(figure.subplots(1, 2, sharey=True), ("consecutive", "random"), strict=True):
-        shown = {cell: curves[f"{cell}, {sampling}"] for cell in NAMES}
-        labels = {cell: f"{NAMES[cell]}: {curve[-1]:.4g}" for cell, curve in shown.items()}
-        draw_curves(axes, shown, frequencies, {cell: (COLOURS[cell], "-") for cell in NAMES}, labels)
-        axes.set_title(f"{sampling} sampling")
-    figure.axes[0].set_ylabel("perplexity on the training text")
+    panels: dict[str, list[Curve]] = {
+        f"{sampling} sampling": [
+            (curve := curves[f"{cell}, {sampling}"], COLOURS[cell], "-", f"{NAMES[cell]}: {curve[-1]:.4g}")
+            for cell in NAMES
+        ]
+        for sampling in ("consecutive", "random")
+    }
+    draw_panels(figure, panels, frequencies)
     return {"perplexity.png": figure}

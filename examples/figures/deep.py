@@ -2,10 +2,11 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from examples.common.figures import BLUE, COLOURS, ORANGE, RED, SKY, Record, label_ends, new_figure
+from examples.common.figures import BLUE, COLOURS, ORANGE, RED, SKY, Record, label_ends, new_figure, short
 
-from .perplexity import NAMES, draw_curves
+from .perplexity import NAMES, Curve, draw_panels
 
 SIX, XAVIER = "6 layers", "6 layers, Xavier"
 DEPTHS = {"1 layer": (SKY, "-"), "2 layers": (ORANGE, "-"), SIX: (RED, "-"), XAVIER: (BLUE, "--")}
@@ -30,11 +31,14 @@ def _perplexity(record: Record, cells: list[str]) -> Figure:
         f"character frequencies alone give {frequencies:.4g}"
     )
     figure = new_figure(record, title)
-    for axes, cell in zip(figure.subplots(1, len(cells), sharey=True, squeeze=False).flat, cells, strict=True):
-        shown = {name: curves[f"{cell}, {name}"] for name in DEPTHS}
-        draw_curves(axes, shown, frequencies, DEPTHS, {name: name.replace("6 layers, ", "6, ") for name in DEPTHS})
-        axes.set_title(NAMES[cell])
-    figure.axes[0].set_ylabel("perplexity on the training text")
+    panels: dict[str, list[Curve]] = {
+        NAMES[cell]: [
+            (curves[f"{cell}, {name}"], colour, style, name.replace(SIX + ",", "6,"))
+            for name, (colour, style) in DEPTHS.items()
+        ]
+        for cell in cells
+    }
+    draw_panels(figure, panels, frequencies)
     return figure
 
 
@@ -46,7 +50,8 @@ def _why(record: Record, cells: list[str]) -> Figure:
     ratio = {name: reach[f"rnn, {name}"]["weights"][0] / reach[f"rnn, {name}"]["head"] for name in (SIX, XAVIER)}
     title = (
         f"Before training a plain layer passes on {factor:.3f} of its input (0.01 sqrt({hidden}) is {0.01 * hidden**0.5:.3f}): "
-        f"the bottom layer gets {ratio[SIX]:.0e} of the output bias's gradient, with Xavier's weights {ratio[XAVIER]:.0e}"
+        f"the bottom layer gets {short(ratio[SIX], 1)} of the output bias's gradient, "
+        f"with Xavier's weights {short(ratio[XAVIER], 1)}"
     )
     figure = new_figure(record, title, 6)
     (signal, gradient), maps = figure.subplots(2, 2)
@@ -63,17 +68,21 @@ def _why(record: Record, cells: list[str]) -> Figure:
         theory = [first * (0.01 * hidden**0.5) ** k for k in steps]
         axes.semilogy(layers, theory, ":", color=COLOURS["theory"])
         ends.append((theory[-1], "theory", COLOURS["theory"]))
-        label_ends(axes, ends)
+        if axes is signal:  # the gradients have the same colours and styles, and meet at the right
+            label_ends(axes, ends, line=0.08)
         axes.set_xlabel("layer, from the input up")
     signal.set_title("root mean square of a layer's output")
     gradient.set_title("gradient of the loss by a layer's output")
-    for axes, start, label in zip(maps, (SIX, XAVIER), ("six layers", "six layers, Xavier"), strict=True):
+    for axes, start, label in zip(
+        maps, (SIX, XAVIER), ("gradient of the last loss, plain RNN", "the same with Xavier's weights"), strict=True
+    ):
         back = np.log10(np.maximum(reach[f"rnn, {start}"]["back"], 1e-30))  # (layers, steps)
         back[-1, 1:] = np.nan  # earlier outputs of the top layer do not affect the last score
         extent = (-0.5, back.shape[1] - 0.5, 0.5, 6.5)
         image = axes.imshow(back, origin="lower", aspect="auto", vmin=FAINTEST, vmax=0, extent=extent, cmap="viridis")
-        axes.set_title(f"plain RNN, {label}: gradient of the last loss")
+        axes.set_title(label)
         axes.set_xlabel("steps back")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("layer")
     figure.colorbar(image, ax=maps, label="log10 of its norm")
     return figure

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from examples.common.figures import COLOURS, Record, new_figure
 
-from .perplexity import NAMES, draw_curves
+from .perplexity import NAMES, draw_panels
 
 SHOWN = 40  # characters of the text
 
@@ -22,10 +22,8 @@ def draw(record: Record) -> dict[str, Figure]:
         f"to {curve[-1]:.4g} in {len(curve)} epochs; character frequencies alone give {record['frequencies']:.4g}"
     )
     figure = new_figure(record, title, 3.8)
-    axes = figure.subplots()
-    draw_curves(axes, {cell: curve}, record["frequencies"], {cell: (COLOURS[cell], "-")}, {cell: NAMES[cell]})
-    axes.set_ylabel("perplexity on the training text")
+    draw_panels(figure, {"": [(curve, COLOURS[cell], "-", NAMES[cell])]}, record["frequencies"])
     if record["samples"]:
         text = str(record["samples"][-1]["text"])[:SHOWN].strip()
-        axes.set_xlabel(f"epoch\n\nIt writes: {textwrap.fill(text, 2 * SHOWN)} ..")
+        figure.axes[0].set_xlabel(f"epoch\n\nIt writes: {textwrap.fill(text, 2 * SHOWN)} ..")
     return {"perplexity.png": figure}

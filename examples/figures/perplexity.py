@@ -1,43 +1,39 @@
-"""Curves of perplexity, which several figures have."""
+"""Panels with curves of perplexity, which several figures have."""
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from examples.common.figures import COLOURS, epochs, label_ends
 
 NAMES = {"rnn": "plain RNN", "gru": "GRU", "gru-before": "GRU, reset before", "lstm": "LSTM"}  # of the cells
 TICKS = [m * 10**e for e in range(7) for m in (1, 2, 5)]
 
+Curve = tuple[Sequence[float], str, str, str]  # perplexities of the epochs, colour, line style, label at the end
 
-def draw_curves(
-    axes: Axes,
-    curves: Mapping[str, Sequence[float]],
-    frequencies: float,
-    styles: Mapping[str, tuple[str, str]],
-    labels: Mapping[str, str],
-) -> None:
-    """Plot perplexity over epochs on a log axis, with labels at the ends of the curves.
+
+def draw_panels(figure: Figure, panels: Mapping[str, Sequence[Curve]], frequencies: float) -> None:
+    """Plot perplexity over epochs on a log axis, one panel per title, all of the same height.
 
     Args:
-        axes: where to.
-        curves: perplexities by name.
+        figure: where to.
+        panels: curves by the title of their panel.
         frequencies: perplexity of the character frequencies alone, drawn as a dashed line.
-        styles: colour and line style of each curve.
-        labels: text at the end of each curve.
     """
-    values = [value for curve in curves.values() for value in curve] + [frequencies]
-    axes.set_yscale("log")
-    axes.set_ylim(0.9 * min(values), 1.1 * max(values))
-    ends = [(frequencies, "frequencies alone", COLOURS["theory"])]
-    for name, curve in curves.items():
-        colour, style = styles[name]
-        axes.plot(epochs(curve), curve, style, color=colour, marker="." if len(curve) < 10 else "")
-        ends.append((curve[-1], labels[name], colour))
-    axes.axhline(frequencies, color=COLOURS["theory"], linestyle="--", linewidth=0.8)
-    shown = [tick for tick in TICKS if min(values) / 1.5 <= tick <= 1.5 * max(values)]
-    axes.set_yticks(shown, [f"{tick:,}" for tick in shown])
-    axes.set_ylim(0.9 * min(values), 1.1 * max(values))
-    axes.minorticks_off()
-    axes.set_xlabel("epoch")
-    label_ends(axes, ends)
+    values = [frequencies, *(value for curves in panels.values() for curve in curves for value in curve[0])]
+    low, high = min(values), max(values)
+    ticks = [tick for tick in TICKS if low / 1.1 <= tick <= 1.1 * high]
+    axes_of = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (title, curves) in zip(axes_of, panels.items(), strict=True):
+        ends = [(frequencies, "frequencies alone", COLOURS["theory"])]
+        for curve, colour, style, label in curves:
+            axes.semilogy(epochs(curve), curve, style, color=colour, marker="." if len(curve) < 10 else "")
+            ends.append((curve[-1], label, colour))
+        axes.axhline(frequencies, color=COLOURS["theory"], linestyle="--", linewidth=0.8)
+        axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(low / 1.1, 1.1 * high)
+        axes.set_xlabel("epoch")
+        axes.set_title(title)
+        label_ends(axes, ends)
+    axes_of[0].set_ylabel("perplexity on the training text")

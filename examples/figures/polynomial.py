@@ -61,11 +61,11 @@ def _errors(record: Record) -> Figure:
     for axes, (case, fit) in zip(figure.subplots(1, 3, sharey=True), shown.items(), strict=True):
         for name, style in (("train", "-"), ("test", "--")):
             axes.semilogy(epochs(fit[name]), numbers(fit[name]), style, color=COLOURS[name])
-        train, test = ends[case]
-        label_ends(axes, [(train, "training", COLOURS["train"]), (test, "test", COLOURS["test"])])
         axes.axhline(1e-4, color=GREY, lw=0.8, ls=":")
         axes.set_title(case)
         axes.set_xlabel("epoch")
+    for axes, (train, test) in zip(figure.axes, ends.values(), strict=True):
+        label_ends(axes, [(train, "training", COLOURS["train"]), (test, "test", COLOURS["test"])])
     figure.axes[0].set_ylabel("mean squared error")
     figure.axes[1].text(1, 1.2e-4, "variance of the noise", fontsize=7, color=GREY)
     return figure
