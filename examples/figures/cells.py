@@ -14,8 +14,8 @@ def draw(record: Record) -> dict[str, Figure]:
     best = min(curves, key=lambda name: curves[name][-1])
     cell, _, sampling = best.partition(", ")
     title = (
-        f"After {len(curves[best])} epochs the {NAMES[cell]} with {sampling} sampling has learnt most of its training text: "
-        f"perplexity {curves[best][-1]:.4g}, where character frequencies alone give {frequencies:.4g}"
+        f"After {len(curves[best])} epochs the perplexity is lowest for the {NAMES[cell]} with {sampling} sampling, "
+        f"{curves[best][-1]:.4g}; character frequencies alone give {frequencies:.4g}"
     )
     figure = new_figure(record, title)
     panels: dict[str, list[Curve]] = {

@@ -138,12 +138,11 @@ def test_labels_at_the_ends_keep_their_order_and_a_distance():
     figure = style.new_figure({"settings": {"seed": 0}, "data_is_fallback": False}, "x")
     axes = figure.subplots()
     axes.set_ylim(0, 10)
-    style.label_ends(
-        axes, [(9.9, "a", "k"), (10.2, "b", "k"), (5.0, "c", "k"), (9.8, "d", "k"), (-3, "e", "k")], line=0.1
-    )
+    ends = {"a": 9.9, "b": 10.2, "c": 5.0, "d": 9.8, "e": -3.0, "f": 0.1, "g\ng": 0.2}
+    style.label_ends(axes, [(y, text, "k") for text, y in ends.items()], line=0.1)
     places = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert sorted(places, key=places.__getitem__) == ["e", "c", "d", "a", "b"]
-    assert [places[name] for name in "ecdab"] == pytest.approx([0, 0.5, 0.75, 0.85, 0.95])
+    assert sorted(places, key=places.__getitem__) == ["e", "f", "g\ng", "c", "d", "a", "b"]
+    assert list(places.values()) == pytest.approx([0.0, 0.1, 0.25, 0.5, 0.75, 0.85, 0.95])
 
 
 def test_a_house_price_figure_says_whether_training_has_converged():

@@ -49,7 +49,7 @@ def test_the_catalogue_has_every_script_and_its_first_line():
 
 
 def test_the_data_parallel_script_is_listed_and_is_no_experiment():
-    assert set(catalogue.scripts()) == {*catalogue.experiments(), "ddp"}
+    assert set(catalogue.scripts()) - set(catalogue.experiments()) == {"ddp"}
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["nothing", "help"])
