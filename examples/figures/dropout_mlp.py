@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from examples.common.figures import COLOURS, Record, epochs, label_ends, new_figure
 
@@ -28,6 +29,7 @@ def draw(record: Record) -> dict[str, Figure]:
     label_ends(first, ends)
     first.set_title(f"{results['images']['published']:,} images: test accuracy")
     first.set_xlabel("epoch")
+    first.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for axes, measure in ((second, "test"), (third, "test_loss")):
         ends = []
         for way, curves in results["few images by epoch"].items():

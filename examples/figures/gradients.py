@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from examples.common.figures import COLOURS, GREY, Record, label_ends, new_figure, numbers
+from examples.common.figures import COLOURS, GREY, Record, label_ends, new_figure, numbers, short
 
 ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 INITIALISATIONS = ("normal", "xavier", "he", "orthogonal")
@@ -98,11 +98,11 @@ def _singular(record: Record) -> Figure:
 def _time(record: Record) -> Figure:
     """Plot the gradient norm by distance in time: measured (dots) and theory (lines)."""
     decays = record["results"]["time"]
-    last = {name: 10 ** decay["measured"][-1] for name, decay in decays.items()}
+    last = {name: short(10 ** decay["measured"][-1], 2) for name, decay in decays.items()}
     title = (
         f"Over {decays['GRU, gate bias 4']['distances'][-1]} steps the plain RNN keeps "
-        f"{last['RNN, as torch.nn starts it']:.0e} of the gradient and a GRU {last['GRU, as torch.nn starts it']:.0e}; "
-        f"a GRU with a gate bias of 4 keeps {last['GRU, gate bias 4']:.2g}"
+        f"{last['RNN, as torch.nn starts it']} of the gradient and a GRU {last['GRU, as torch.nn starts it']}; "
+        f"a GRU with a gate bias of 4 keeps {last['GRU, gate bias 4']}"
     )
     figure = new_figure(record, title, 4)
     panels = dict(zip((False, True), figure.subplots(1, 2, sharey=True), strict=True))
@@ -115,14 +115,14 @@ def _time(record: Record) -> Figure:
         cell, _, start = name.partition(", ")
         kind, gated = CELLS[cell], decay["bound"] is None
         colour, axes = COLOURS[kind], panels[gated]
-        marker = MARKERS[counts[kind]]
+        marker, every = MARKERS[counts[kind]], 1 + len(decay["distances"]) // 30
         counts[kind] += 1
-        axes.plot(decay["distances"], decay["measured"], ls="", marker=marker, ms=3, markevery=2, color=colour)
+        axes.plot(decay["distances"], decay["measured"], ls="", marker=marker, ms=3, markevery=every, color=colour)
         axes.plot(decay["distances"], decay["theory"], color=colour, lw=1)
         if not gated:
             axes.plot(decay["distances"], decay["bound"], ":", color=GREY, lw=1)
-        short = start.replace("as torch.nn starts it", "torch.nn's start").replace("W_hh ", "")
-        ends[gated].append((decay["measured"][-1], f"{cell} {short}" if gated else short, colour))
+        named = start.replace("as torch.nn starts it", "torch.nn's start").replace("W_hh ", "")
+        ends[gated].append((decay["measured"][-1], f"{cell} {named}" if gated else named, colour))
     for gated, axes in panels.items():
         label_ends(axes, ends[gated])
         axes.set_xlabel("steps between the state and the loss")
