@@ -21,7 +21,7 @@ from .fonts import families
 Record = Mapping[str, Any]  # what metrics.json holds
 
 WIDTH, DPI = 8.3, 120  # inches, pixels an inch
-LINE = 104  # characters of the title in a line
+LINE = 100  # characters of the title in a line
 CORNER = 0.2  # inches below the panels for the corner's text
 
 # Okabe & Ito (2008), "Color universal design", without the yellow, which is too light for lines
