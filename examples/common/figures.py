@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from .files import write_whole
@@ -79,8 +80,8 @@ def new_figure(record: Record, title: str, height: float = 3.6) -> Figure:
         height: inches.
     """
     matplotlib.rcParams.update({**STYLE, "font.family": list(families())})  # read when axes and text are created
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, CORNER / height, 1, 1 - CORNER / height))  # type: ignore[call-arg]
+    panels = ConstrainedLayoutEngine(rect=(0, CORNER / height, 1, 1 - CORNER / height))
+    figure = Figure(figsize=(WIDTH, height), layout=panels)
     figure.suptitle(textwrap.fill(title, LINE), x=0.01, ha="left", fontsize=10.5)
     figure.text(0.995, 0.01, corner(record), ha="right", va="bottom", fontsize=7, color=GREY)
     return figure

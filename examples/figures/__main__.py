@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.keep:
             record = rounded({**record, "settings": {k: v for k, v in record["settings"].items() if k not in LOCAL}})
             write_json(options.keep / f"{name}.json", record)
-        for file, figure in drawing(name)(record).items():
+        try:
+            figures = drawing(name)(record)
+        except KeyError as error:
+            raise UserError(f"expected {error} among the results of {name}, got those of another version") from error
+        for file, figure in figures.items():
             path = options.out / f"{name}-{file}"
             save_figure(path, figure)
             print(path)

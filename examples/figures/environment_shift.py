@@ -48,17 +48,11 @@ def _accuracies(record: Record) -> Figure:
         values = [one[way] for one in worlds.values()]
         spread = [one["standard deviations"][way] for one in worlds.values()]
         places = np.arange(len(worlds)) + 0.12 * (number - 2)
-        size = {"ms": 9, "mew": 2} if marker == "|" else {"ms": 5, "mew": 0}
+        size, width = (9, 2) if marker == "|" else (5, 0)
         axes.errorbar(
-            values,
-            places,
-            xerr=spread,
-            fmt=marker,
-            color=COLOURS[colour],
-            elinewidth=1,
+            values, places, xerr=spread, fmt=marker, color=COLOURS[colour], ms=size, mew=width, elinewidth=1,
             label=NAMES.get(way, way),
-            **size,
-        )
+        )  # fmt: skip
     axes.set_yticks(range(len(worlds)), labels=list(worlds))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)

@@ -52,16 +52,19 @@ def test_a_package_of_the_extra_that_is_not_installed_is_one_line_with_the_pip_c
         failing(ModuleNotFoundError("No module named 'examples.x'", name="examples.x"))([])
 
 
-def test_without_matplotlib_an_experiment_ends_before_any_work(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("weight_decay", "matplotlib"), ("lyrics", "matplotlib"), ("house_prices", "pandas"), ("cells", "tqdm")],
+)
+def test_without_a_package_an_experiment_ends_before_any_work(name, package, tmp_path):
     code = (
-        "import sys; sys.modules['matplotlib'] = None; from examples.weight_decay import main; "
+        f"import sys; sys.modules[{package!r}] = None; from examples.{name} import main; "
         f"sys.exit(main(['--out', {str(tmp_path / 'out')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parent, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "weight_decay.py: error: expected the package matplotlib, got none: "
-        "python -m pip install '.[examples]' installs it\n"
+        f"{name}.py: error: expected the package {package}, got none: python -m pip install '.[examples]' installs it\n"
     )
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -169,14 +171,26 @@ def test_keeping_rounds_the_record_and_draws_the_rounded_one(tmp_path):
     assert (tmp_path / "pictures" / "weight_decay-losses.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_drawing_again_needs_neither_torch_nor_the_package(tmp_path):
+    code = (
+        "import sys; from examples.figures.__main__ import main; "
+        f"assert main([{str(RESULTS)!r}, '--out', {str(tmp_path)!r}]) == 0; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parent, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.endswith("False\n")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, r"expected a folder with metrics.json or NAME.json files, got .*\n"),
         ({"a.json": "{"}, r"expected results of an experiment, got .*a.json: Expecting property name"),
         ({"a.json": "[1]"}, r"expected results of an experiment, got .*a.json without the name of one"),
+        ({"a.json": '{"experiment": "../x"}'}, r"expected results of an experiment, got .*a.json without the name"),
+        ({"a.json": '{"experiment": "cells"}'}, r"expected 'results' among the results of cells, got those of another"),
     ],
-    ids=["none", "broken", "other"],
+    ids=["none", "broken", "no record", "no experiment", "old"],
 )
 def test_what_is_no_result_is_a_one_line_error(files, message, tmp_path, capsys):
     for name, text in files.items():

@@ -7,6 +7,7 @@ import torch
 from example_runs import run_example
 from torch.autograd.functional import jacobian
 
+from examples.experiments.gradients import QUICK
 from examples.flow import layers, mean_field, symmetry
 from examples.flow import time as through_time
 from examples.flow.activations import ACTIVATIONS
@@ -171,3 +172,9 @@ def test_a_backend_that_is_not_there_is_one_line_of_error(tmp_path, monkeypatch,
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["--quick", "--backend", "triton", "--out", str(tmp_path)]) == 2
     assert "gradients.py: error: backend 'triton' cannot serve this call" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_help_has_the_sizes_of_quick(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"{QUICK.depth} layers, {QUICK.steps} steps" in " ".join(capsys.readouterr().out.split())
