@@ -10,7 +10,7 @@ STYLES = {"from scratch": "-", "torch.nn": "-", "fused": ":", "no dropout": "--"
 
 
 def draw(record: Record) -> dict[str, Figure]:
-    """Plot test accuracy with many images, and test accuracy and loss with few; all epochs are shown, on a log axis."""
+    """Plot test accuracy with many images, and test accuracy and loss with few; all epochs are shown."""
     results = record["results"]
     published, few, gains = results["published"], results["few images"], results["gains"]
     many = 100 * (published["torch.nn"]["test"] - published["no dropout"]["test"])
@@ -40,10 +40,7 @@ def draw(record: Record) -> dict[str, Figure]:
             mean = few[way]["test" if measure == "test" else "test loss"]
             ends.append((np.median(values[:, -1]), f"{way}\n{mean:.3f}", colour))
         label_ends(axes, ends, line=0.065)
-        axes.set_xscale("log")
-        axes.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-        axes.minorticks_off()
-        axes.set_xlim(1, len(values[0]))
+        axes.set_xlim(0, len(values[0]))
         axes.set_xlabel(f"epoch (median and range of {len(values)} seeds)")
     second.set_title(f"{results['images']['few']:,} images: test accuracy")
     third.set_title(f"{results['images']['few']:,} images: test loss")
