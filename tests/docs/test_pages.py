@@ -2,48 +2,29 @@
 
 import ast
 import re
-import subprocess
-import sys
 import textwrap
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-BLOCK = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
-HOME = "https://github.com/fusedrnn/fusedrnn"
+from tests.helpers.pages import HOME, PAGES, ROOT, blocks, name_of, run
 
-
-def blocks(page, *languages):
-    """Code of a page's blocks in these languages, each with the number of its first line."""
-    text = page.read_text(encoding="utf-8")
-    for found in BLOCK.finditer(text):
-        if found["language"].strip() in languages:
-            yield text[: found.start("code")].count("\n") + 1, found["code"]
-
-
-def name_of(page):
-    return str(page.relative_to(ROOT))
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of the compiler of torch.compile
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "python"))], ids=name_of)
+@pytest.mark.parametrize("page", [page for page, text in TEXTS.items() if any(blocks(text, "python"))], ids=name_of)
 def test_every_block_of_python_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    space = {"__name__": "page"}
-    for line, code in blocks(page, "python"):
-        exec(compile("\n" * (line - 1) + code, str(page), "exec"), space)
+    run(blocks(TEXTS[page], "python"), page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_blocks_that_are_not_run_are_python_too(page):
-    for _, code in blocks(page, "{code-block} python"):
+    for _, code in blocks(TEXTS[page], "{code-block} python"):
         ast.parse(textwrap.dedent(code))
 
 
@@ -77,14 +58,9 @@ class Html(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The pages by path, built with warnings as errors."""
-    pytest.importorskip("sphinx")
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-E", "-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {path: Html(path) for path in out.rglob("*.html")}
+def site(site_folder):
+    """The pages by path."""
+    return {path: Html(path) for path in site_folder.rglob("*.html")}
 
 
 def test_links_lead_somewhere(site):
@@ -111,8 +87,8 @@ def test_nothing_is_loaded_from_elsewhere(site):
     assert missing == []
 
 
-def test_every_page_is_reached_from_the_first(site):
-    first = next(path for path in site if path.name == "index.html" and path.parent.name.startswith("site"))
+def test_every_page_is_reached_from_the_first(site, site_folder):
+    first = site_folder / "index.html"
     reached, left = set(), [first]
     while left:
         path = left.pop()
