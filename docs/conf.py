@@ -14,7 +14,7 @@ version = release = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser", "sphinx_copybutton", "mathml"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["extensions"]
+exclude_patterns = ["extensions", "static"]
 default_role = "code"
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(torch|nn|typing|collections|Tensor|PackedSequence|Any|optional)\b.*")]
@@ -33,6 +33,8 @@ napoleon_custom_sections = [("Shape", "notes_style"), ("Keyword Args", "params_s
 smartquotes = False  # h' is no closing quotation mark
 html_theme = "furo"
 html_title = f"fusedrnn {version}"
+html_static_path = ["static"]
+html_css_files = ["math.css"]
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
