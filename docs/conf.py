@@ -12,7 +12,7 @@ author = "The fusedrnn authors"
 copyright = f"2026, {author}"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser", "sphinx_copybutton", "mathml"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser", "sphinx_copybutton", "mathml", "notebooks"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["extensions", "static"]
 default_role = "code"
