@@ -6,8 +6,9 @@
 784-256-256-10 with ReLU; dropout with probability 0.2 after the first hidden layer and 0.5 after the second.
 
     published    all images, 5 epochs, three implementations with dropout, and one without. Scratch and fused drop the
-                 same units and must give the same curve; so does torch.nn on a CPU, unless --backend is given. The net
-                 underfits, so there is no overfitting for dropout to prevent: it can only slow down training.
+                 same units and must give the same curve. On a CPU, unless --backend is given, torch.nn drops them too, but
+                 it adds the bias inside the product, and training amplifies the difference in rounding. The net underfits,
+                 so there is no overfitting for dropout to prevent.
     few images   1,000 training images, 150 epochs, with and without dropout, several seeds; the learning rate decays to
                  0, so that the final value does not depend on the last steps. The net overfits, and dropout helps.
 
