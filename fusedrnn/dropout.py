@@ -20,6 +20,7 @@ from fusedrnn.context import autocast_dtype, exporting_onnx, recording, traced_a
 from fusedrnn.operators import dropout as dropout_ops
 from fusedrnn.operators.dropout import seed_for
 from fusedrnn.reference import counter_dropout as plain
+from fusedrnn.types import Backend
 
 
 def dropout(
@@ -29,7 +30,7 @@ def dropout(
     inplace: bool = False,
     *,
     shared_dims: int = 0,
-    backend: str | None = None,
+    backend: Backend | None = None,
 ) -> Tensor:
     """Zero each element with probability `p` and multiply the rest by 1 / (1 - p), as `torch.nn.functional.dropout` does.
 
@@ -92,7 +93,7 @@ def _recorded(input: Tensor, p: float, shared_dims: int, *, inplace: bool) -> Te
 
 
 def bias_relu_dropout(
-    input: Tensor, bias: Tensor, p: float = 0.5, training: bool = True, *, backend: str | None = None
+    input: Tensor, bias: Tensor, p: float = 0.5, training: bool = True, *, backend: Backend | None = None
 ) -> Tensor:
     """Compute dropout of max(input + bias, 0) in one read and one write, for use after the product of a hidden linear layer.
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from fusedrnn.call import Spec
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.types import Memory, Nonlinearity
+
+Name = TypeVar("Name", bound=str)
+_MEMORIES, _NONLINEARITIES = get_args(Memory), get_args(Nonlinearity)
 
 
-def check_memory(given: str) -> str:
+def check_memory(given: Name) -> Name:
     """Return `given` if it is "save" or "recompute", else raise a ValueError."""
-    if given not in ("save", "recompute"):
+    if given not in _MEMORIES:
         raise ValueError(f"memory: expected 'save' or 'recompute', got {given!r}")
     return given
 
 
-def check_nonlinearity(given: str) -> str:
+def check_nonlinearity(given: Name) -> Name:
     """Return `given` if it is "tanh" or "relu", else raise a ValueError."""
-    if given not in ("tanh", "relu"):
+    if given not in _NONLINEARITIES:
         raise ValueError(f"nonlinearity: expected 'tanh' or 'relu', got {given!r}")
     return given
 

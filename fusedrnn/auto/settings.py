@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import get_args
 
-MODES = ("measure", "cached", "off")
+from fusedrnn.types import AutoMode
+
+MODES: tuple[str, ...] = get_args(AutoMode)
 BUDGET_S = 30.0
 """Seconds a process, unless set."""
 MODE_VARIABLE, BUDGET_VARIABLE, FOLDER_VARIABLE = "FUSEDRNN_AUTO", "FUSEDRNN_AUTO_BUDGET", "FUSEDRNN_CACHE_DIR"
@@ -16,7 +19,7 @@ _spent = 0.0
 _listeners: list[Callable[[], None]] = []
 
 
-def set_auto(mode: str | None = None, *, budget: float | None = None) -> None:
+def set_auto(mode: AutoMode | None = None, *, budget: float | None = None) -> None:
     """Set how the backend "auto" decides on a GPU, for this process; None leaves a setting as it is.
 
     Args:

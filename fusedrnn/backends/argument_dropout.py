@@ -5,9 +5,10 @@ from __future__ import annotations
 from fusedrnn.call import Call
 from fusedrnn.dropout import dropout
 from fusedrnn.operators.packing import pack, unpack
+from fusedrnn.types import Backend
 
 
-def drop_arguments(call: Call, backend: str | None) -> Call:
+def drop_arguments(call: Call, backend: Backend | None) -> Call:
     """`call` after the dropout of its input, then of its recurrent weights; none of the two is left to do."""
     spec, input, weights = call.spec, call.input, call.weights
     if spec.input_dropout:

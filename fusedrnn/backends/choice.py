@@ -6,18 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from fusedrnn.backends.rules import AUTO, NAMES
+from fusedrnn.types import Backend
+
+Name = TypeVar("Name", bound=str)
 
 _chosen: ContextVar[str | None] = ContextVar("fusedrnn_backend", default=None)
 _open: list[str] = []
 """Names of all open blocks, of any thread: torch.compile cannot read a ContextVar, but recompiles when this list changes."""
 
 
-def check_name(name: str) -> str:
+def check_name(name: Name) -> Name:
     """Return `name` if it is "auto" or the name of a backend.
 
     Raises:
@@ -29,7 +32,7 @@ def check_name(name: str) -> str:
 
 
 @contextmanager
-def use_backend(name: str) -> Iterator[None]:
+def use_backend(name: Backend) -> Iterator[None]:
     """Choose the backend of all calls inside the `with` block that do not name one, per thread and asyncio task.
 
     Compiled code uses the block that was opened last in any thread.

@@ -17,9 +17,10 @@ from fusedrnn.call import Call, Result
 from fusedrnn.context import transformed
 from fusedrnn.operators.dropout import seed_for
 from fusedrnn.option_checks import check_extras
+from fusedrnn.types import Backend
 
 
-def decide(call: Call, backend: str | None) -> Rule:
+def decide(call: Call, backend: Backend | None) -> Rule:
     """The rule that applies to `call`.
 
     Raises:
@@ -34,7 +35,7 @@ def decide(call: Call, backend: str | None) -> Rule:
     return rule
 
 
-def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
+def run(call: Call, backend: Backend | None, *, step: bool = False) -> Result:
     """Run `call` on the requested backend. `step`: it is the call of a cell, not of a layer.
 
     Raises:
@@ -55,7 +56,7 @@ def run(call: Call, backend: str | None, *, step: bool = False) -> Result:
     return with_dtypes(call, ENGINES[decide(call, backend).engine](call), step=step)
 
 
-def available_backends() -> dict[str, str | None]:
+def available_backends() -> dict[Backend, str | None]:
     """All backends by name, each with the reason why it cannot run here, or None if it can."""
     return {name: triton.missing() if name == "triton" else None for name in NAMES}
 

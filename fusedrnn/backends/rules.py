@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 
@@ -14,12 +14,13 @@ from fusedrnn.backends.cpu.cost import Sizes
 from fusedrnn.backends.cpu.network import FUNCTIONS
 from fusedrnn.call import Call, Result
 from fusedrnn.context import exporting_onnx, readable, recording, transformed
+from fusedrnn.types import Backend
 
 
 class Rule(NamedTuple):
     """An entry of `RULES`."""
 
-    asked: tuple[str, ...]  # requested backends that the rule applies to
+    asked: tuple[Backend, ...]  # requested backends that the rule applies to
     engine: str  # a key of ENGINES
     when: Callable[[Call], bool]
     why: str
@@ -121,8 +122,8 @@ ENGINES: dict[str, Callable[[Call], Result]] = {
     "measured": choose.run,
     "onnx": onnx.run,
 }
-AUTO = "auto"
-TORCH = ("aten", AUTO)
+AUTO: Final = "auto"
+TORCH: tuple[Backend, ...] = ("aten", AUTO)
 RULES = (
     Rule(("reference", *TORCH), "reference", steps_recorded, "it is exported step by step"),
     Rule(("reference", *TORCH, "triton"), "onnx", lambda call: exporting_onnx(), "ONNX has nodes for whole layers"),
@@ -147,7 +148,9 @@ RULES = (
     Rule(("triton",), "triton", always, "asked for"),
 )
 """Which engine runs a call, and why."""
-NAMES = tuple(dict.fromkeys(name for rule in RULES for name in rule.asked if name != AUTO))
+NAMES: tuple[Backend, ...] = tuple(dict.fromkeys(name for rule in RULES for name in rule.asked if name != AUTO))
 """The backends that users may ask for beside "auto"."""
-BY_NAME = {name: tuple(rule for rule in RULES if name in rule.asked) for name in (*NAMES, AUTO)}
+BY_NAME: dict[str, tuple[Rule, ...]] = {
+    name: tuple(rule for rule in RULES if name in rule.asked) for name in (*NAMES, AUTO)
+}
 """The rules of each."""

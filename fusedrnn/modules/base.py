@@ -22,20 +22,21 @@ from fusedrnn.modules.nested import pack_jagged, unpack_jagged
 from fusedrnn.modules.parameters import WithParameters
 from fusedrnn.modules.quantization import Quantizable
 from fusedrnn.modules.record import record, scriptable
+from fusedrnn.types import Backend, Memory, Zoneout
 
 
 class Options(TypedDict, total=False):
     """Keyword arguments that torch.nn's modules do not have; see `FusedGRU`."""
 
-    backend: str | None
+    backend: Backend | None
     variational: bool
     input_dropout: float
     weight_dropout: float
-    zoneout: float | tuple[float, float]
+    zoneout: Zoneout
     recurrent_dropout: float
     heads: int
     layer_norm: bool
-    memory: str
+    memory: Memory
 
 
 class FusedRNNBase(Quantizable, WithParameters):
@@ -45,21 +46,23 @@ class FusedRNNBase(Quantizable, WithParameters):
     because torch.compile refuses to trace them and their subclasses as a whole.
     """
 
-    zoneout: float | tuple[float, float] = 0.0  # of a module that was pickled before there were these options
+    backend: Backend | None
+    memory: Memory
+    zoneout: Zoneout = 0.0  # of a module that was pickled before there were these options
     recurrent_dropout = 0.0
     _cell: Any  # a value of `Spec.cell`, or a property that returns one
 
     def _set_options(
         self,
-        backend: str | None = None,
+        backend: Backend | None = None,
         variational: bool = False,
         input_dropout: float = 0.0,
         weight_dropout: float = 0.0,
-        zoneout: float | tuple[float, float] = 0.0,
+        zoneout: Zoneout = 0.0,
         recurrent_dropout: float = 0.0,
         heads: int = 1,
         layer_norm: bool = False,
-        memory: str = "save",
+        memory: Memory = "save",
     ) -> None:
         """Check and store the `Options`, and make the parameters of those that have some."""
         self.backend = None if backend is None else check_name(backend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor, nn
 from torch.fx import Proxy
 
@@ -9,6 +11,10 @@ from fusedrnn import validation
 from fusedrnn.backends.choice import check_name
 from fusedrnn.context import traced_as_leaf
 from fusedrnn.dropout import dropout
+from fusedrnn.types import Backend
+
+if TYPE_CHECKING:
+    from fusedrnn.types import typed_as
 
 
 class FusedDropout(nn.Dropout):
@@ -27,7 +33,7 @@ class FusedDropout(nn.Dropout):
     """
 
     def __init__(
-        self, p: float = 0.5, inplace: bool = False, *, shared_dims: int = 0, backend: str | None = None
+        self, p: float = 0.5, inplace: bool = False, *, shared_dims: int = 0, backend: Backend | None = None
     ) -> None:
         super().__init__(validation.check_probability("FusedDropout", p), inplace)
         self.shared_dims = shared_dims
@@ -38,6 +44,12 @@ class FusedDropout(nn.Dropout):
         if isinstance(input, Proxy):
             return traced_as_leaf(self, input)
         return dropout(input, self.p, self.training, self.inplace, shared_dims=self.shared_dims, backend=self.backend)
+
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Call `forward`, and the hooks."""
 
     def __prepare_scriptable__(self) -> nn.Dropout:
         """`nn.Dropout` with the attributes and hooks of this module, in whose place torch.jit.script compiles it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,23 @@ from fusedrnn.context import traced_as_leaf
 from fusedrnn.init import gates_of
 from fusedrnn.validation import IDS
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-class InitialState(nn.Module):
+    from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell, FusedRNNCell
+    from fusedrnn.modules.rnn import FusedGRU, FusedLSTM, FusedRNN
+    from fusedrnn.types import typed_as
+
+    WithC: TypeAlias = nn.LSTM | nn.LSTMCell | FusedLSTM | FusedLSTMCell
+    WithoutC: TypeAlias = nn.GRU | nn.GRUCell | nn.RNN | nn.RNNCell | FusedGRU | FusedGRUCell | FusedRNN | FusedRNNCell
+    State = TypeVar("State", default=Any)
+else:
+    from typing import TypeVar
+
+    State = TypeVar("State")
+
+
+class InitialState(nn.Module, Generic[State]):
     """The initial state h_0, and c_0 for an LSTM, expanded to the batch of an input: `gru(x, initial(x))`.
 
     The states start as zeros, the default of the module, and are learnt by gradient descent (Pitis, "Non-zero initial states for
@@ -33,6 +48,12 @@ class InitialState(nn.Module):
     h_0: Tensor
     c_0: Tensor | None
 
+    @overload
+    def __init__(self: InitialState[tuple[Tensor, Tensor]], module: WithC, *, learnable: bool = True) -> None: ...
+    @overload
+    def __init__(self: InitialState[Tensor], module: WithoutC, *, learnable: bool = True) -> None: ...
+    @overload
+    def __init__(self, module: nn.RNNBase | nn.modules.rnn.RNNCellBase, *, learnable: bool = True) -> None: ...
     def __init__(self, module: nn.Module, *, learnable: bool = True) -> None:
         super().__init__()
         if not isinstance(module, (nn.RNNBase, nn.modules.rnn.RNNCellBase)):
@@ -55,7 +76,7 @@ class InitialState(nn.Module):
             else:
                 self.register_buffer(name, value)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor | PackedSequence) -> State:
         """Expand the states, without a copy, to the batch of `input`: a tensor, token ids or a PackedSequence, batched or not.
 
         Returns:
@@ -65,9 +86,16 @@ class InitialState(nn.Module):
             return traced_as_leaf(self, input)
         batch = self._batch(input)
         h = self._expanded(self.h_0, batch)
-        return h if self.c_0 is None else (h, self._expanded(self.c_0, batch))
+        result: Any = h if self.c_0 is None else (h, self._expanded(self.c_0, batch))
+        return result  # type: ignore[no-any-return]
 
-    def reset(self, hx: Any, done: Tensor) -> Any:
+    if TYPE_CHECKING:
+
+        @typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Call `forward`, and the hooks."""
+
+    def reset(self, hx: State, done: Tensor) -> State:
         """Start samples anew between two calls, as an environment of reinforcement learning does when an episode ends.
 
         Args:
@@ -87,11 +115,12 @@ class InitialState(nn.Module):
         else:
             validation.check_tensor("hx", hx)
         validation.check_tensor("done", done)
-        states = hx if pair else (hx,)
+        states: Any = hx if pair else (hx,)
         if done.dtype != torch.bool:
             raise ValueError(f"done: expected torch.bool, got {done.dtype}")
         found = [self._where(done, own, state) for own, state in zip((self.h_0, self.c_0), states, strict=False)]
-        return tuple(found) if pair else found[0]
+        result: Any = tuple(found) if pair else found[0]
+        return result  # type: ignore[no-any-return]
 
     def _where(self, done: Tensor, own: Any, state: Tensor) -> Tensor:
         """`own` in the place of `state` where `done`."""

@@ -72,7 +72,7 @@ def _captures(owner: Any, module: Any) -> bool:
 
 def _check_module(owner: Any, module: Any) -> None:
     """Refuse a module that does more, or something else, than its layers do on the input."""
-    if module.forward.__module__ != f"{__package__}.rnn":
+    if module.forward.__module__.rpartition(".")[0] != __package__:
         refuse(module, f"the forward of a layer of fusedrnn, got that of {module.forward.__module__}")
     theirs = [h for h in module._forward_hooks.values() if h != owner.capture_activations_hook and not _is_ours(h)]
     if theirs:

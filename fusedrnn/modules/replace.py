@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell, FusedRNNCell
 from fusedrnn.modules.rnn import FusedGRU, FusedLSTM, FusedRNN
+from fusedrnn.types import Backend
 
 FUSED: dict[type, type] = {
     nn.GRU: FusedGRU,
@@ -47,7 +48,7 @@ class Replacements:
         return "\n".join(lines) or "no recurrent modules"
 
 
-def replace_rnns(model: nn.Module, *, backend: str | None = None) -> Replacements:
+def replace_rnns(model: nn.Module, *, backend: Backend | None = None) -> Replacements:
     """Replace every `nn.GRU`, `nn.LSTM`, `nn.RNN` and cell of these in `model`, or `model` itself, by ours, in place.
 
     The modules stay the same objects with the same parameters, hooks and flags, and state_dicts do not change. But

@@ -1,28 +1,16 @@
 """What users install: the files of the wheel, the names it brings and the version it states."""
 
 import re
-import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import FOLDERS, ROOT, run
 
 import fusedrnn
 
-ROOT = Path(__file__).parents[2]
-FOLDERS = {"fusedrnn": "fusedrnn", "kernels": "fusedrnn/kernels", "reference": "fusedrnn/reference"}
 SYMLINKS = {"kernels", "reference"}  # inside fusedrnn/
-
-
-def run(*command, cwd, **environment):
-    done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=environment or None, capture_output=True, text=True, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def source_files():
@@ -32,31 +20,6 @@ def source_files():
             relative = path.relative_to(ROOT / folder)
             if relative.parts[0] not in SYMLINKS:
                 yield f"{installed}/{relative.as_posix()}"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The folder with a source distribution and the wheel that was built from it."""
-    source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    run("-m", "build", "--no-isolation", "--outdir", str(dist), str(source), cwd=dist)
-    return dist
-
-
-@pytest.fixture(scope="module")
-def wheel(built):
-    (path,) = built.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    target = tmp_path_factory.mktemp("installed")
-    run("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(target), str(wheel), cwd=target)
-    return target
 
 
 def python_elsewhere(installed, tmp_path, program):
@@ -134,7 +97,7 @@ def test_the_quick_start_of_the_readme_runs_from_the_wheel(installed, tmp_path):
     found = python_elsewhere(
         installed, tmp_path, "\n".join([*lines, "print(lstm.__class__.__module__, tuple(h_n.shape))"])
     )
-    assert found == "fusedrnn.modules.rnn (1, 32, 128)"
+    assert found == "fusedrnn.modules.lstm (1, 32, 128)"
 
 
 def test_the_metadata_has_links_a_description_and_keywords(wheel):

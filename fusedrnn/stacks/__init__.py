@@ -1,0 +1,1 @@
+"""Stacks of recurrent layers as functions; users find them in `fusedrnn.functional`."""
