@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, TypeVar, get_args
 
 from fusedrnn.call import Spec
@@ -55,11 +56,20 @@ def check_heads(given: Any) -> int:
     return given
 
 
-def check_layer_norm(given: Any) -> bool:
+def check_flag(name: str, given: Any) -> bool:
     """Return `given` if it is True or False, else raise a TypeError."""
     if not isinstance(given, bool):
-        raise TypeError(f"layer_norm: expected True or False, got {given!r}")
+        raise TypeError(f"{name}: expected True or False, got {given!r}")
     return given
+
+
+def check_dropout(given: Any) -> None:
+    """Raise the errors that torch.nn's layers raise for `dropout`, with what was given."""
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not number or not 0 <= given <= 1:
+        expected = "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
+        kind = ValueError if isinstance(given, Real | str) else TypeError
+        raise kind(f"{expected}, got {given!r}")
 
 
 def check_extras(spec: Spec, *, projected: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
@@ -19,6 +19,9 @@ Nonlinearity = Literal["tanh", "relu"]
 
 AutoMode = Literal["measure", "cached", "off"]
 """How the backend "auto" decides on a GPU; see `set_auto`."""
+
+Lengths: TypeAlias = Tensor | Sequence[int]
+"""Steps of each sample, (B,)."""
 
 StatePair: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 """h and c of an LSTM where they are given; of any length, for `tuple(h.detach() for h in states)` has none for a type checker."""

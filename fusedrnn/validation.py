@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusedrnn.call import Call, Spec, Weights
 from fusedrnn.context import autocast_dtype, readable
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.length_checks import check_lengths
 from fusedrnn.option_checks import check_extras, check_memory
 from fusedrnn.reference.loop import active_steps
 from fusedrnn.reference.stack import LayerWeights
@@ -20,6 +21,12 @@ def check_tensor(name: str, given: Any) -> None:
     """Raise a TypeError if `given` is not a tensor."""
     if not isinstance(given, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(given).__name__}")
+
+
+def check_module(name: str, given: Any) -> None:
+    """Raise a TypeError if `given` is not an `nn.Module`."""
+    if not isinstance(given, nn.Module):
+        raise TypeError(f"{name}: expected a torch.nn.Module, got {type(given).__name__}")
 
 
 def check_options(name: str, options: Mapping[str, Any], known: type) -> None:
@@ -167,26 +174,6 @@ def check_state_kind(name: str, state: Tensor, weight: Tensor) -> None:
         raise RuntimeError(f"{name}: expected device {weight.device}, where the weights are, got {state.device}")
 
 
-def check_lengths(lengths: Tensor, input: Tensor) -> None:
-    """Check that `lengths` is (B,) integers from 1 to T on the device of `input`, (T, B, ...); values only if `readable`.
-
-    Raises a TypeError for a wrong type or dtype, a ValueError for a wrong shape or value, a RuntimeError for a wrong device.
-    """
-    steps, batch = input.shape[:2]
-    check_tensor("lengths", lengths)
-    if lengths.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"lengths: expected int32 or int64, got {lengths.dtype}")
-    if tuple(lengths.shape) != (batch,):
-        raise ValueError(f"lengths: expected shape ({batch},), got {tuple(lengths.shape)}")
-    if lengths.device != input.device:
-        raise RuntimeError(f"lengths: expected device {input.device}, that of the input, got {lengths.device}")
-    if not readable(lengths):
-        return
-    low, high = (int(bound) for bound in torch.aminmax(lengths))
-    if low < 1 or high > steps:
-        raise ValueError(f"lengths: expected 1 to {steps} (the number of steps), got {low} to {high}")
-
-
 def check_resets(resets: Tensor, input: Tensor, *, packed: bool) -> None:
     """Check that `resets` is bool, (T, B), or (N,) for packed rows, on the device of `input`.
 
@@ -203,10 +190,25 @@ def check_resets(resets: Tensor, input: Tensor, *, packed: bool) -> None:
 
 
 def check_probability(name: str, p: float) -> float:
-    """Return `p` if it is from 0 to 1, else raise a ValueError, also for NaN."""
-    if not 0 <= p <= 1:
+    """Return `p` if it is from 0 to 1, else raise a ValueError, also for NaN, or a TypeError if it is no number."""
+    try:
+        valid = 0 <= p <= 1
+    except TypeError:
+        raise TypeError(f"{name}: expected a probability from 0 to 1, got {p!r}") from None
+    if not valid:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {p}")
     return p
+
+
+def check_shared_dims(given: Any, dims: int | None = None) -> int:
+    """Return `given` if it is a number of leading dimensions, of `dims` if these are known; else a TypeError or a ValueError."""
+    if not isinstance(given, int):
+        raise TypeError(f"shared_dims: expected a number of leading dimensions, got {given!r}")
+    if dims is None and given < 0:
+        raise ValueError(f"shared_dims: expected 0 or more, got {given}")
+    if dims is not None and not 0 <= given <= dims:
+        raise ValueError(f"shared_dims: expected 0 to {dims} (the dimensions of input), got {given}")
+    return given
 
 
 def check_floating(name: str, input: Tensor) -> None:

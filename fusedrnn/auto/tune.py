@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from fusedrnn import validation
 from fusedrnn.auto import choose, parity, settle
 from fusedrnn.auto.decision import Decision
 from fusedrnn.auto.errors import KernelError, NotMeasuredError, WrongResultError
@@ -47,8 +48,7 @@ def tune(module: nn.Module, *example: Any, again: bool = False, **options: Any) 
         TypeError: `module` is not a module.
         ValueError: no call of the model is one that "auto" has to decide.
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+    validation.check_module("module", module)
     wanted = _places(module, example, options)
     if not wanted:
         raise ValueError(

@@ -14,8 +14,9 @@ from fusedrnn import option_checks, validation
 from fusedrnn.backends import dispatch
 from fusedrnn.backends.choice import check_name
 from fusedrnn.call import Call, Result, Spec, States, Weights, zeros
-from fusedrnn.context import recording, transformed
+from fusedrnn.context import recording, transformed, unrecorded
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.length_checks import as_lengths, check_shape
 from fusedrnn.modules import checks, opacus
 from fusedrnn.modules.direct import run_directly
 from fusedrnn.modules.nested import pack_jagged, unpack_jagged
@@ -67,13 +68,13 @@ class FusedRNNBase(Quantizable, WithParameters):
         """Check and store the `Options`, and make the parameters of those that have some."""
         self.backend = None if backend is None else check_name(backend)
         self.memory = option_checks.check_memory(memory)
-        self.variational = variational
+        self.variational = option_checks.check_flag("variational", variational)
         self.input_dropout = validation.check_probability("input_dropout", input_dropout)
         self.weight_dropout = validation.check_probability("weight_dropout", weight_dropout)
         self.zoneout = zoneout if any(option_checks.check_zoneout(zoneout, has_c=NUMBERS[self._cell].has_c)) else 0.0
         self.recurrent_dropout = option_checks.check_below_one("recurrent_dropout", recurrent_dropout)
         self.heads = option_checks.check_heads(heads)
-        self.layer_norm = option_checks.check_layer_norm(layer_norm)
+        self.layer_norm = option_checks.check_flag("layer_norm", layer_norm)
         option_checks.check_extras(self._spec(), projected=self.proj_size > 0)
         self._make_parameters()
 
@@ -130,7 +131,7 @@ class FusedRNNBase(Quantizable, WithParameters):
         return weights
 
     def _forward(
-        self, input: Any, states: States, lengths: Tensor | None, all_states: bool, resets: Any = None
+        self, input: Any, states: States, lengths: Any, all_states: bool, resets: Any = None
     ) -> tuple[Any, ...]:
         """Convert the input to time-major batched form, run the layers, and convert the results back.
 
@@ -143,12 +144,12 @@ class FusedRNNBase(Quantizable, WithParameters):
                 return found
         if isinstance(input, PackedSequence):
             if lengths is not None:
-                raise ValueError("lengths: expected None with a PackedSequence, which has its own, got a tensor")
+                checks.refuse_lengths(lengths, "a PackedSequence, which has its own")
             return self._forward_packed(input, states, all_states, checks.check_packed_resets(resets, input))
         validation.check_tensor("input", input)
         if input.is_nested:
             if lengths is not None:
-                raise ValueError("lengths: expected None with a nested tensor, which has its own, got a tensor")
+                checks.refuse_lengths(lengths, "a nested tensor, which has its own")
             if resets is not None:
                 raise ValueError(
                     "resets: expected None with a nested tensor, got a tensor; a PackedSequence may have them"
@@ -162,8 +163,11 @@ class FusedRNNBase(Quantizable, WithParameters):
             checks.check_resets_dims(resets, dims - 1)
         if dims == 2:
             if lengths is not None:
-                raise ValueError("lengths: expected None with unbatched input, got a tensor")
+                checks.refuse_lengths(lengths, "unbatched input")
             return self._forward_unbatched(input, states, all_states, resets)
+        if lengths is not None:
+            lengths = as_lengths(lengths, input.device)
+            unrecorded(check_shape, lengths, input, self.batch_first)
         if self.batch_first:
             input = input.transpose(0, 1)
             resets = None if resets is None else resets.transpose(0, 1)

@@ -68,7 +68,7 @@ class FusedGRUCell(_WithoutC):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, num_chunks=3, device=device, dtype=dtype)
         self.backend = None if backend is None else check_name(backend)
-        self.reset_after = reset_after
+        self.reset_after = option_checks.check_flag("reset_after", reset_after)
 
     @property
     def _cell(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -69,6 +69,11 @@ def check_resets_dims(resets: Any, dims: int) -> None:
     check_tensor("resets", resets)
     if resets.dim() != dims:
         raise ValueError(f"resets: expected {dims}-D, without the dimension of features, got {resets.dim()}-D")
+
+
+def refuse_lengths(lengths: Any, beside: str) -> NoReturn:
+    """Raise a ValueError for `lengths` beside an input that has none, or has its own."""
+    raise ValueError(f"lengths: expected None with {beside}, got {type(lengths).__name__}")
 
 
 def check_samples(lengths: Tensor) -> None:

@@ -36,7 +36,7 @@ class FusedDropout(nn.Dropout):
         self, p: float = 0.5, inplace: bool = False, *, shared_dims: int = 0, backend: Backend | None = None
     ) -> None:
         super().__init__(validation.check_probability("FusedDropout", p), inplace)
-        self.shared_dims = shared_dims
+        self.shared_dims = validation.check_shared_dims(shared_dims)
         self.backend = None if backend is None else check_name(backend)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Unpack
 
 import torch
 
+from fusedrnn import option_checks
 from fusedrnn.modules.base import Options
 from fusedrnn.modules.without_c import WithoutC
 from fusedrnn.types import Device
@@ -69,10 +70,11 @@ class FusedGRU(WithoutC):
         **options: Unpack[Options],
     ) -> None:
         self._check_options("FusedGRU", options)
+        option_checks.check_dropout(dropout)
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self.reset_after = reset_after
+        self.reset_after = option_checks.check_flag("reset_after", reset_after)
         self._set_options(**options)
 
     @property

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.context import traced_as_leaf
 from fusedrnn.modules.base import FusedRNNBase, Options
-from fusedrnn.types import Device, StatePair
+from fusedrnn.types import Device, Lengths, StatePair
 
 if TYPE_CHECKING:
     from fusedrnn.types import typed_as
@@ -49,6 +49,7 @@ class FusedLSTM(FusedRNNBase):
         **options: Unpack[Options],
     ) -> None:
         validation.check_options("FusedLSTM", options, Options)
+        option_checks.check_dropout(dropout)
         super().__init__(
             "LSTM",
             input_size,
@@ -74,7 +75,7 @@ class FusedLSTM(FusedRNNBase):
         self,
         input: Tensor,
         hx: StatePair | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         return_all_states: Literal[False] = False,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, Pair]: ...
@@ -94,7 +95,7 @@ class FusedLSTM(FusedRNNBase):
         self,
         input: Tensor,
         hx: StatePair | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         *,
         return_all_states: Literal[True],
         resets: Tensor | None = None,
@@ -116,7 +117,7 @@ class FusedLSTM(FusedRNNBase):
         self,
         input: Tensor,
         hx: StatePair | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         return_all_states: bool = False,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, Pair] | tuple[Tensor, Pair, tuple[Pair, ...]]: ...

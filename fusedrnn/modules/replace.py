@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
+from fusedrnn import validation
 from fusedrnn.modules.cells import FusedGRUCell, FusedLSTMCell, FusedRNNCell
 from fusedrnn.modules.rnn import FusedGRU, FusedLSTM, FusedRNN
 from fusedrnn.types import Backend
@@ -62,8 +63,10 @@ def replace_rnns(model: nn.Module, *, backend: Backend | None = None) -> Replace
         What was replaced, and what was left and why: subclasses, quantised and scripted modules.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: the backend does not exist.
     """
+    validation.check_module("model", model)
     defaults = {fused: _options(fused, backend) for fused in TORCH}
     report = Replacements()
     for name, module in _modules(model):
@@ -88,7 +91,11 @@ def restore_rnns(model: nn.Module) -> Replacements:
 
     Returns:
         What was restored, and what was left because it uses an option that torch.nn does not have.
+
+    Raises:
+        TypeError: `model` is not a module.
     """
+    validation.check_module("model", model)
     report = Replacements()
     for name, module in _modules(model):
         kind = _plain_class(module)

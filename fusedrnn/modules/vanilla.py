@@ -40,6 +40,7 @@ class FusedRNN(WithoutC):
         **options: Unpack[Options],
     ) -> None:
         self._check_options("FusedRNN", options)
+        option_checks.check_dropout(dropout)
         self.nonlinearity = option_checks.check_nonlinearity(nonlinearity)
         super().__init__(
             f"RNN_{nonlinearity.upper()}",

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from fusedrnn import validation
 from fusedrnn.context import traced_as_leaf
 from fusedrnn.modules.base import FusedRNNBase, Options
+from fusedrnn.types import Lengths
 
 if TYPE_CHECKING:
     from fusedrnn.types import typed_as
@@ -31,7 +32,7 @@ class WithoutC(FusedRNNBase):
         self,
         input: Tensor,
         hx: Tensor | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         return_all_states: Literal[False] = False,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]: ...
@@ -51,7 +52,7 @@ class WithoutC(FusedRNNBase):
         self,
         input: Tensor,
         hx: Tensor | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         *,
         return_all_states: Literal[True],
         resets: Tensor | None = None,
@@ -73,7 +74,7 @@ class WithoutC(FusedRNNBase):
         self,
         input: Tensor,
         hx: Tensor | None = None,
-        lengths: Tensor | None = None,
+        lengths: Lengths | None = None,
         return_all_states: bool = False,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, tuple[Tensor, ...]]: ...

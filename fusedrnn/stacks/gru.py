@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack, overload
 
 from torch import Tensor
 
-from fusedrnn import validation
+from fusedrnn import option_checks, validation
 from fusedrnn.stacks.run import Layers, Options, run_layers
 
 
@@ -93,7 +93,7 @@ def gru(
             IndexError: a token id is out of range; BackendUnavailableError: the requested backend cannot run the call.
     """
     validation.check_options("gru", options, Options)
-    cell = "gru" if reset_after else "gru_before"
+    cell = "gru" if option_checks.check_flag("reset_after", reset_after) else "gru_before"
     output, (h_n,), every = run_layers(
         cell, input, () if h_0 is None else (h_0,), layers, return_all_states=return_all_states, **options
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor
 
@@ -11,8 +11,9 @@ from fusedrnn import option_checks, validation
 from fusedrnn.backends import dispatch
 from fusedrnn.call import Call, Result, Spec, States, Weights
 from fusedrnn.kernels.cell import NUMBERS
+from fusedrnn.length_checks import as_lengths
 from fusedrnn.reference.stack import LayerWeights
-from fusedrnn.types import Backend, Memory, Zoneout
+from fusedrnn.types import Backend, Lengths, Memory, Zoneout
 
 Layers = Sequence[Sequence[LayerWeights]]
 
@@ -21,7 +22,7 @@ class Options(TypedDict, total=False):
     """The keyword arguments that `gru`, `lstm` and `rnn` share; see `gru`."""
 
     batch_sizes: Tensor | None
-    lengths: Tensor | None
+    lengths: Lengths | None
     resets: Tensor | None
     dropout: float
     variational: bool
@@ -39,7 +40,7 @@ def run_layers(
     layers: Layers,
     *,
     batch_sizes: Tensor | None = None,
-    lengths: Tensor | None = None,
+    lengths: Lengths | None = None,
     resets: Tensor | None = None,
     dropout: float = 0.0,
     variational: bool = False,
@@ -51,6 +52,8 @@ def run_layers(
     backend: Backend | None = None,
 ) -> Result:
     """Run `cell`, with the sizes taken from the weights of the first layer."""
+    _check_layers(layers)
+    option_checks.check_flag("variational", variational)
     input = validation.as_ids(input, 3 if batch_sizes is None else 2)
     first = layers[0][0]
     if first.w_hh.dim() < 2:
@@ -72,7 +75,29 @@ def run_layers(
         heads=heads,
         layer_norm=any(gain is not None for gain in first[5:]),
     )
+    lengths = None if lengths is None else as_lengths(lengths, input.device)
     call = Call(
         spec, Weights.of(layers), input, states, batch_sizes, lengths, training, return_all_states, resets=resets
     )
     return dispatch.run(call, backend)
+
+
+def _check_layers(layers: Any) -> None:
+    """Raise a TypeError if `layers` is not a sequence over layers of a sequence over directions of `LayerWeights`."""
+    expected = (
+        "layers: expected a list over layers of lists over directions, as [[LayerWeights(w_ih, w_hh, b_ih, b_hh)]]"
+    )
+    if isinstance(layers, (Tensor, LayerWeights)) or not isinstance(layers, Sequence) or not layers:
+        raise TypeError(f"{expected}, got {_described(layers)}")
+    for depth, layer in enumerate(layers):
+        if isinstance(layer, (Tensor, LayerWeights)) or not isinstance(layer, Sequence) or not layer:
+            raise TypeError(f"{expected}, got {_described(layer)} for layer {depth}")
+        for direction in layer:
+            if not isinstance(direction, LayerWeights):
+                raise TypeError(f"{expected}, got {_described(direction)} for a direction of layer {depth}")
+
+
+def _described(given: Any) -> str:
+    """The type of `given`, and whether it is empty."""
+    empty = isinstance(given, Sequence) and not given
+    return f"an empty {type(given).__name__}" if empty else type(given).__name__

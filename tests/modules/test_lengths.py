@@ -1,9 +1,13 @@
 """`lengths`: the same gradients as packed sequences, and nothing read from padding."""
 
+import numpy as np
 import pytest
 import torch
-from contract_cases import INPUTS, PATHS, flat
+from contract_cases import INPUTS, PATHS, flat, tensors
 from torch.nn.utils.rnn import pack_sequence
+
+from fusedrnn import FusedGRU, functional
+from fusedrnn.functional import LayerWeights
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path[0] != "triton"], ids="-".join)
@@ -46,9 +50,24 @@ def test_padding_changes_no_result_and_no_gradient(kind, backend):
 
 def test_lengths_are_refused_where_the_input_has_its_own_or_no_batch(kind):
     module, lengths = kind(3, 4), torch.tensor([2])
-    with pytest.raises(ValueError, match=r"^lengths: expected None with unbatched input, got a tensor$"):
+    with pytest.raises(ValueError, match=r"^lengths: expected None with unbatched input, got Tensor$"):
         module(torch.randn(5, 3), lengths=lengths)
     with pytest.raises(
-        ValueError, match=r"^lengths: expected None with a PackedSequence, which has its own, got a tensor$"
+        ValueError, match=r"^lengths: expected None with a PackedSequence, which has its own, got Tensor$"
     ):
         module(pack_sequence([torch.randn(2, 3)]), lengths=lengths)
+
+
+@pytest.mark.parametrize("given", [[3, 5], (3, 5), list(np.array([3, 5]))], ids=["list", "tuple", "numpy"])
+def test_a_list_of_lengths_is_a_tensor_of_them(kind, backend, given):
+    module, x = kind(3, 4, backend=backend), torch.randn(5, 2, 3)
+    expected, got = (tensors(module(x, lengths=lengths)) for lengths in (torch.tensor([3, 5]), given))
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_functions_and_compiled_modules_take_a_list_of_lengths():
+    module, x = FusedGRU(3, 4), torch.randn(5, 2, 3)
+    expected, _ = module(x, lengths=torch.tensor([3, 5]))
+    assert torch.equal(functional.gru(x, None, [[LayerWeights(*module.parameters())]], lengths=[3, 5])[0], expected)
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, lengths=[3, 5])[0], expected)

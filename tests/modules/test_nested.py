@@ -189,7 +189,7 @@ def test_what_is_no_jagged_batch_is_refused(kind):
     module, name = kind(3, 4), kind.__name__
     x = jagged([torch.randn(2, 3), torch.randn(4, 3)])
     with pytest.raises(
-        ValueError, match=r"^lengths: expected None with a nested tensor, which has its own, got a tensor$"
+        ValueError, match=r"^lengths: expected None with a nested tensor, which has its own, got Tensor$"
     ):
         module(x, lengths=torch.tensor([2, 4]))
     with pytest.raises(ValueError, match=r"^input: expected samples of 1 or more steps, got a sample of 0$"):

@@ -51,7 +51,7 @@ def calls(x: Tensor, packed: PackedSequence) -> None:
 def functions(x: Tensor) -> None:
     weights = [[functional.LayerWeights(x, x)]]
     functional.gru(x, None, [x, x])  # mistake
-    functional.gru(x, None, weights, lenghts=x)  # mistake
+    functional.gru(x, None, weights, lenghts=[1])  # mistake
     functional.gru(x, None, weights, backend="cudnn")  # mistake
     functional.lstm(x, x, weights)  # mistake
     functional.rnn(x, None, weights, nonlinearity="sigmoid")  # mistake

@@ -44,7 +44,7 @@ class Tagger(nn.Module):
 def layers(x: Tensor, packed: PackedSequence) -> None:
     gru = FusedGRU(3, 4, 2, dropout=0.1, reset_after=True, zoneout=0.1, device="cpu", dtype=torch.float32)
     assert_type(gru(x), tuple[Tensor, Tensor])
-    assert_type(gru.forward(x, None, torch.tensor([2, 1])), tuple[Tensor, Tensor])
+    assert_type(gru.forward(x, None, [2, 1]), tuple[Tensor, Tensor])
     assert_type(gru(packed), tuple[PackedSequence, Tensor])
     assert_type(gru(x, return_all_states=True), tuple[Tensor, Tensor, tuple[Tensor, ...]])
     assert_type(gru(packed, return_all_states=True), tuple[PackedSequence, Tensor, tuple[PackedSequence, ...]])
@@ -86,7 +86,7 @@ def cells(x: Tensor) -> None:
 def functions(x: Tensor) -> None:
     gru, lstm, rnn = FusedGRU(3, 4), FusedLSTM(3, 4), FusedRNN(3, 4)
     weights = [[[functional.LayerWeights(*module.parameters())]] for module in (gru, lstm, rnn)]
-    assert_type(functional.gru(x, None, weights[0], lengths=torch.tensor([2, 1]), memory="save"), tuple[Tensor, Tensor])
+    assert_type(functional.gru(x, None, weights[0], lengths=[2, 1], memory="save"), tuple[Tensor, Tensor])
     assert_type(functional.lstm(x, None, weights[1]), tuple[Tensor, Pair])
     _, _, every = functional.rnn(x, None, weights[2], nonlinearity="tanh", return_all_states=True)
     assert_type(every, tuple[Tensor, ...])
