@@ -53,9 +53,18 @@ def dropout(
         A tensor with the shape, dtype and strides of `input`; a jagged one with its offsets, a strided nested one contiguous.
 
     Raises:
-        ValueError: `p` is not a probability, `shared_dims` is out of range, or the backend does not exist; RuntimeError: `input`
-            is not floating point, or is expanded or nested and `inplace`; BackendUnavailableError: the requested backend cannot
-            run the call.
+        TypeError: `input` is not a tensor, `p` not a number, or `shared_dims` not an integer.
+        ValueError: `p` is not a probability, `shared_dims` is out of range, or the backend does not exist.
+        RuntimeError: `input` is not floating point, or is expanded or nested and `inplace`.
+        BackendUnavailableError: the requested backend cannot run the call.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn.functional import dropout
+        >>> x = torch.ones(20, 3, 8)
+        >>> y = dropout(x, 0.5, shared_dims=1)  # one mask for all 20 steps
+        >>> torch.equal(y[0], y[19]), sorted(set(y.flatten().tolist()))
+        (True, [0.0, 2.0])
     """
     if isinstance(input, Proxy):
         return traced_as_call(dropout, input, p, training, inplace, shared_dims=shared_dims, backend=backend)
@@ -111,7 +120,18 @@ def bias_relu_dropout(
         A contiguous tensor with the shape and dtype of `input`.
 
     Raises:
-        RuntimeError: `bias` has the wrong size, dtype or device; and the errors of `dropout`.
+        TypeError: as `dropout`; or `bias` is not a tensor.
+        ValueError: as `dropout`.
+        RuntimeError: as `dropout`; or `bias` has the wrong size, dtype or device.
+        BackendUnavailableError: as `dropout`.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn.functional import bias_relu_dropout
+        >>> linear = torch.nn.Linear(8, 16)
+        >>> hidden = bias_relu_dropout(torch.randn(3, 8) @ linear.weight.t(), linear.bias, 0.5)
+        >>> hidden.shape, bool((hidden >= 0).all())
+        (torch.Size([3, 16]), True)
     """
     p = validation.check_probability("bias_relu_dropout", p) if training else 0.0
     validation.check_tensor("input", input)

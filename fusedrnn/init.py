@@ -24,10 +24,17 @@ def keep_bias_(module: nn.Module, value: float = 1.0) -> None:
 
     Args:
         module: a GRU, an LSTM or a cell of these.
-        value: the bias; the gate starts at about sigmoid(value).
+        value: the bias; the gate starts at about sigmoid(value). Default: 1.
 
     Raises:
         ValueError: the module has no such gate, or no biases.
+
+    Example:
+        >>> import fusedrnn
+        >>> lstm = fusedrnn.FusedLSTM(8, 16)
+        >>> fusedrnn.init.keep_bias_(lstm, 1.0)
+        >>> lstm.bias_ih_l0[16:32].mean().item()  # the second gate, f
+        1.0
     """
     for rows in _gate_biases(module, KEEPS):
         rows.fill_(value)
@@ -42,10 +49,17 @@ def chrono_(module: nn.Module, longest: int, generator: Generator | None = None)
     Args:
         module: a GRU, an LSTM or a cell of these.
         longest: the longest dependency that is expected, in steps; at least 2.
-        generator: of the random numbers; None for torch's of the device.
+        generator: of the random numbers. Default: None, torch's of the device.
 
     Raises:
         ValueError: `longest` is too small, or the module has no such gate, or no biases.
+
+    Example:
+        >>> import fusedrnn
+        >>> gru = fusedrnn.FusedGRU(8, 16)
+        >>> fusedrnn.init.chrono_(gru, longest=100)
+        >>> bool((gru.bias_ih_l0[16:32] >= 0).all())  # the second gate, z
+        True
     """
     if longest < 2:
         raise ValueError(f"chrono_: expected longest to be at least 2, got {longest}")
@@ -65,11 +79,18 @@ def orthogonal_(module: nn.Module, gain: float = 1.0, generator: Generator | Non
 
     Args:
         module: a GRU, an LSTM, an RNN or a cell of these.
-        gain: the factor.
-        generator: of the random numbers; None for torch's of the device.
+        gain: the factor. Default: 1.
+        generator: of the random numbers. Default: None, torch's of the device.
 
     Raises:
         ValueError: the module is not recurrent.
+
+    Example:
+        >>> import torch, fusedrnn
+        >>> rnn = fusedrnn.FusedRNN(8, 16)
+        >>> fusedrnn.init.orthogonal_(rnn)
+        >>> torch.allclose(rnn.weight_hh_l0 @ rnn.weight_hh_l0.t(), torch.eye(16), atol=1e-5)
+        True
     """
     gates = _gates(module)
     for weight in _parameters(module, "weight_hh"):

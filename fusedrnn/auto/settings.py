@@ -30,6 +30,11 @@ def set_auto(mode: AutoMode | None = None, *, budget: float | None = None) -> No
 
     Raises:
         ValueError: the mode does not exist, or the budget is negative or not a number.
+
+    Example:
+        >>> import fusedrnn
+        >>> fusedrnn.set_auto("cached")  # nothing is measured in this process
+        >>> fusedrnn.set_auto("measure", budget=10)
     """
     global _mode, _budget
     new_mode = _mode if mode is None else _checked("mode", mode)

@@ -47,6 +47,13 @@ def tune(module: nn.Module, *example: Any, again: bool = False, **options: Any) 
     Raises:
         TypeError: `module` is not a module.
         ValueError: no call of the model is one that "auto" has to decide.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedLSTM, tune
+        >>> lstm = FusedLSTM(256, 512)
+        >>> if torch.cuda.is_available():
+        ...     decisions = tune(lstm.cuda(), torch.randn(128, 32, 256, device="cuda"))
     """
     validation.check_module("module", module)
     wanted = _places(module, example, options)

@@ -37,8 +37,17 @@ def use_backend(name: Backend) -> Iterator[None]:
 
     Compiled code uses the block that was opened last in any thread.
 
+    Args:
+        name: "auto", "reference", "aten" or "triton".
+
     Raises:
         ValueError: the backend does not exist.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedGRU, use_backend
+        >>> with use_backend("reference"):
+        ...     output, h_n = FusedGRU(8, 16)(torch.randn(20, 3, 8))
     """
     token = _chosen.set(check_name(name))
     _open.append(name)

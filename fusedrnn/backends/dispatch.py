@@ -57,7 +57,18 @@ def run(call: Call, backend: Backend | None, *, step: bool = False) -> Result:
 
 
 def available_backends() -> dict[Backend, str | None]:
-    """All backends by name, each with the reason why it cannot run here, or None if it can."""
+    """All backends that can be named, apart from "auto", and why they cannot run here.
+
+    Returns:
+        For each the reason why it cannot run here, or None if it can.
+
+    Example:
+        >>> from fusedrnn import available_backends
+        >>> list(available_backends())
+        ['reference', 'aten', 'triton']
+        >>> print(available_backends()["reference"])
+        None
+    """
     return {name: triton.missing() if name == "triton" else None for name in NAMES}
 
 

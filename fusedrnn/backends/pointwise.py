@@ -14,7 +14,18 @@ from fusedrnn.backends.rules import AUTO
 
 
 class BackendUnavailableError(RuntimeError):
-    """The requested backend cannot run the call; the message says why."""
+    """The requested backend cannot run the call; the message says why.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import BackendUnavailableError, FusedGRU
+        >>> gru = FusedGRU(8, 16, backend="triton", dtype=torch.complex64)
+        >>> try:
+        ...     gru(torch.randn(20, 3, 8, dtype=torch.complex64))
+        ... except BackendUnavailableError as error:
+        ...     print(type(error).__name__)
+        BackendUnavailableError
+    """
 
 
 def torch_masks(backend: str | None, input: Tensor) -> bool:

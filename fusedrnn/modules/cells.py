@@ -24,7 +24,22 @@ class _WithoutC(FusedCell):
     """Base class of the cells whose only state is h."""
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Run one step and return h'."""
+        """Run one step.
+
+        Args:
+            input: features or token ids; see Shape of the class.
+            hx: h; None for zeros.
+
+        Returns:
+            h', shaped as hx.
+
+        Raises:
+            TypeError: an argument is not of a type above.
+            ValueError: a dtype or a number of dimensions is wrong.
+            RuntimeError: a size or a device is wrong.
+            IndexError: a token id is out of range.
+            BackendUnavailableError: the backend that was asked for cannot run the step.
+        """
         states = () if hx is None else (hx,)
         found = self._step_directly(input, states, 1)
         if found is None:
@@ -43,16 +58,40 @@ class _WithoutC(FusedCell):
 
 
 class FusedGRUCell(_WithoutC):
-    """Drop-in for `torch.nn.GRUCell`; formulas: `functional.gru`.
+    """One step of a GRU: a drop-in for `torch.nn.GRUCell`. The formulas and their sources are those of `FusedGRU`.
 
     Args:
-        input_size, hidden_size, bias, device, dtype: as for `torch.nn.GRUCell`; the same seed gives the same parameters.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
-        reset_after: False for the GRU of Cho et al. (2014), whose reset gate acts before the recurrent product.
+        input_size: I, the number of features, or of token ids.
+        hidden_size: H, the number of units.
+        bias: whether there are biases, b_ih and b_hh. Default: True.
+        device: where the parameters are made. Default: None, torch's default device.
+        dtype: floating-point type of the parameters. Default: None, torch's default dtype.
+        backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
+            FUSEDRNN_BACKEND.
+        reset_after: whether the reset gate acts after the recurrent product; see `FusedGRU`. Default: True.
 
-    `forward(input, hx=None)` takes input (B, I) or (I,), or token ids, int64 or int32, (B,) or (), and hx (B, H) or (H,), zeros
-    by default. It returns h', shaped as hx. Errors: ValueError for a wrong number of dimensions or dtype, RuntimeError for a
-    wrong size or device, IndexError for a token id out of range.
+    Shape:
+        - input: (B, I), or (I,) unbatched. Token ids, int64 or int32, lack the last dimension and stand for one-hot rows.
+        - hx and the result: (B, H), or (H,) unbatched.
+
+    Attributes:
+        weight_ih: W_ir, W_iz and W_in, (3*H, I).
+        weight_hh: W_hr, W_hz and W_hn, (3*H, H).
+        bias_ih: b_ir, b_iz and b_in, (3*H,); None without bias.
+        bias_hh: b_hr, b_hz and b_hn, (3*H,); None without bias.
+
+    Raises:
+        TypeError: an argument has the wrong type, or its name is unknown.
+        ValueError: the backend does not exist.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedGRUCell
+        >>> cell, h = FusedGRUCell(8, 16), torch.zeros(3, 16)
+        >>> for x in torch.randn(20, 3, 8):
+        ...     h = cell(x, h)
+        >>> h.shape
+        torch.Size([3, 16])
     """
 
     def __init__(
@@ -66,6 +105,7 @@ class FusedGRUCell(_WithoutC):
         backend: Backend | None = None,
         reset_after: bool = True,
     ) -> None:
+        """Make the cell and draw its parameters, as `torch.nn.GRUCell` does. Arguments and errors: see the class."""
         super().__init__(input_size, hidden_size, bias, num_chunks=3, device=device, dtype=dtype)
         self.backend = None if backend is None else check_name(backend)
         self.reset_after = option_checks.check_flag("reset_after", reset_after)
@@ -84,13 +124,40 @@ class FusedGRUCell(_WithoutC):
 
 
 class FusedLSTMCell(FusedCell):
-    """Drop-in for `torch.nn.LSTMCell`; formulas: `functional.lstm`.
+    """One step of an LSTM: a drop-in for `torch.nn.LSTMCell`. The formulas and their sources are those of `FusedLSTM`.
 
     Args:
-        input_size, hidden_size, bias, device, dtype: as for `torch.nn.LSTMCell`; the same seed gives the same parameters.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        input_size: I, the number of features, or of token ids.
+        hidden_size: H, the number of units.
+        bias: whether there are biases, b_ih and b_hh. Default: True.
+        device: where the parameters are made. Default: None, torch's default device.
+        dtype: floating-point type of the parameters. Default: None, torch's default dtype.
+        backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
+            FUSEDRNN_BACKEND.
 
-    `forward(input, hx=None)` is that of `FusedGRUCell` with hx = (h, c); it returns (h', c').
+    Shape:
+        - input: (B, I), or (I,) unbatched. Token ids, int64 or int32, lack the last dimension and stand for one-hot rows.
+        - hx and the result: pairs h and c, each (B, H), or (H,) unbatched.
+
+    Attributes:
+        weight_ih: W_ii, W_if, W_ig and W_io, (4*H, I).
+        weight_hh: W_hi, W_hf, W_hg and W_ho, (4*H, H).
+        bias_ih: b_ii, b_if, b_ig and b_io, (4*H,); None without bias.
+        bias_hh: b_hi, b_hf, b_hg and b_ho, (4*H,); None without bias.
+
+    Raises:
+        TypeError: an argument has the wrong type, or its name is unknown.
+        ValueError: the backend does not exist.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedLSTMCell
+        >>> cell, states = FusedLSTMCell(8, 16), None
+        >>> for x in torch.randn(20, 3, 8):
+        ...     states = cell(x, states)
+        >>> h, c = states
+        >>> h.shape, c.shape
+        (torch.Size([3, 16]), torch.Size([3, 16]))
     """
 
     def __init__(
@@ -103,13 +170,29 @@ class FusedLSTMCell(FusedCell):
         *,
         backend: Backend | None = None,
     ) -> None:
+        """Make the cell and draw its parameters, as `torch.nn.LSTMCell` does. Arguments and errors: see the class."""
         super().__init__(input_size, hidden_size, bias, num_chunks=4, device=device, dtype=dtype)
         self.backend = None if backend is None else check_name(backend)
 
     _cell = "lstm"
 
     def forward(self, input: Tensor, hx: StatePair | None = None) -> tuple[Tensor, Tensor]:
-        """Run one step and return (h', c')."""
+        """Run one step.
+
+        Args:
+            input: features or token ids; see Shape of the class.
+            hx: (h, c); None for zeros.
+
+        Returns:
+            (h', c'), shaped as hx.
+
+        Raises:
+            TypeError: an argument is not of a type above.
+            ValueError: a dtype or a number of dimensions is wrong.
+            RuntimeError: a size or a device is wrong.
+            IndexError: a token id is out of range.
+            BackendUnavailableError: the backend that was asked for cannot run the step.
+        """
         found = None
         if hx is None or (isinstance(hx, tuple) and len(hx) == 2):
             found = self._step_directly(input, hx or (), 2)
@@ -132,14 +215,38 @@ class FusedLSTMCell(FusedCell):
 
 
 class FusedRNNCell(_WithoutC):
-    """Drop-in for `torch.nn.RNNCell`; formulas: `functional.rnn`.
+    """One step of a vanilla RNN: a drop-in for `torch.nn.RNNCell`. The formula and its source are those of `FusedRNN`.
 
     Args:
-        input_size, hidden_size, bias, nonlinearity, device, dtype: as for `torch.nn.RNNCell`; the same seed gives the same
-            parameters. A nonlinearity that is neither "tanh" nor "relu" is a ValueError here, and not only in `forward`.
-        backend: "auto", "reference", "aten" or "triton"; None leaves the choice to `use_backend` and FUSEDRNN_BACKEND.
+        input_size: I, the number of features, or of token ids.
+        hidden_size: H, the number of units.
+        bias: whether there are biases, b_ih and b_hh. Default: True.
+        nonlinearity: "tanh" or "relu". Default: "tanh".
+        device: where the parameters are made. Default: None, torch's default device.
+        dtype: floating-point type of the parameters. Default: None, torch's default dtype.
+        backend: "auto", "reference", "aten" or "triton". Default: None, which leaves the choice to `use_backend` and
+            FUSEDRNN_BACKEND.
 
-    `forward(input, hx=None)` is that of `FusedGRUCell`.
+    Shape:
+        - input: (B, I), or (I,) unbatched. Token ids, int64 or int32, lack the last dimension and stand for one-hot rows.
+        - hx and the result: (B, H), or (H,) unbatched.
+
+    Attributes:
+        weight_ih: W_ih, (H, I).
+        weight_hh: W_hh, (H, H).
+        bias_ih: b_ih, (H,); None without bias.
+        bias_hh: b_hh, (H,); None without bias.
+
+    Raises:
+        TypeError: an argument has the wrong type, or its name is unknown.
+        ValueError: the backend does not exist, or the nonlinearity, which torch.nn checks in the forward only.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedRNNCell
+        >>> cell = FusedRNNCell(8, 16, nonlinearity="relu")
+        >>> cell(torch.randn(3, 8)).shape
+        torch.Size([3, 16])
     """
 
     __constants__ = nn.RNNCell.__constants__
@@ -155,6 +262,7 @@ class FusedRNNCell(_WithoutC):
         *,
         backend: Backend | None = None,
     ) -> None:
+        """Make the cell and draw its parameters, as `torch.nn.RNNCell` does. Arguments and errors: see the class."""
         super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
         self.nonlinearity = option_checks.check_nonlinearity(nonlinearity)
         self.backend = None if backend is None else check_name(backend)

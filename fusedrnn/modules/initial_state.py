@@ -38,11 +38,28 @@ class InitialState(nn.Module, Generic[State]):
 
     Args:
         module: a GRU, LSTM, RNN or a cell of these, ours or torch.nn's; only its sizes, dtype and device are read.
-        learnable: True for parameters, False for buffers, which are also in the state_dict and can be set.
+        learnable: True for parameters, False for buffers, which are also in the state_dict and can be set. Default: True.
+
+    Shape:
+        - input: what `module` takes, batched or not.
+        - result: hx as `module` takes it: h_0 (L*D, B, P), or (h_0, c_0) of an LSTM, (L*D, B, H); without B for unbatched input.
 
     Attributes:
         h_0: (L*D, P); (H,) for a cell.
         c_0: (L*D, H); (H,) for a cell; None without a cell state.
+
+    Raises:
+        TypeError: `module` is not recurrent.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedLSTM, InitialState
+        >>> lstm, x = FusedLSTM(8, 16), torch.randn(20, 3, 8)
+        >>> initial = InitialState(lstm)
+        >>> output, states = lstm(x, initial(x))
+        >>> states = initial.reset(states, torch.tensor([True, False, False]))  # the first sample starts anew
+        >>> [tuple(state.shape) for state in states]
+        [(1, 3, 16), (1, 3, 16)]
     """
 
     h_0: Tensor
@@ -55,6 +72,7 @@ class InitialState(nn.Module, Generic[State]):
     @overload
     def __init__(self, module: nn.RNNBase | nn.modules.rnn.RNNCellBase, *, learnable: bool = True) -> None: ...
     def __init__(self, module: nn.Module, *, learnable: bool = True) -> None:
+        """Make zero states for the sizes of `module`. Arguments and errors: see the class."""
         super().__init__()
         if not isinstance(module, (nn.RNNBase, nn.modules.rnn.RNNCellBase)):
             raise TypeError(f"module: expected a recurrent module, got {type(module).__name__}")
@@ -77,10 +95,13 @@ class InitialState(nn.Module, Generic[State]):
                 self.register_buffer(name, value)
 
     def forward(self, input: Tensor | PackedSequence) -> State:
-        """Expand the states, without a copy, to the batch of `input`: a tensor, token ids or a PackedSequence, batched or not.
+        """Expand the states, without a copy, to the batch of `input`.
+
+        Args:
+            input: what the module takes: a tensor, token ids or a PackedSequence, batched or not.
 
         Returns:
-            hx as the module takes it: h_0 (L*D, B, P), or (h_0, c_0); without the dimension B for unbatched input.
+            hx as the module takes it, h_0 (L*D, B, P) or (h_0, c_0); without the dimension B for unbatched input.
         """
         if isinstance(input, Proxy):
             return traced_as_leaf(self, input)
@@ -106,8 +127,8 @@ class InitialState(nn.Module, Generic[State]):
             New states, shaped as `hx`. From a sample that starts anew no gradient reaches its states in `hx`, but h_0 and c_0.
 
         Raises:
-            TypeError: `hx` has not the form that the module takes; ValueError: a state or `done` has the wrong shape, or `done` is
-                not bool.
+            TypeError: `hx` has not the form that the module takes.
+            ValueError: a state or `done` has the wrong shape, or `done` is not bool.
         """
         pair = self.c_0 is not None
         if pair:

@@ -37,6 +37,16 @@ class Replacements:
     Attributes:
         changed: class before and after, as "GRU -> FusedGRU".
         left: reason why a recurrent module was not changed.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import replace_rnns
+        >>> model = torch.nn.ModuleDict({"encoder": torch.nn.GRU(8, 16), "head": torch.nn.Linear(16, 2)})
+        >>> report = replace_rnns(model)
+        >>> report.changed, report.left
+        ({'encoder': 'GRU -> FusedGRU'}, {})
+        >>> print(report)
+        encoder: GRU -> FusedGRU
     """
 
     changed: dict[str, str] = field(default_factory=dict)
@@ -57,14 +67,25 @@ def replace_rnns(model: nn.Module, *, backend: Backend | None = None) -> Replace
 
     Args:
         model: any module.
-        backend: the argument `backend` of every new module; see `FusedGRU`.
+        backend: the argument `backend` of every new module; see `FusedGRU`. Default: None.
 
     Returns:
-        What was replaced, and what was left and why: subclasses, quantised and scripted modules.
+        What was replaced, and what was left and why, as subclasses, quantised and scripted modules are.
 
     Raises:
         TypeError: `model` is not a module.
         ValueError: the backend does not exist.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import replace_rnns
+        >>> model = torch.nn.Sequential(torch.nn.LSTM(8, 16, batch_first=True))
+        >>> print(replace_rnns(model))
+        0: LSTM -> FusedLSTM
+        >>> model
+        Sequential(
+          (0): FusedLSTM(8, 16, batch_first=True)
+        )
     """
     validation.check_module("model", model)
     defaults = {fused: _options(fused, backend) for fused in TORCH}
@@ -89,11 +110,22 @@ def restore_rnns(model: nn.Module) -> Replacements:
 
     Reverses `replace_rnns`. Modules that were created as ours are replaced too. The `backend` of a module is dropped.
 
+    Args:
+        model: any module.
+
     Returns:
         What was restored, and what was left because it uses an option that torch.nn does not have.
 
     Raises:
         TypeError: `model` is not a module.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn import FusedGRU, restore_rnns
+        >>> model = torch.nn.Sequential(FusedGRU(8, 16), FusedGRU(16, 16, zoneout=0.1))
+        >>> print(restore_rnns(model))
+        0: FusedGRU -> GRU
+        1: left, torch.nn has no zoneout=0.1
     """
     validation.check_module("model", model)
     report = Replacements()

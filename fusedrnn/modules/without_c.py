@@ -97,7 +97,30 @@ class WithoutC(FusedRNNBase):
         return_all_states: bool = False,
         resets: Any = None,
     ) -> Any:
-        """Run the layers. Returns the output, h_n and, if requested, h of every layer and step."""
+        """Run the layers.
+
+        Args:
+            input: a sequence for each sample; see Shape of the class.
+            hx: h_0; None for zeros.
+            lengths: steps of each sample, (B,), from 1 to T, in any order: a list, or int32 or int64 on the input's device. Past
+                them the input is not read, and the output is zero. None for T steps, and for an input that is packed, nested or
+                unbatched.
+            return_all_states: whether to return the states of every layer and step too.
+            resets: bool, of the shape of the input without features, or packed as the input is. Where it is True, the sample starts
+                anew from its initial state before this step, as for a new episode; nothing flows across. The second direction
+                starts anew after it has passed the step. None for no resets, and for a nested input.
+
+        Returns:
+            output and h_n, and with `return_all_states` a tuple with one entry per layer, h at every step, laid out as the output,
+            before dropout. The output is packed or nested if the input is, then with its offsets.
+
+        Raises:
+            TypeError: an argument is not of a type above.
+            ValueError: a dtype, a number of dimensions or a length is wrong.
+            RuntimeError: a size or a device is wrong, or there is no step.
+            IndexError: a token id is out of range.
+            BackendUnavailableError: the backend that was asked for cannot run the call.
+        """
         if isinstance(input, Proxy):
             options = {"lengths": lengths, "return_all_states": return_all_states, "resets": resets}
             return traced_as_leaf(self, input, hx, **options)

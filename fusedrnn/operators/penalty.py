@@ -49,10 +49,18 @@ def l2_penalty(params: Iterable[Tensor]) -> Tensor:
         params: at least one tensor, any shapes, floating point, one dtype and device.
 
     Returns:
-        A scalar: float64 for float64, else float32.
+        A scalar, float64 for float64, else float32.
 
     Raises:
-        ValueError: there is no tensor, or the dtypes differ; RuntimeError: a tensor is not floating point.
+        TypeError: a parameter is not a tensor.
+        ValueError: there is no tensor, or the dtypes differ.
+        RuntimeError: a tensor is not floating point.
+
+    Example:
+        >>> import torch
+        >>> from fusedrnn.functional import l2_penalty
+        >>> l2_penalty([torch.tensor([1.0, 2.0]), torch.tensor([[3.0]])])
+        tensor(7.)
     """
     weights = list(params)
     if not weights:
