@@ -34,7 +34,8 @@ def measured(monkeypatch):
     return Record({}, measure(CASE, torch.device("cpu"), Options(rounds=9, warmup=1)))
 
 
-def test_a_sweep_with_five_times_the_work_is_a_regression_and_the_same_sweep_is_none(tmp_path, monkeypatch, capsys):
+def compared(monkeypatch, capsys, folder):
+    """Exit status and lines of `compare` for a sweep before and after it does its work five times, and for the same sweep twice."""
     original = unrolled.forward
 
     def slowed(*arguments, **options):
@@ -44,17 +45,30 @@ def test_a_sweep_with_five_times_the_work_is_a_regression_and_the_same_sweep_is_
 
     files = []
     for name, sweep in (("old", original), ("slow", slowed), ("same", original)):
-        monkeypatch.setattr(unrolled, "forward", sweep)
-        files.append(tmp_path / f"{name}.json")
-        measured(monkeypatch).save(files[-1])
+        with monkeypatch.context() as patched:
+            patched.setattr(unrolled, "forward", sweep)
+            files.append(folder / f"{name}.json")
+            measured(patched).save(files[-1])
     old, slow, same = map(str, files)
-    assert compare.main([old, slow]) == 1
-    printed = capsys.readouterr().out
-    assert any(line.startswith("REGRESSION") and "of ours, cpu: time of gru" in line for line in printed.splitlines())
-    assert not any(line.startswith("REGRESSION") and "of reference" in line for line in printed.splitlines())
-    assert compare.main([old, same]) == 0
-    assert compare.main([slow, same]) == 0
-    assert "faster" in capsys.readouterr().out
+    found = []
+    for pair in ((old, slow), (old, same), (slow, same)):
+        status = compare.main(list(pair))
+        found.append((status, capsys.readouterr().out.splitlines()))
+    return found
+
+
+def test_a_sweep_with_five_times_the_work_is_a_regression_and_the_same_sweep_is_none(tmp_path, monkeypatch, capsys):
+    """Three tries: another program on the machine may slow one measurement down."""
+    for _ in range(3):
+        (slower, lines), (equal, _), (faster, more) = compared(monkeypatch, capsys, tmp_path)
+        reported = [line for line in lines if line.startswith("REGRESSION")]
+        if not equal and not any("of reference" in line for line in reported):
+            break
+    assert slower == 1
+    assert any("of ours, cpu: time of gru" in line for line in reported)
+    assert not any("of reference" in line for line in reported)
+    assert (equal, faster) == (0, 0)
+    assert any("faster" in line for line in more)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_every_launch_finds_its_kernel_in_the_cache_that_was_filled_ahead(cache)
     assert found["launches"] > found["cached"]
 
 
+@pytest.mark.slow
 def test_what_was_not_compiled_ahead_is_counted(cache, tmp_path):
     shutil.copytree(cache, tmp_path / "cache")
     lost = next((tmp_path / "cache").glob("*/backward_sweep.json")).parent
@@ -89,6 +90,7 @@ sys.exit(compiling.main(["--phases", "dropout", "--processes", "1", "--json", sy
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_kernel_and_not_the_time_of_the_phase(tmp_path):
     begun = time.monotonic()
     done = run("-c", LOSES_ONE, tmp_path / "record.json", TRITON_CACHE_DIR=str(tmp_path))

@@ -149,7 +149,11 @@ def small(cell="gru", form="alone", *, lengths=False):
 @INTERPRETED
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize(
-    ("cell", "form"), [("gru_before", "shared"), *itertools.product(("gru", "lstm"), ("alone", "registers"))]
+    ("cell", "form"),
+    [
+        pytest.param("gru_before", "shared", marks=pytest.mark.slow),
+        *itertools.product(("gru", "lstm"), ("alone", "registers")),
+    ],
 )
 def test_right_kernels_pass(cell, form, lengths, monkeypatch):
     monkeypatch.setattr(gate, "REPEATS", 1)

@@ -28,7 +28,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "cell", [pytest.param(cell, marks=[] if cell == "lstm" else pytest.mark.slow) for cell in CELLS]
+)
 def test_rows_and_modules_are_held_to_the_budget(cell, monkeypatch):
     monkeypatch.setattr(parity, "SIZES", (3, 5, 2))
     parity.test_every_row_that_fits_is_as_accurate_as_torch_operators(cell, torch.float32, 20, lengths=True)
@@ -111,7 +113,7 @@ def test_auto_in_another_process(pretended, monkeypatch):
     auto.test_another_process_finds_it()
 
 
-@pytest.mark.parametrize("more_rows", [0, 2])
+@pytest.mark.parametrize("more_rows", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_what_auto_chose_has_its_bits(more_rows, pretended, monkeypatch):
     auto.test_the_kernels_that_are_chosen_give_their_own_bits(more_rows, monkeypatch)
 

@@ -45,7 +45,7 @@ def compiled(tmp_path, *options):
     return json.loads((tmp_path / "rows.json").read_text())["rows"]
 
 
-ARCHS = [pytest.param(arch, marks=pytest.mark.slow if arch in (86, 100) else []) for arch in MULTIPROCESSORS]
+ARCHS = [pytest.param(arch, marks=pytest.mark.slow if arch in (86, 100, 120) else []) for arch in MULTIPROCESSORS]
 """86 has the instructions of 80."""
 
 
@@ -60,7 +60,8 @@ def test_every_row_keeps_the_rules_on(arch, tmp_path):
     }
 
 
-@pytest.mark.parametrize("arch", [*(pytest.param(arch, marks=pytest.mark.slow) for arch in (80, 86)), 90])
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [80, 86, 90])
 def test_rows_without_tensor_cores_keep_the_rules_on(arch, tmp_path):
     rows = compiled(tmp_path, "--arch", str(arch), "--hidden", "300", "--dtype", "fp32", "fp64")
     assert len(rows) == 18  # exact float32 has a row for large batches too

@@ -17,7 +17,7 @@ def weights(module):
     return [rows[k : k + directions] for k in range(0, len(rows), directions)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["aten", "reference", pytest.param("triton", marks=pytest.mark.slow)])
 def test_the_functions_are_what_the_modules_run(backend):
     x, ids = torch.randn(5, 2, 3), torch.randint(0, 3, (5, 2))
     gru, lstm = (kind(3, 4, 2, bidirectional=True, backend=backend) for kind in (FusedGRU, FusedLSTM))
