@@ -3,6 +3,7 @@
 import ast
 import re
 import textwrap
+import tomllib
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -38,6 +39,17 @@ def test_the_readme_has_no_relative_links():
     """The page on PyPI has no files beside it."""
     links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_the_address_of_the_repository_is_the_same_everywhere():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Homepage"] == HOME
+    files = [
+        *PAGES,
+        *(ROOT / name for name in ("CITATION.cff", "benchmarks/report.py", "docs/extensions/notebooks.py")),
+    ]
+    found = [re.findall(r"https://github\.com/[\w-]*/fusedrnn\b", file.read_text(encoding="utf-8")) for file in files]
+    assert {address for each in found for address in each} == {HOME}
+    assert all(found[-3:])
 
 
 class Html(HTMLParser):
