@@ -72,8 +72,7 @@ def dropout(
     validation.check_tensor("input", input)
     if shared_dims and input.is_nested:
         raise ValueError(f"shared_dims: expected 0 with a nested input, got {shared_dims}")
-    if not isinstance(shared_dims, int) or not 0 <= shared_dims <= input.dim():
-        validation.check_shared_dims(shared_dims, input.dim())
+    validation.check_shared_dims(shared_dims, input.dim())
     if not training or p == 0:
         return input
     validation.check_floating("dropout", input)

@@ -9,6 +9,7 @@ import pytest
 from wheels import FOLDERS, ROOT, run
 
 import fusedrnn
+from tests.helpers.pages import blocks
 
 SYMLINKS = {"kernels", "reference"}  # inside fusedrnn/
 
@@ -89,9 +90,7 @@ def test_kernels_are_found_inside_the_package(installed, tmp_path):
 
 
 def test_the_quick_start_of_the_readme_runs_from_the_wheel(installed, tmp_path):
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    ((_, code),) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
     lines = [line for line in code.splitlines() if line and "torch.compile" not in line and "compiled(" not in line]
     assert 10 < len(lines) <= 20
     found = python_elsewhere(
